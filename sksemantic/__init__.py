@@ -1,0 +1,54 @@
+"""sksemantic: a language model you ``fit`` like any scikit-learn estimator."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "BackboneNotFoundError",
+    "FallbackWarning",
+    "SKSemanticError",
+    "SKTuningClassifier",
+    "SKTuningRegressor",
+    "TruncationWarning",
+    "UnsupportedBackboneError",
+]
+
+# Public names are imported when first touched, so that `import sksemantic` stays
+# instant; torch and transformers follow only when a model is fitted.
+_HOMES = {
+    "BackboneNotFoundError": "exceptions",
+    "FallbackWarning": "exceptions",
+    "SKSemanticError": "exceptions",
+    "SKTuningClassifier": "_classifier",
+    "SKTuningRegressor": "_regressor",
+    "TruncationWarning": "exceptions",
+    "UnsupportedBackboneError": "exceptions",
+}
+
+if TYPE_CHECKING:
+    from sksemantic._classifier import SKTuningClassifier
+    from sksemantic._regressor import SKTuningRegressor
+    from sksemantic.exceptions import (
+        BackboneNotFoundError,
+        FallbackWarning,
+        SKSemanticError,
+        TruncationWarning,
+        UnsupportedBackboneError,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first access (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted([*globals(), *(name for name in __all__ if name not in globals())])

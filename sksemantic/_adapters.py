@@ -1,0 +1,153 @@
+"""Adapters: small trainable maps from what the backbone understood to the prefix.
+
+SK-Tuning: Prottasha et al., "Parameter-efficient fine-tuning of large language models
+using semantic knowledge tuning", Scientific Reports 14:30667 (2024), arXiv 2410.08598.
+
+Every adapter starts as the identity: its output layer is zero, so that before the first
+step the model is the frozen model that has read the prompt. Adapters know nothing of
+transformers; they return plain tensors.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+if TYPE_CHECKING:
+    from sksemantic._injection import PromptStates
+    from sksemantic._injection._base import Prefix
+
+ADAPTERS = ("low_rank", "linear", "embedding")
+
+
+class _Map(nn.Sequential):
+    """A map that starts at zero: C -> r -> out (low rank), or C -> out (full)."""
+
+    def __init__(self, n_in: int, n_out: int, rank: int | None) -> None:
+        last = nn.Linear(rank or n_in, n_out, bias=False)
+        nn.init.zeros_(last.weight)
+        super().__init__(*([nn.Linear(n_in, rank, bias=False)] if rank else []), last)
+
+    def reset(self) -> None:
+        """Return to zero output."""
+        nn.init.zeros_(self[-1].weight)
+
+
+class PrefixAdapter(nn.Module):
+    """Refine each tuned layer's keys and values: k + A(s), v + B(s).
+
+    The map reads the layer-normalised states, and its output is in units of the layer's
+    own keys and values (their root mean square), so that one learning rate serves
+    backbones of any scale.
+
+    Parameters
+    ----------
+    read : PromptStates
+        What the frozen backbone made of the prompt.
+    tuned : range
+        Indices of the layers to adapt; all others keep their frozen prefix.
+    rank : int or None
+        Inner size r; None is one full matrix per layer.
+    """
+
+    def __init__(self, read: "PromptStates", tuned: range, rank: int | None) -> None:
+        super().__init__()
+        self._frozen = read.prefix
+        self._tuned = tuned
+        self._states = [_normalised(read.states[i]) for i in tuned]  # (P, C) each
+        self.maps = nn.ModuleList(
+            _Map(read.states[i].shape[1], 2 * read.keys[i][:, 0].numel(), rank)
+            for i in tuned
+        )
+
+    def forward(self) -> "Prefix":
+        """Return keys and values (H_kv, P, D) of every layer."""
+        prefix = list(self._frozen)
+        for i, states, adapt in zip(self._tuned, self._states, self.maps, strict=True):
+            key, value = prefix[i]
+            change = adapt(states)  # (P, 2 * H_kv * D)
+            change = change.unflatten(1, (2, key.shape[0], key.shape[2]))
+            to_key, to_value = change.permute(1, 2, 0, 3)  # (H_kv, P, D) each
+            prefix[i] = key + _rms(key) * to_key, value + _rms(value) * to_value
+        return prefix
+
+    def reset(self) -> None:
+        """Return to the frozen prefix."""
+        for adapt in self.maps:
+            adapt.reset()
+
+
+class PromptAdapter(nn.Module):
+    """Refine the prompt's input embeddings into a soft prompt: e + F(e)."""
+
+    def __init__(self, embeddings: Tensor, rank: int | None) -> None:
+        super().__init__()
+        self._frozen = embeddings.float()  # (P, C)
+        self._input = _normalised(embeddings)
+        self.map = _Map(embeddings.shape[1], embeddings.shape[1], rank)
+
+    def forward(self) -> Tensor:
+        """Return the soft prompt (P, C)."""
+        return self._frozen + _rms(self._frozen) * self.map(self._input)
+
+    def reset(self) -> None:
+        """Return to the prompt's own embeddings."""
+        self.map.reset()
+
+
+class EmbeddingAdapter(nn.Module):
+    """Train the prompt's embeddings themselves.
+
+    Under the prefix method the frozen backbone re-reads them with gradient at every
+    step, as a batch of one: the algorithm of the authors' code for 7 B models.
+    Parameters are held in units of the embeddings' root mean square.
+
+    Parameters
+    ----------
+    embeddings : Tensor of shape (P, C)
+        Where the parameters start.
+    read_again : callable or None
+        Maps embeddings (1, P, C) to PromptStates; None under the prompt method.
+    frozen : PromptStates or None
+        The frozen reading, kept by the layers that are not tuned.
+    tuned : range
+        Indices of the layers that take the new reading.
+    """
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        read_again: "Callable[[Tensor], PromptStates] | None" = None,
+        frozen: "PromptStates | None" = None,
+        tuned: range = range(0),
+    ) -> None:
+        super().__init__()
+        self._start = embeddings.float()
+        self._read_again = read_again
+        self._frozen = frozen
+        self._tuned = tuned
+        self.change = nn.Parameter(torch.zeros_like(self._start))  # (P, C)
+
+    def forward(self) -> "Prefix | Tensor":
+        """Return the prefix of every layer, or the soft prompt (P, C)."""
+        embeddings = self._start + _rms(self._start) * self.change
+        if self._read_again is None or self._frozen is None:
+            return embeddings
+        new = self._read_again(embeddings[None]).prefix
+        old = self._frozen.prefix
+        return [new[i] if i in self._tuned else old[i] for i in range(len(old))]
+
+    def reset(self) -> None:
+        """Return to the prompt's own embeddings."""
+        nn.init.zeros_(self.change)
+
+
+def _normalised(states: Tensor) -> Tensor:
+    states = states.float()
+    return layer_norm(states, states.shape[-1:])
+
+
+def _rms(tensor: Tensor) -> Tensor:
+    return tensor.float().square().mean().sqrt()

@@ -1,0 +1,351 @@
+"""The estimator behind classifier and regressor: parameters, fit, prediction, pickling."""
+
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sksemantic._device import DTYPES, resolve_device, resolve_dtype
+from sksemantic._pooling import POOLINGS
+from sksemantic._prompt import Prompt
+from sksemantic._resolution import BackboneSource, find_again, resolve
+from sksemantic._validation import check_columns, check_texts, check_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from skorch import NeuralNet
+
+    from sksemantic._backbone import Backbone
+    from sksemantic._data import TextDataset
+    from sksemantic._module import SemanticModule
+    from sksemantic._task import Task
+    from sksemantic._training import Recipe
+
+_METHODS = ("prefix", "prompt")
+_ADAPTERS = ("low_rank", "linear", "embedding")
+_HEAD_INITS = ("random", "closed_form")
+
+
+class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Frozen backbone, semantic prefix, trainable adapter and head.
+
+    Subclasses say what the targets are: `_encode_fit_targets`, `_encode_more_targets`,
+    `_task` and `_default_prompt`.
+    """
+
+    _parameter_constraints: dict = {
+        "model": [str],
+        "prompt": [str, None],
+        "method": [StrOptions(set(_METHODS))],
+        "adapter": [StrOptions(set(_ADAPTERS))],
+        "adapter_rank": [Interval(Integral, 1, None, closed="left")],
+        "tuned_layers": [
+            StrOptions({"all"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "pooling": [StrOptions(set(POOLINGS))],
+        "max_length": [Interval(Integral, 1, None, closed="left"), None],
+        "head_init": [StrOptions(set(_HEAD_INITS))],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "head_lr": [Interval(Real, 0, None, closed="neither"), None],
+        "max_epochs": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "dtype": [StrOptions(set(DTYPES))],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "callbacks": [list, tuple, None],
+        "revision": [str, None],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "BaseSKTuning":
+        """Read the prompt once, then train adapter and head on the texts.
+
+        Parameters
+        ----------
+        X : sequence of str of length n_samples, or table with one column
+            Texts; empty ones are legal. List, tuple, ndarray, pandas, pyarrow or
+            polars Series, one-column DataFrame.
+        y : array-like of shape (n_samples,)
+            Labels, or numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the texts in the loss.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X, y or `sample_weight` is invalid; before any backbone is
+            loaded wherever that is possible.
+        BackboneNotFoundError
+            If no weights are found for `model`.
+        UnsupportedBackboneError
+            If the weights cannot be loaded safely, or take no semantic prefix.
+        """
+        texts = check_texts(X)
+        weights = check_weights(sample_weight, texts)
+        warm = bool(self.warm_start) and self.__sklearn_is_fitted__()
+        targets, weights = self._encode_fit_targets(y, len(texts), weights, warm)
+        rng = check_random_state(self.random_state)
+        former = self.net_.module_.state_dict() if warm else None
+        module = self._build(rng)
+        if former is not None:
+            _load_former(module, former)
+        data = self._dataset(texts, targets, weights)
+
+        from sksemantic._training import Trainer
+
+        trainer = Trainer(module, self._task(), self._recipe(), rng)
+        trained = trainer.fit(data, fresh=former is None)
+        self._set_fitted(X, trained.net)
+        self.reference_ = trained.reference
+        self.comparison_ = trained.comparison
+        return self
+
+    def _partial_fit(
+        self, X: Any, texts: list[str], targets: "NDArray", weights: "NDArray | None"
+    ) -> "BaseSKTuning":
+        """Train one epoch on these texts, at constant rates."""
+        from sksemantic._training import Trainer
+
+        first = not self.__sklearn_is_fitted__()
+        rng = check_random_state(self.random_state)
+        module = self._build(rng) if first else self.net_.module_
+        data = self._dataset(texts, targets, weights)
+        net = None if first else self.net_
+        trainer = Trainer(module, self._task(), self._recipe(), rng)
+        self._set_fitted(X, trainer.partial_fit(data, net))
+        return self
+
+    def transform(self, X: Any) -> "NDArray":
+        """Embed texts: pooled hidden states behind the trained semantic prefix.
+
+        Parameters
+        ----------
+        X : sequence of str of length n_samples, or table with one column
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, hidden_size), float32
+            One embedding per text, as the head reads it before standardisation.
+        """
+        from sksemantic._training import compute_features
+
+        data = self._check_and_tokenise(X)
+        return compute_features(self.net_.module_, data)
+
+    def _scores(self, X: Any) -> "NDArray":
+        """Return the head's outputs (n, K) as float64."""
+        from sksemantic._training import compute_scores
+
+        data = self._check_and_tokenise(X)
+        return compute_scores(self.net_.module_, data).astype(np.float64)
+
+    @property
+    def net_(self) -> "NeuralNet":
+        """The skorch net; after unpickling it is rebuilt when first needed."""
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet: it has no net_. "
+                "Call 'fit' first."
+            )
+        if "_net" not in self.__dict__:
+            self._restore()
+        return self._net
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether `fit` or `partial_fit` has been called."""
+        return "backbone_source_" in self.__dict__
+
+    def __sklearn_tags__(self):
+        """Declare texts as input."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the trained values and the backbone's name, never the backbone."""
+        state = dict(super().__getstate__())
+        net = state.pop("_net", None)
+        state.pop("_template", None)
+        if net is not None:
+            state["_values"] = {
+                name: value.cpu().numpy()
+                for name, value in net.module_.state_dict().items()
+            }
+        return state
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.net_.module_.backbone.hidden_size
+
+    def _check_and_tokenise(self, X: Any) -> "TextDataset":
+        check_is_fitted(self)
+        texts = check_texts(X)
+        check_columns(self, X, reset=False)
+        module = self.net_.module_  # restores the template too, if need be
+        assert module is not None
+        return self._dataset(texts)
+
+    def _dataset(
+        self,
+        texts: list[str],
+        targets: "NDArray | None" = None,
+        weights: "NDArray | None" = None,
+    ) -> "TextDataset":
+        from sksemantic._data import TextDataset
+
+        return TextDataset(self._template.rows(texts), targets, weights)
+
+    def _build(self, rng: np.random.RandomState) -> "SemanticModule":
+        """Check prompt and device, load the backbone, read the prompt once."""
+        prompt = None if self.prompt is None else Prompt.parse(self.prompt)
+        if self.method == "prompt" and self.tuned_layers != "all":
+            raise ValueError(
+                "The 'tuned_layers' parameter must be 'all' with method='prompt', which "
+                f"adapts input embeddings only. Got {self.tuned_layers!r} instead."
+            )
+        device = resolve_device(self.device)
+        dtype = resolve_dtype(self.dtype, device)
+        source = resolve(self.model, self.revision)
+
+        from sksemantic._backbone import load_backbone
+
+        backbone = load_backbone(source, device, dtype)
+        text = self.prompt
+        if prompt is None:
+            text = self._default_prompt(backbone.is_causal)
+            prompt = Prompt.parse(text)
+        return self._assemble(backbone, source, prompt, text, rng)
+
+    def _assemble(
+        self,
+        backbone: "Backbone",
+        source: BackboneSource,
+        prompt: Prompt,
+        text: str,
+        rng: np.random.RandomState,
+    ) -> "SemanticModule":
+        """Lay out the template and build the module; remember what was decided."""
+        from sksemantic._data import Template
+        from sksemantic._module import ModuleConfig, seeded_module
+
+        template = Template(backbone, prompt, self.method, self.max_length)
+        config = ModuleConfig(
+            prompt_ids=template.prompt_ids,
+            method=self.method,
+            adapter=self.adapter,
+            adapter_rank=self.adapter_rank,
+            tuned_layers=self.tuned_layers,
+            pooling=self.pooling,
+            n_outputs=self._task().n_outputs,
+        )
+        module = seeded_module(backbone, config, rng.randint(np.iinfo(np.int32).max))
+        self._template: Template = template
+        self._made = {
+            "config": config,
+            "dtype": str(backbone.model.dtype).removeprefix("torch."),
+            "max_length": template.max_length,
+            "source": source,
+            "prompt": text,
+        }
+        return module
+
+    def _set_fitted(self, X: Any, net: "NeuralNet") -> None:
+        check_columns(self, X, reset=True)
+        self._net = net
+        self.__dict__.pop("_values", None)
+        self.history_ = net.history
+        self.prompt_ = self._made["prompt"]
+        self.n_virtual_tokens_ = len(self._made["config"].prompt_ids)
+        self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
+        self.backbone_source_ = self._made["source"]
+
+    def _restore(self) -> None:
+        """Rebuild the net of an unpickled estimator around the shared backbone."""
+        from sksemantic._backbone import load_backbone
+        from sksemantic._data import Template
+        from sksemantic._module import seeded_module
+        from sksemantic._training import Trainer
+
+        made = self._made
+        device = resolve_device(self.device)
+        source = find_again(made["source"])
+        backbone = load_backbone(source, device, resolve_dtype(made["dtype"], device))
+        self._template = Template(
+            backbone,
+            Prompt.parse(made["prompt"]),
+            made["config"].method,
+            made["max_length"],
+        )
+        module = seeded_module(backbone, made["config"], seed=0)
+        _load_former(module, self._values)
+        rng = check_random_state(self.random_state)
+        net = Trainer(module, self._task(), self._recipe(), rng).restored_net()
+        net.history = self.history_
+        self._net = net
+
+    def _recipe(self) -> "Recipe":
+        from sksemantic._training import Recipe
+
+        return Recipe(
+            lr=self.lr,
+            head_lr=self.lr if self.head_lr is None else self.head_lr,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            head_init=self.head_init,
+            early_stopping=self.early_stopping,
+            validation_fraction=self.validation_fraction,
+            n_iter_no_change=self.n_iter_no_change,
+            callbacks=self.callbacks or (),
+            verbose=int(self.verbose),
+        )
+
+    def _task(self) -> "Task":
+        raise NotImplementedError
+
+    def _default_prompt(self, is_causal: bool) -> str:
+        raise NotImplementedError
+
+    def _encode_fit_targets(
+        self, y: Any, n_texts: int, weights: "NDArray | None", warm: bool
+    ) -> "tuple[NDArray, NDArray | None]":
+        raise NotImplementedError
+
+
+def _load_former(module: "SemanticModule", values: "dict[str, Any]") -> None:
+    """Take over trained values; they must fit the module."""
+    import torch
+
+    state = {name: torch.as_tensor(value) for name, value in values.items()}
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    if own != {name: value.shape for name, value in state.items()}:
+        raise ValueError(
+            "warm_start=True needs the same backbone, method, adapter and classes as "
+            "the fit before. Set warm_start=False to start afresh."
+        )
+    module.load_state_dict(state)

@@ -1,0 +1,256 @@
+"""From texts to batches: tokenise ragged, bucket by length, pad only within a batch."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sksemantic.exceptions import TruncationWarning
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sksemantic._backbone import Backbone
+    from sksemantic._prompt import Prompt
+
+DEFAULT_MAX_LENGTH = 512
+_FEWEST_TEXT_TOKENS = 8  # room that any prompt has to leave for the texts
+_BATCHES_PER_BUCKET = 32
+
+
+class Template:
+    """Lays special tokens and the prompt around texts, as token ids.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    prompt : Prompt
+    method : {"prefix", "prompt"}
+        Under "prompt" the prompt takes up positions of every backbone; under "prefix"
+        only of causal ones (the texts of an encoder keep their own positions).
+    max_length : int or None
+        Longest text in tokens, with its special tokens and what follows the slot, but
+        without the prompt. None: what the positions allow, at most 512.
+
+    Raises
+    ------
+    ValueError
+        If the prompt leaves no room for texts, or `max_length` exceeds the positions.
+    """
+
+    def __init__(
+        self, backbone: "Backbone", prompt: "Prompt", method: str, max_length: int | None
+    ) -> None:
+        self._encode = backbone.encode
+        before, self._space = _natural_boundary(prompt, backbone)
+        before_ids, after_ids = backbone.encode([before, prompt.after])
+        left, right = backbone.special_tokens
+        self._filler = backbone.start_id
+        if backbone.is_causal:
+            # One running text: the prompt opens it, nothing closes it.
+            self.prompt_ids = left + before_ids
+            self._left, self._right = [], after_ids
+        else:
+            self.prompt_ids = left + before_ids + right
+            self._left, self._right = left, after_ids + right
+        if not self.prompt_ids:
+            self.prompt_ids = [self._filler_id(prompt)]
+        shares_positions = method == "prompt" or backbone.is_causal
+        room = backbone.max_positions - shares_positions * len(self.prompt_ids)
+        self.max_length = self._fit(max_length, room, backbone, prompt)
+
+    def rows(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text, cut to `max_length`, with one warning."""
+        budget = self.max_length - len(self._left) - len(self._right)
+        encoded = self._encode([self._space + text for text in texts])
+        n_cut = sum(len(ids) > budget for ids in encoded)
+        if n_cut:
+            longest = max(map(len, encoded)) + len(self._left) + len(self._right)
+            warnings.warn(
+                f"{n_cut} of {len(texts)} texts are longer than max_length="
+                f"{self.max_length} tokens (the longest has {longest}) and were cut at "
+                "the end. Raise 'max_length' if the backbone has the positions, or "
+                "silence this with warnings.simplefilter('ignore', TruncationWarning).",
+                TruncationWarning,
+                stacklevel=user_stacklevel(),
+            )
+        rows = [self._left + ids[:budget] + self._right for ids in encoded]
+        return [row or [self._filler or 0] for row in rows]  # an empty text, unadorned
+
+    def _filler_id(self, prompt: "Prompt") -> int:
+        if self._filler is None:
+            raise ValueError(
+                "The 'prompt' parameter must have text before its slot for a backbone "
+                f"without a start token. Got {prompt.before + '{text}' + prompt.after!r} "
+                "instead. Put some words before {text}."
+            )
+        return self._filler
+
+    def _fit(
+        self, max_length: int | None, room: int, backbone: "Backbone", prompt: "Prompt"
+    ) -> int:
+        """Return the longest row there is room for."""
+        around = len(self._left) + len(self._right)
+        if len(self.prompt_ids) > backbone.max_positions or (
+            min(room, backbone.max_positions) < around + _FEWEST_TEXT_TOKENS
+        ):
+            raise ValueError(
+                f"The 'prompt' parameter is too long: {len(self.prompt_ids)} tokens "
+                f"before and {around} around the text leave fewer than "
+                f"{_FEWEST_TEXT_TOKENS} of the backbone's {backbone.max_positions} "
+                "positions for the texts. Shorten the prompt."
+            )
+        if max_length is None:
+            return min(room, max(DEFAULT_MAX_LENGTH, around + _FEWEST_TEXT_TOKENS))
+        if not around < max_length <= room:
+            raise ValueError(
+                f"The 'max_length' parameter must be between {around + 1} and {room} "
+                f"tokens for this backbone and prompt ({backbone.max_positions} "
+                f"positions, {len(self.prompt_ids)} for the prompt, {around} around "
+                f"each text). Got {max_length} instead."
+            )
+        return max_length
+
+
+def _natural_boundary(prompt: "Prompt", backbone: "Backbone") -> tuple[str, str]:
+    """Place the white space between prompt and text where tokenizers expect it.
+
+    A causal backbone reads `before + space + text` as one running text. The space goes
+    with the word behind it, as in its training; a prompt without a slot ends its line.
+    """
+    before = prompt.before
+    if not backbone.is_causal:
+        return before.strip(), ""
+    if not prompt.has_slot and not before[-1:].isspace():
+        return before + "\n", ""
+    if before.endswith(" ") and not before.endswith("  "):
+        return before[:-1], "" if backbone.adds_space() else " "
+    return before, ""
+
+
+class TextDataset(Dataset):
+    """Tokenised texts with their targets and weights.
+
+    Parameters
+    ----------
+    rows : list of list of int
+        Token ids of each text.
+    targets : ndarray of shape (n,) or None
+        Class indices (int64) or standardised targets (float32).
+    weights : ndarray of shape (n,) or None
+        Sample weights; None counts every row once.
+    """
+
+    def __init__(
+        self,
+        rows: list[list[int]],
+        targets: "NDArray | None" = None,
+        weights: "NDArray | None" = None,
+    ) -> None:
+        self.rows = rows
+        self.targets = np.zeros(len(rows), np.int64) if targets is None else targets
+        self.weights = np.ones(len(rows), np.float32) if weights is None else weights
+        self.lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> tuple[list[int], Any, Any]:
+        return self.rows[i], self.targets[i], self.weights[i]
+
+    def take(self, indices: "NDArray") -> "TextDataset":
+        """Return the rows at these indices, in their order."""
+        rows = [self.rows[i] for i in indices]
+        return TextDataset(rows, self.targets[indices], self.weights[indices])
+
+    def by_length(self) -> "tuple[TextDataset, NDArray]":
+        """Return the rows from short to long, and the permutation that did it."""
+        order = np.argsort(self.lengths, kind="stable")
+        return self.take(order), order
+
+
+class BucketSampler(Sampler[list[int]]):
+    """Shuffled batches of texts of similar length.
+
+    Every epoch is a fresh permutation, cut into buckets of a few dozen batches; each
+    bucket is sorted by length, and the batches are shuffled again.
+    """
+
+    def __init__(
+        self, lengths: "NDArray", batch_size: int, generator: np.random.RandomState
+    ) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.generator.permutation(len(self.lengths))
+        size = self.batch_size * _BATCHES_PER_BUCKET
+        batches: list[list[int]] = []
+        for start in range(0, len(order), size):
+            bucket = order[start : start + size]
+            bucket = bucket[np.argsort(self.lengths[bucket], kind="stable")]
+            batches += [
+                bucket[i : i + self.batch_size].tolist()
+                for i in range(0, len(bucket), self.batch_size)
+            ]
+        for i in self.generator.permutation(len(batches)):
+            yield batches[i]
+
+
+def train_batches(
+    dataset: TextDataset,
+    batch_size: int,
+    pad_id: int,
+    generator: np.random.RandomState,
+) -> DataLoader:
+    """Iterate in shuffled buckets."""
+    sampler = BucketSampler(dataset.lengths, batch_size, generator)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate(pad_id))
+
+
+def ordered_batches(dataset: TextDataset, batch_size: int, pad_id: int) -> DataLoader:
+    """Iterate in the dataset's own order; sort it by length first."""
+    return DataLoader(dataset, batch_size=batch_size, collate_fn=collate(pad_id))
+
+
+def collate(pad_id: int) -> Callable[[list[Any]], tuple[dict[str, Tensor], Tensor]]:
+    """Return a function that pads rows on the right to the longest of their batch."""
+
+    def pad(items: list[Any]) -> tuple[dict[str, Tensor], Tensor]:
+        rows, targets, weights = zip(*items, strict=True)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
+        ids = np.full(mask.shape, pad_id, np.int64)
+        ids[mask] = np.concatenate(rows)
+        inputs = {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
+            "sample_weight": torch.from_numpy(np.asarray(weights, np.float32)),
+        }
+        return inputs, torch.from_numpy(np.asarray(targets))
+
+    return pad
+
+
+def user_stacklevel() -> int:
+    """Return the stacklevel that points a warning at the line outside this package."""
+    import sys
+
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+        level += 1
+    return level
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in {"sksemantic", "sklearn"}

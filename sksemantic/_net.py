@@ -1,0 +1,163 @@
+"""The skorch net: trains adapter and head, and nothing else."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+
+from sksemantic._data import TextDataset, ordered_batches, train_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from skorch import NeuralNet
+
+    from sksemantic._module import SemanticModule
+
+_WARMUP = 0.06  # share of all steps
+
+
+class _SemanticNet:
+    """How both nets feed the module and weigh the loss."""
+
+    module_: "SemanticModule"
+    criterion_: nn.Module
+
+    def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Tensor:
+        """Run the module over one batch; weights are for the loss alone."""
+        device = self.module_.backbone.device
+        return self.module_(
+            x["input_ids"].to(device), x["attention_mask"].to(device), **fit_params
+        )
+
+    def get_loss(
+        self,
+        y_pred: Tensor,
+        y_true: Tensor,
+        X: Any = None,
+        training: bool = False,
+    ) -> Tensor:
+        """Return the mean loss, each text counted by its weight."""
+        targets = y_true.to(y_pred.device)
+        if y_pred.shape[1] == 1:
+            targets = targets[:, None]  # (B, 1)
+        losses = self.criterion_(y_pred, targets).reshape(len(targets), -1)[:, 0]
+        return (losses * X["sample_weight"].to(losses)).mean()
+
+
+class ClassifierNet(_SemanticNet, NeuralNetClassifier):
+    """skorch classifier over a `SemanticModule`."""
+
+
+class RegressorNet(_SemanticNet, NeuralNetRegressor):
+    """skorch regressor over a `SemanticModule`."""
+
+
+class WarmupLinearDecay(Callback):
+    """Raise the learning rates to their full value, then lower them linearly to zero.
+
+    Unlike skorch's `LRScheduler` it follows the share of the epochs done rather than a
+    count of steps fixed beforehand: held-back texts may join, and change that count.
+    """
+
+    def __init__(self, max_epochs: int, warmup: float = _WARMUP) -> None:
+        self.max_epochs = max_epochs
+        self.warmup = warmup
+
+    def on_train_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Remember the full rates."""
+        if not hasattr(self, "rates_"):
+            self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
+            self.epochs_done_ = 0
+
+    def on_epoch_begin(
+        self, net: "NeuralNet", dataset_train: TextDataset, **kwargs: Any
+    ) -> None:
+        """Count the batches of the coming epoch."""
+        self.n_batches_ = -(-len(dataset_train) // net.batch_size)
+        self.batches_done_ = 0
+
+    def on_batch_begin(
+        self, net: "NeuralNet", training: bool = False, **kwargs: Any
+    ) -> None:
+        """Set the rates of this step."""
+        if not training:
+            return
+        done = self.epochs_done_ + (self.batches_done_ + 1) / (self.n_batches_ + 1)
+        share = done / self.max_epochs
+        factor = min(share / self.warmup, (1 - share) / (1 - self.warmup))
+        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
+            group["lr"] = rate * max(factor, 0.0)
+        self.batches_done_ += 1
+
+    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Count the epoch."""
+        self.epochs_done_ += 1
+
+
+class EpochLine(Callback):
+    """Show one clean line per epoch.
+
+    skorch's `PrintLog` keeps the columns of the first epoch; here the validation part
+    ends when the held-back texts join the training.
+    """
+
+    def __init__(self, sink: Callable[[str], object] = print) -> None:
+        self.sink = sink
+
+    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Show the epoch's numbers."""
+        row = net.history[-1]
+        parts = [f"epoch {row['epoch']:>3}"]
+        for name in ("train_loss", "valid_loss", "valid_acc"):
+            if name in row:
+                parts.append(f"{name} {row[name]:.4f}")
+        self.sink("  ".join([*parts, f"{row['dur']:.1f} s"]))
+
+
+def build_net(
+    module: "SemanticModule",
+    *,
+    lr: float,
+    head_lr: float,
+    max_epochs: int,
+    batch_size: int,
+    callbacks: "Sequence[Any]",
+    rng: "np.random.RandomState",
+    weight_decay: float = 0.0,
+) -> "NeuralNet":
+    """Return an initialised net whose optimizer holds adapter and head, nothing else."""
+    is_classifier = module.config.n_outputs > 1
+    criterion = nn.CrossEntropyLoss if is_classifier else nn.MSELoss
+    extra = {"classes": list(range(module.config.n_outputs))} if is_classifier else {}
+    pad_id = module.backbone.pad_id
+    net_class = ClassifierNet if is_classifier else RegressorNet
+    return net_class(
+        module,
+        criterion=criterion,
+        criterion__reduction="none",
+        optimizer=torch.optim.AdamW,
+        optimizer__param_groups=[("head.*", {"lr": head_lr})],
+        optimizer__weight_decay=weight_decay,
+        lr=lr,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        train_split=None,
+        iterator_train=train_batches,
+        iterator_train__pad_id=pad_id,
+        iterator_train__generator=rng,
+        iterator_valid=ordered_batches,
+        iterator_valid__pad_id=pad_id,
+        callbacks=list(callbacks),
+        callbacks__print_log=None,
+        warm_start=True,
+        verbose=0,
+        device=str(module.backbone.device),
+        **extra,
+    ).initialize()
+
+

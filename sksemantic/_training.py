@@ -1,0 +1,421 @@
+"""What `fit` does once there is a module and tokenised data.
+
+1. One frozen pass gives features; the closed-form head is fitted on them.
+2. Some texts are held back. The module is trained on the others until, on the held-back
+   texts, it is clearly better than the closed form (a paired comparison, row by row).
+3. Then the held-back texts join for the remaining epochs. If training ends before the
+   question is settled, the better one on held-back texts is fitted on all texts.
+
+With `early_stopping` the texts stay held back and the best epoch is restored.
+"""
+
+import math
+import warnings
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    GradientNormClipping,
+    LRScheduler,
+    ProgressBar,
+)
+from skorch.helper import predefined_split
+
+from sksemantic._data import TextDataset, ordered_batches, user_stacklevel
+from sksemantic._net import EpochLine, WarmupLinearDecay, build_net
+from sksemantic.exceptions import FallbackWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from skorch import NeuralNet
+    from torch import Tensor
+
+    from sksemantic._module import SemanticModule
+    from sksemantic._reference import ClosedFormHead
+    from sksemantic._task import Task
+
+_MAX_GRADIENT_NORM = 1.0
+_LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
+_SETTLED = 2.0  # standard errors
+_HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
+_MOST_HELD_BACK = 1 / 3
+_FEWEST_EPOCHS = 6
+_MOST_EPOCHS = 60
+_FEWEST_STEPS = 200
+EVAL_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the estimator's parameters, resolved."""
+
+    lr: float
+    head_lr: float
+    max_epochs: int | str
+    batch_size: int
+    head_init: str
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    callbacks: "Sequence[Any]"
+    verbose: int
+
+    def n_epochs(self, n_rows: int) -> int:
+        """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
+        if self.max_epochs != "auto":
+            return int(self.max_epochs)
+        epochs = math.ceil(_FEWEST_STEPS / math.ceil(n_rows / self.batch_size))
+        return min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Trained model against closed-form head on the same held-back texts.
+
+    Attributes
+    ----------
+    n_texts : int
+        Number of held-back texts.
+    trained, closed_form : tuple of float
+        Mean losses: error rate and log-loss (classifier), or squared error of the
+        standardised target (regressor).
+    standard_errors : tuple of float
+        Standard errors of the paired differences of these means.
+    kept : {"trained", "closed_form"}
+        Which one was better, by the first loss, ties by the next.
+    settled : bool
+        Whether the trained one is better in one loss by two standard errors and worse
+        in none.
+    """
+
+    n_texts: int
+    trained: tuple[float, ...]
+    closed_form: tuple[float, ...]
+    standard_errors: tuple[float, ...]
+    kept: str
+    settled: bool
+
+    @classmethod
+    def paired(
+        cls, trained: "NDArray", closed_form: "NDArray", weights: "NDArray"
+    ) -> "Comparison":
+        """Compare two arrays of losses (n, k), row by row."""
+        weights = weights / weights.sum()  # (n,)
+        means = weights @ trained, weights @ closed_form  # (k,) each
+        gains = closed_form - trained  # (n, k)
+        gain = weights @ gains
+        errors = np.sqrt(np.square(weights) @ np.square(gains - gain))
+        settled = bool((gain > _SETTLED * errors).any() and (gain >= 0).all())
+        # A diverged model has losses that are not numbers: it is never kept.
+        finite = bool(np.isfinite(means[0]).all())
+        kept = finite and tuple(means[0]) <= tuple(means[1])
+        return cls(
+            len(trained),
+            *(tuple(map(float, values)) for values in (*means, errors)),
+            kept="trained" if kept else "closed_form",
+            settled=settled and finite,
+        )
+
+
+class StopWhenSettled(Callback):
+    """End training once it clearly beats the closed form on the held-back texts."""
+
+    def __init__(
+        self, task: "Task", held: TextDataset, reference: "NDArray"
+    ) -> None:
+        self.task = task
+        self.held = held
+        self.reference = reference  # losses of the closed form, (n, k)
+        self.settled_ = False
+
+    def on_epoch_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Forget the former epoch's scores."""
+        self.scores_: list[NDArray] = []
+
+    def on_batch_end(
+        self, net: "NeuralNet", y_pred: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Keep the scores that skorch computes for its validation loss."""
+        if not training:
+            self.scores_.append(y_pred.detach().float().cpu().numpy())
+
+    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Compare, and end the loop the way skorch's `EarlyStopping` does."""
+        if not self.scores_:  # the held-back texts have joined
+            return
+        losses = self.task.losses(np.concatenate(self.scores_), self.held.targets)
+        self.settled_ = Comparison.paired(
+            losses, self.reference, self.held.weights
+        ).settled
+        if self.settled_:
+            raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves behind."""
+
+    net: "NeuralNet"
+    reference: "ClosedFormHead"
+    comparison: Comparison | None
+    fell_back: bool
+
+
+class Trainer:
+    """Trains one module by one recipe.
+
+    Parameters
+    ----------
+    module : SemanticModule
+    task : Task
+    recipe : Recipe
+    rng : RandomState
+        The only source of randomness.
+    """
+
+    def __init__(
+        self,
+        module: "SemanticModule",
+        task: "Task",
+        recipe: Recipe,
+        rng: np.random.RandomState,
+    ) -> None:
+        self.module = module
+        self.task = task
+        self.recipe = recipe
+        self.rng = rng
+
+    def fit(self, data: TextDataset, *, fresh: bool = True) -> Trained:
+        """Fit the closed-form head, train, and leave the better one in the module.
+
+        With `fresh=False` (warm start) head and feature scale stay as they are.
+        """
+        recipe = self.recipe
+        raw = compute_features(self.module, data)  # (n, C)
+        if fresh:
+            self._set_feature_scale(raw, data.weights)
+        features = self._standardised(raw)
+        kept, held = self._hold_back(data)
+        reference = self.task.fit_reference(
+            features[kept], data.targets[kept], data.weights[kept], self.rng
+        )
+        if fresh:
+            self._init_head(reference)
+        start = deepcopy(self.module.state_dict())
+        if len(held) == 0:
+            return Trained(self._run(data), reference, None, False)
+
+        held_data, order = data.take(held).by_length()
+        reference_losses = self.task.losses(
+            reference.scores(features[held[order]]), held_data.targets
+        )
+        watch = None
+        if not recipe.early_stopping and not recipe.callbacks:
+            watch = StopWhenSettled(self.task, held_data, reference_losses)
+        net = self._run(data.take(kept), held_data, watch)
+        comparison = Comparison.paired(
+            self.task.losses(compute_scores(self.module, held_data), held_data.targets),
+            reference_losses,
+            held_data.weights,
+        )
+        reference = self.task.fit_reference(
+            features, data.targets, data.weights, self.rng, penalty=reference.penalty
+        )
+        if comparison.kept == "closed_form":
+            self._fall_back(reference, comparison)
+        elif watch is not None and not _interrupted(net, recipe.early_stopping, watch):
+            net = self._use_all_texts(net, data, watch, start)
+        return Trained(net, reference, comparison, comparison.kept == "closed_form")
+
+    def partial_fit(self, data: TextDataset, net: "NeuralNet | None") -> "NeuralNet":
+        """Train one more epoch at constant rates; the first call sets the scale."""
+        if net is None:
+            self._set_feature_scale(compute_features(self.module, data), data.weights)
+            self._init_head(None)
+            net = self._net(max_epochs=1, schedule=False)
+        net.partial_fit(data, epochs=1)
+        return _tidy(net)
+
+    def restored_net(self) -> "NeuralNet":
+        """Return a net around a module whose values were trained before."""
+        return _tidy(self._net(max_epochs=1, schedule=False))
+
+    def _use_all_texts(
+        self,
+        net: "NeuralNet",
+        data: TextDataset,
+        watch: "StopWhenSettled",
+        start: dict[str, Any],
+    ) -> "NeuralNet":
+        """Let the held-back texts join: for the epochs left, or from the start."""
+        if not watch.settled_:
+            self.module.load_state_dict(start)
+            return self._run(data)
+        net.set_params(train_split=None)
+        epochs_left = net.max_epochs - len(net.history)
+        if epochs_left:
+            net.partial_fit(data, epochs=epochs_left)
+        return _tidy(net)
+
+    def _run(
+        self,
+        data: TextDataset,
+        held: TextDataset | None = None,
+        watch: "StopWhenSettled | None" = None,
+    ) -> "NeuralNet":
+        """Train on `data`, with `held` as skorch's validation set."""
+        n_rows = len(data) + (len(held) if held is not None else 0)
+        net = self._net(
+            self.recipe.n_epochs(n_rows), [watch] if watch is not None else []
+        )
+        if held is not None:
+            net.set_params(train_split=predefined_split(held))
+        net.partial_fit(data)
+        return _tidy(net)
+
+    def _net(
+        self, max_epochs: int, last: "Sequence[Any]" = (), *, schedule: bool = True
+    ) -> "NeuralNet":
+        recipe = self.recipe
+        callbacks: list[Any] = deepcopy(list(recipe.callbacks))
+        if schedule and not any(map(_is_lr_scheduler, callbacks)):
+            callbacks.insert(0, ("schedule", WarmupLinearDecay(max_epochs)))
+        callbacks.insert(0, ("clip", GradientNormClipping(_MAX_GRADIENT_NORM)))
+        if recipe.verbose == 1:
+            callbacks.append(("progress", ProgressBar()))
+        elif recipe.verbose > 1:
+            callbacks.append(("line", EpochLine()))
+        if recipe.early_stopping:
+            patience = EarlyStopping(patience=recipe.n_iter_no_change, load_best=True)
+            callbacks.append(("early_stopping", patience))
+        return build_net(
+            self.module,
+            lr=recipe.lr,
+            head_lr=recipe.head_lr,
+            max_epochs=max_epochs,
+            batch_size=recipe.batch_size,
+            callbacks=[*callbacks, *last],
+            rng=self.rng,
+        )
+
+    def _hold_back(self, data: TextDataset) -> "tuple[NDArray, NDArray]":
+        """Return the rows to train on and those to hold back, strata in proportion."""
+        fraction = self.recipe.validation_fraction
+        if not self.recipe.early_stopping:
+            wanted = min(_MOST_HELD_BACK, _HELD_BACK_ROWS / len(data))
+            fraction = max(fraction, wanted)
+        strata = self.task.strata(data.targets)
+        held = np.zeros(len(data), bool)
+        for stratum in np.unique(strata):
+            rows = self.rng.permutation(np.flatnonzero(strata == stratum))
+            held[rows[: int(fraction * len(rows))]] = True
+        held &= data.weights > 0
+        return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def _set_feature_scale(self, features: "NDArray", weights: "NDArray") -> None:
+        """Standardise what the head reads by the frozen features' mean and scale."""
+        counted = features[weights > 0]
+        scale = counted.std(axis=0)
+        scale[scale < _LEAST_SCALE * max(scale.max(), _LEAST_SCALE)] = 1.0
+        _assign(self.module.feature_mean, counted.mean(axis=0))
+        _assign(self.module.feature_scale, scale)
+
+    def _standardised(self, features: "NDArray") -> "NDArray":
+        mean = self.module.feature_mean.cpu().numpy()
+        return (features - mean) / self.module.feature_scale.cpu().numpy()
+
+    def _init_head(self, reference: "ClosedFormHead") -> None:
+        """Start the head at random, or from the closed form."""
+        head = self.module.head
+        if reference is not None and self.recipe.head_init == "closed_form":
+            _assign(head.weight, reference.coef)
+            _assign(head.bias, reference.intercept)
+            return
+        bound = 1 / math.sqrt(head.in_features)  # as nn.Linear itself starts
+        _assign(head.weight, self.rng.uniform(-bound, bound, head.weight.shape))
+        _assign(head.bias, np.zeros(head.out_features))
+
+    def _fall_back(self, reference: "ClosedFormHead", found: Comparison) -> None:
+        """Return the module to the frozen backbone with the closed-form head."""
+        self.module.adapter.reset()
+        _assign(self.module.head.weight, reference.coef)
+        _assign(self.module.head.bias, reference.intercept)
+        warnings.warn(
+            f"On {found.n_texts} held-back texts training ended with a loss of "
+            f"{found.trained[0]:.3f}, the closed-form head on the frozen backbone has "
+            f"{found.closed_form[0]:.3f}: the latter is used. Another learning rate "
+            "('lr', 'head_lr'), more texts or another 'prompt' may help; silence this "
+            "with warnings.simplefilter('ignore', FallbackWarning).",
+            FallbackWarning,
+            stacklevel=user_stacklevel(),
+        )
+
+
+def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
+    """Return the pooled embeddings (n, C) in the dataset's order."""
+    return _forward_all(module, data, module.features)
+
+
+def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
+    """Return logits, or standardised targets, (n, K) in the dataset's order."""
+    return _forward_all(module, data, module)
+
+
+def _forward_all(
+    module: "SemanticModule",
+    data: TextDataset,
+    forward: "Callable[[Tensor, Tensor], Tensor]",
+) -> "NDArray":
+    """Run length-sorted batches without gradient, the adapter folded; restore order."""
+    by_length, order = data.by_length()
+    device = module.backbone.device
+    batches = ordered_batches(by_length, EVAL_BATCH_SIZE, module.backbone.pad_id)
+    with module.folded():
+        parts = [
+            forward(X["input_ids"].to(device), X["attention_mask"].to(device))
+            for X, _ in batches
+        ]
+    outputs = torch.cat(parts).cpu().numpy()
+    restored = np.empty_like(outputs)
+    restored[order] = outputs
+    return restored
+
+
+def _interrupted(net: "NeuralNet", early_stopping: bool, watch: Any) -> bool:
+    """Tell a user's Ctrl-C, which skorch swallows, from the ends we know; warn of it."""
+    done = len(net.history) >= net.max_epochs or watch.settled_
+    if not done:
+        warnings.warn(
+            f"Training was interrupted in epoch {len(net.history)} of "
+            f"{net.max_epochs}; the estimator keeps what it has learned.",
+            UserWarning,
+            stacklevel=user_stacklevel(),
+        )
+    return not done
+
+
+def _is_lr_scheduler(callback: Any) -> bool:
+    if isinstance(callback, tuple):
+        callback = callback[1]
+    return isinstance(callback, LRScheduler) or callback is LRScheduler
+
+
+def _tidy(net: "NeuralNet") -> "NeuralNet":
+    """Drop the per-batch records, which grow without end, and stop collecting gradients."""
+    for row in net.history:
+        row.pop("batches", None)
+    net.optimizer_.zero_grad(set_to_none=True)
+    net.module_.eval()
+    return net
+
+
+@torch.no_grad()
+def _assign(target: "Tensor", values: "NDArray") -> None:
+    target.copy_(torch.as_tensor(np.asarray(values), dtype=target.dtype))

@@ -1,0 +1,37 @@
+"""Errors and warnings raised by sksemantic.
+
+SKSemanticError
+ ├── BackboneNotFoundError      (ValueError)  no weights under that name, anywhere
+ └── UnsupportedBackboneError   (ValueError)  weights found, but they cannot be used
+UserWarning
+ ├── TruncationWarning          some texts were cut to `max_length` tokens
+ └── FallbackWarning            training did not beat the closed-form head
+"""
+
+__all__ = [
+    "BackboneNotFoundError",
+    "FallbackWarning",
+    "SKSemanticError",
+    "TruncationWarning",
+    "UnsupportedBackboneError",
+]
+
+
+class SKSemanticError(Exception):
+    """Base class of all errors defined by sksemantic."""
+
+
+class BackboneNotFoundError(SKSemanticError, ValueError):
+    """No weights were found for the `model` parameter; the message lists what was tried."""
+
+
+class UnsupportedBackboneError(SKSemanticError, ValueError):
+    """The backbone was found, but cannot take a semantic prefix or be loaded safely."""
+
+
+class TruncationWarning(UserWarning):
+    """Some texts are longer than `max_length` tokens and were cut."""
+
+
+class FallbackWarning(UserWarning):
+    """Training did not beat the closed-form head on held-back data; the latter is used."""
