@@ -26,13 +26,15 @@ class _Map(nn.Sequential):
     """A map that starts at zero: C -> r -> out (low rank), or C -> out (full)."""
 
     def __init__(self, n_in: int, n_out: int, rank: int | None) -> None:
+        first = [nn.Linear(n_in, rank, bias=False)] if rank else []
         last = nn.Linear(rank or n_in, n_out, bias=False)
-        nn.init.zeros_(last.weight)
-        super().__init__(*([nn.Linear(n_in, rank, bias=False)] if rank else []), last)
+        super().__init__(*first, last)
+        self._last_weight = last.weight
+        self.reset()
 
     def reset(self) -> None:
         """Return to zero output."""
-        nn.init.zeros_(self[-1].weight)
+        nn.init.zeros_(self._last_weight)
 
 
 class PrefixAdapter(nn.Module):
@@ -76,7 +78,7 @@ class PrefixAdapter(nn.Module):
     def reset(self) -> None:
         """Return to the frozen prefix."""
         for adapt in self.maps:
-            adapt.reset()
+            adapt.reset()  # type: ignore[operator]
 
 
 class PromptAdapter(nn.Module):

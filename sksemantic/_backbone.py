@@ -219,9 +219,7 @@ def _quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _max_positions(
-    model: PreTrainedModel, tokenizer: "PreTrainedTokenizerBase"
-) -> int:
+def _max_positions(model: PreTrainedModel, tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return how many tokens the model has positions for."""
     limits = [tokenizer.model_max_length]
     for name, module in model.named_modules():

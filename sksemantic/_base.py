@@ -1,4 +1,4 @@
-"""The estimator behind classifier and regressor: parameters, fit, prediction, pickling."""
+"""The base of classifier and regressor: parameters, fit, prediction, pickling."""
 
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,15 @@ from sklearn.utils.validation import check_is_fitted
 from sksemantic._device import DTYPES, resolve_device, resolve_dtype
 from sksemantic._pooling import POOLINGS
 from sksemantic._prompt import Prompt
-from sksemantic._resolution import BackboneSource, find_again, resolve
+from sksemantic._resolution import resolve
 from sksemantic._validation import check_columns, check_texts, check_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from skorch import NeuralNet
 
-    from sksemantic._backbone import Backbone
-    from sksemantic._data import TextDataset
+    from sksemantic._blueprint import Blueprint
+    from sksemantic._data import Template, TextDataset
     from sksemantic._module import SemanticModule
     from sksemantic._task import Task
     from sksemantic._training import Recipe
@@ -39,9 +39,12 @@ _HEAD_INITS = ("random", "closed_form")
 class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Frozen backbone, semantic prefix, trainable adapter and head.
 
-    Subclasses say what the targets are: `_encode_fit_targets`, `_encode_more_targets`,
+    Subclasses say what the targets are: `_encode_fit_targets`,
     `_task` and `_default_prompt`.
     """
+
+    _template: "Template"
+    _blueprint: "Blueprint"
 
     _parameter_constraints: dict = {
         "model": [str],
@@ -169,8 +172,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """The skorch net; after unpickling it is rebuilt when first needed."""
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet: it has no net_. "
-                "Call 'fit' first."
+                f"This {type(self).__name__} instance is not fitted yet: it has no "
+                "net_. Call 'fit' first."
             )
         if "_net" not in self.__dict__:
             self._restore()
@@ -207,8 +210,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         texts = check_texts(X)
         check_columns(self, X, reset=False)
-        module = self.net_.module_  # restores the template too, if need be
-        assert module is not None
+        _ = self.net_  # after unpickling this restores the template as well
         return self._dataset(texts)
 
     def _dataset(
@@ -223,40 +225,24 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _build(self, rng: np.random.RandomState) -> "SemanticModule":
         """Check prompt and device, load the backbone, read the prompt once."""
-        prompt = None if self.prompt is None else Prompt.parse(self.prompt)
+        if self.prompt is not None:
+            Prompt.parse(self.prompt)
         if self.method == "prompt" and self.tuned_layers != "all":
             raise ValueError(
-                "The 'tuned_layers' parameter must be 'all' with method='prompt', which "
-                f"adapts input embeddings only. Got {self.tuned_layers!r} instead."
+                "The 'tuned_layers' parameter must be 'all' with method='prompt', "
+                "which adapts input embeddings only. Got "
+                f"{self.tuned_layers!r} instead."
             )
         device = resolve_device(self.device)
         dtype = resolve_dtype(self.dtype, device)
         source = resolve(self.model, self.revision)
 
         from sksemantic._backbone import load_backbone
+        from sksemantic._blueprint import Blueprint
+        from sksemantic._module import ModuleConfig, SemanticModule
 
         backbone = load_backbone(source, device, dtype)
-        text = self.prompt
-        if prompt is None:
-            text = self._default_prompt(backbone.is_causal)
-            prompt = Prompt.parse(text)
-        return self._assemble(backbone, source, prompt, text, rng)
-
-    def _assemble(
-        self,
-        backbone: "Backbone",
-        source: BackboneSource,
-        prompt: Prompt,
-        text: str,
-        rng: np.random.RandomState,
-    ) -> "SemanticModule":
-        """Lay out the template and build the module; remember what was decided."""
-        from sksemantic._data import Template
-        from sksemantic._module import ModuleConfig, seeded_module
-
-        template = Template(backbone, prompt, self.method, self.max_length)
         config = ModuleConfig(
-            prompt_ids=template.prompt_ids,
             method=self.method,
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
@@ -264,50 +250,37 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             pooling=self.pooling,
             n_outputs=self._task().n_outputs,
         )
-        module = seeded_module(backbone, config, rng.randint(np.iinfo(np.int32).max))
-        self._template: Template = template
-        self._made = {
-            "config": config,
-            "dtype": str(backbone.model.dtype).removeprefix("torch."),
-            "max_length": template.max_length,
-            "source": source,
-            "prompt": text,
-        }
-        return module
+        prompt = self.prompt
+        if prompt is None:
+            prompt = self._default_prompt(backbone.is_causal)
+        self._blueprint, self._template = Blueprint.draw(
+            backbone, source, prompt, self.max_length, config
+        )
+        seed = rng.randint(np.iinfo(np.int32).max)
+        ids = self._template.prompt_ids
+        return SemanticModule.seeded(backbone, ids, config, seed)
 
     def _set_fitted(self, X: Any, net: "NeuralNet") -> None:
         check_columns(self, X, reset=True)
         self._net = net
-        self.__dict__.pop("_values", None)
         self.history_ = net.history
-        self.prompt_ = self._made["prompt"]
-        self.n_virtual_tokens_ = len(self._made["config"].prompt_ids)
+        self.prompt_ = self._blueprint.prompt
+        self.n_virtual_tokens_ = net.module_.n_virtual_tokens
         self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
-        self.backbone_source_ = self._made["source"]
+        self.backbone_source_ = self._blueprint.source
 
     def _restore(self) -> None:
         """Rebuild the net of an unpickled estimator around the shared backbone."""
-        from sksemantic._backbone import load_backbone
-        from sksemantic._data import Template
-        from sksemantic._module import seeded_module
         from sksemantic._training import Trainer
 
-        made = self._made
         device = resolve_device(self.device)
-        source = find_again(made["source"])
-        backbone = load_backbone(source, device, resolve_dtype(made["dtype"], device))
-        self._template = Template(
-            backbone,
-            Prompt.parse(made["prompt"]),
-            made["config"].method,
-            made["max_length"],
-        )
-        module = seeded_module(backbone, made["config"], seed=0)
+        module, self._template = self._blueprint.build(device, seed=0)
         _load_former(module, self._values)
         rng = check_random_state(self.random_state)
         net = Trainer(module, self._task(), self._recipe(), rng).restored_net()
         net.history = self.history_
         self._net = net
+        del self._values
 
     def _recipe(self) -> "Recipe":
         from sksemantic._training import Recipe

@@ -17,7 +17,7 @@ from sksemantic._validation import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from sksemantic._task import Classification
 
@@ -79,7 +79,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 6, and more for few texts, so that there are
-        about 200 steps.
+        about 120 steps, though never more than 30 epochs.
 
     batch_size : int, default=32
         Texts per training step.
@@ -193,6 +193,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     array(['good'], dtype='<U4')
     """
 
+    classes_: "NDArray"
+
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
@@ -255,9 +257,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     def partial_fit(
         self,
         X: Any,
-        y: "ArrayLike",
-        classes: "ArrayLike | None" = None,
-        sample_weight: "ArrayLike | None" = None,
+        y: Any,
+        classes: Any = None,
+        sample_weight: Any = None,
     ) -> "SKTuningClassifier":
         """Train one more epoch, on these texts only, at constant learning rates.
 
@@ -295,7 +297,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 "that will ever occur, for example np.unique(y_all)."
             )
         if first:
-            known = check_labels(classes, np.size(classes))
+            known = check_labels(classes, np.asarray(classes).size)
         else:
             check_columns(self, X, reset=False)
             known = self.classes_

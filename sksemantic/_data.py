@@ -43,7 +43,11 @@ class Template:
     """
 
     def __init__(
-        self, backbone: "Backbone", prompt: "Prompt", method: str, max_length: int | None
+        self,
+        backbone: "Backbone",
+        prompt: "Prompt",
+        method: str,
+        max_length: int | None,
     ) -> None:
         self._encode = backbone.encode
         before, self._space = _natural_boundary(prompt, backbone)
@@ -85,8 +89,9 @@ class Template:
         if self._filler is None:
             raise ValueError(
                 "The 'prompt' parameter must have text before its slot for a backbone "
-                f"without a start token. Got {prompt.before + '{text}' + prompt.after!r} "
-                "instead. Put some words before {text}."
+                "without a start token. Got "
+                f"{prompt.before + '{text}' + prompt.after!r} instead. Put some words "
+                "before {text}."
             )
         return self._filler
 

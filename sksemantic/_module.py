@@ -1,9 +1,9 @@
 """The one forward there is: adapter, backbone, pooling, head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,14 @@ from sksemantic._pooling import pool, resolve_pooling
 
 if TYPE_CHECKING:
     from sksemantic._backbone import Backbone
+    from sksemantic._injection import PromptStates
+    from sksemantic._injection._base import Prefix
 
 
 @dataclass(frozen=True)
 class ModuleConfig:
     """What, besides the backbone, decides a module's shape."""
 
-    prompt_ids: list[int]
     method: str
     adapter: str
     adapter_rank: int
@@ -35,19 +36,35 @@ class SemanticModule(nn.Module):
     mean and scale.
     """
 
-    def __init__(self, backbone: "Backbone", config: ModuleConfig) -> None:
+    def __init__(
+        self, backbone: "Backbone", prompt_ids: list[int], config: ModuleConfig
+    ) -> None:
         super().__init__()
         self.backbone = backbone  # not an nn.Module, hence neither moved nor saved
+        self.n_virtual_tokens = len(prompt_ids)
         self.config = config
         self.pooling = resolve_pooling(config.pooling, backbone.is_causal)
-        self.adapter = _build_adapter(backbone, config).to(backbone.device)
+        self.adapter = _build_adapter(backbone, prompt_ids, config).to(backbone.device)
         self.head = nn.Linear(backbone.hidden_size, config.n_outputs)
         self.feature_mean: Tensor
         self.feature_scale: Tensor
         self.register_buffer("feature_mean", torch.zeros(backbone.hidden_size))
         self.register_buffer("feature_scale", torch.ones(backbone.hidden_size))
-        self._folded: object = None
+        self._folded: Any = None
         self.to(backbone.device)
+
+    @classmethod
+    def seeded(
+        cls,
+        backbone: "Backbone",
+        prompt_ids: list[int],
+        config: ModuleConfig,
+        seed: int,
+    ) -> "SemanticModule":
+        """Build a module whose initial values depend on the seed alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(backbone, prompt_ids, config)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits, or standardised targets, (B, K)."""
@@ -73,19 +90,23 @@ class SemanticModule(nn.Module):
             finally:
                 self._folded = None
 
-    def _behind_prefix(self, input_ids: Tensor, mask: Tensor, prefix) -> Tensor:
+    def _behind_prefix(
+        self, input_ids: Tensor, mask: Tensor, prefix: "Prefix"
+    ) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": mask}
         if self.backbone.is_causal:
             # The text goes on where the prompt ended. An encoder's text keeps its own
             # positions, all of them: few have many to spare.
-            start = len(self.config.prompt_ids)
+            start = self.n_virtual_tokens
             positions = torch.arange(
                 start, start + input_ids.shape[1], device=input_ids.device
             )
             inputs["position_ids"] = positions[None]  # (1, T)
         return self.backbone.injection.run(inputs, prefix)
 
-    def _behind_soft_prompt(self, input_ids: Tensor, mask: Tensor, soft) -> Tensor:
+    def _behind_soft_prompt(
+        self, input_ids: Tensor, mask: Tensor, soft: Tensor
+    ) -> Tensor:
         text = self.backbone.embed(input_ids)  # (B, T, C)
         prompt = soft.to(text).expand(len(text), -1, -1)  # (B, P, C)
         seen = mask.new_ones(prompt.shape[:2])  # (B, P)
@@ -98,20 +119,13 @@ class SemanticModule(nn.Module):
         return hidden[:, prompt.shape[1] :]
 
 
-def seeded_module(
-    backbone: "Backbone", config: ModuleConfig, seed: int
-) -> SemanticModule:
-    """Build a module whose initial values depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SemanticModule(backbone, config)
-
-
-def _build_adapter(backbone: "Backbone", config: ModuleConfig) -> nn.Module:
+def _build_adapter(
+    backbone: "Backbone", prompt_ids: list[int], config: ModuleConfig
+) -> nn.Module:
     """Read the prompt once, without gradient, and build the adapter on it."""
     rank = config.adapter_rank if config.adapter == "low_rank" else None
     with torch.no_grad():
-        ids = torch.tensor(config.prompt_ids, device=backbone.device)
+        ids = torch.tensor(prompt_ids, device=backbone.device)
         embeddings = backbone.embed(ids)  # (P, C)
         if config.method == "prompt":
             if config.adapter == "embedding":
@@ -124,8 +138,10 @@ def _build_adapter(backbone: "Backbone", config: ModuleConfig) -> nn.Module:
     return PrefixAdapter(read, tuned, rank)
 
 
-def _reader(backbone: "Backbone"):
-    def read_again(embeddings: Tensor):
+def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
+    """Return a function that reads embeddings (1, P, C) with gradient."""
+
+    def read_again(embeddings: Tensor) -> "PromptStates":
         return backbone.injection.read(embeddings.to(backbone.model.dtype))
 
     return read_again

@@ -130,7 +130,7 @@ def build_net(
     rng: "np.random.RandomState",
     weight_decay: float = 0.0,
 ) -> "NeuralNet":
-    """Return an initialised net whose optimizer holds adapter and head, nothing else."""
+    """Return an initialised net whose optimizer holds adapter and head alone."""
     is_classifier = module.config.n_outputs > 1
     criterion = nn.CrossEntropyLoss if is_classifier else nn.MSELoss
     extra = {"classes": list(range(module.config.n_outputs))} if is_classifier else {}
@@ -159,5 +159,3 @@ def build_net(
         device=str(module.backbone.device),
         **extra,
     ).initialize()
-
-

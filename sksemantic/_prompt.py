@@ -55,7 +55,9 @@ def _split(template: str) -> tuple[list[str], list[str]]:
     for literal, field, spec, conversion in parts:
         literals[-1] += literal
         if field is not None:
-            extra = (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            extra = (f"!{conversion}" if conversion else "") + (
+                f":{spec}" if spec else ""
+            )
             fields.append(field + extra)
             literals.append("")
     return fields, literals

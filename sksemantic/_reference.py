@@ -143,5 +143,8 @@ def fit_ridge(
     model = RidgeCV(alphas=penalties, scoring="neg_mean_squared_error")
     model.fit(features[keep], y[keep], sample_weight=weights[keep])
     return ClosedFormHead(
-        model.coef_[None], np.array([model.intercept_]), model.alpha_, -model.best_score_
+        model.coef_[None],
+        np.array([model.intercept_]),
+        model.alpha_,
+        -model.best_score_,
     )

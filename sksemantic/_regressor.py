@@ -14,7 +14,7 @@ from sksemantic._validation import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from sksemantic._task import Regression
 
@@ -74,7 +74,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 6, and more for few texts, so that there are
-        about 200 steps.
+        about 120 steps, though never more than 30 epochs.
 
     batch_size : int, default=32
         Texts per training step.
@@ -154,8 +154,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     Notes
     -----
     `fit` first fits a closed-form head (ridge regression, its penalty chosen by
-    leave-one-out cross-validation) on the frozen backbone's features. It then trains on all but the
-    held-back texts: `validation_fraction` of them, or 100 if that is more, though never
+    leave-one-out cross-validation) on the frozen backbone's features. It then trains on
+    all but the held-back texts: `validation_fraction` of them, or 100 if that is more, though never
     more than a third. As soon as the trained model is better on these by two standard
     errors of the paired difference, the question is settled and they join the training
     for the remaining epochs. If it never is, the one with the lower error is fitted on
@@ -235,7 +235,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: "ArrayLike", sample_weight: "ArrayLike | None" = None
+        self, X: Any, y: Any, sample_weight: Any = None
     ) -> "SKTuningRegressor":
         """Train one more epoch, on these texts only, at constant learning rates.
 

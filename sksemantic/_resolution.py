@@ -174,9 +174,7 @@ def _hub_cache(
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(
-            snapshot_download(name, revision=revision, local_files_only=True)
-        )
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError, OSError):
         tried.append(f"hub cache: holds nothing for {name!r}" + _at(revision))
         return None
@@ -187,7 +185,7 @@ def _hub_cache(
     return BackboneSource(name, "hub cache", str(folder), revision=revision)
 
 
-# What a backbone needs; pickled weights and other frameworks' files stay where they are.
+# What a backbone needs: neither pickled weights nor other frameworks' files.
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _NOT_NEEDED = ["*/*", "consolidated*"]
 

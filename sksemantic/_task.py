@@ -51,9 +51,7 @@ class Classification:
         penalty: float | None = None,
     ) -> ClosedFormHead:
         """Fit logistic regression."""
-        return fit_logistic(
-            features, targets, weights, self.n_outputs, rng, penalty
-        )
+        return fit_logistic(features, targets, weights, self.n_outputs, rng, penalty)
 
     def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
         """Return 0/1 error and log-loss of each row, (n, 2)."""

@@ -47,8 +47,8 @@ _SETTLED = 2.0  # standard errors
 _HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
 _MOST_HELD_BACK = 1 / 3
 _FEWEST_EPOCHS = 6
-_MOST_EPOCHS = 60
-_FEWEST_STEPS = 200
+_MOST_EPOCHS = 30
+_FEWEST_STEPS = 120
 EVAL_BATCH_SIZE = 64
 
 
@@ -117,8 +117,10 @@ class Comparison:
         finite = bool(np.isfinite(means[0]).all())
         kept = finite and tuple(means[0]) <= tuple(means[1])
         return cls(
-            len(trained),
-            *(tuple(map(float, values)) for values in (*means, errors)),
+            n_texts=len(trained),
+            trained=tuple(map(float, means[0])),
+            closed_form=tuple(map(float, means[1])),
+            standard_errors=tuple(map(float, errors)),
             kept="trained" if kept else "closed_form",
             settled=settled and finite,
         )
@@ -127,9 +129,7 @@ class Comparison:
 class StopWhenSettled(Callback):
     """End training once it clearly beats the closed form on the held-back texts."""
 
-    def __init__(
-        self, task: "Task", held: TextDataset, reference: "NDArray"
-    ) -> None:
+    def __init__(self, task: "Task", held: TextDataset, reference: "NDArray") -> None:
         self.task = task
         self.held = held
         self.reference = reference  # losses of the closed form, (n, k)
@@ -140,7 +140,11 @@ class StopWhenSettled(Callback):
         self.scores_: list[NDArray] = []
 
     def on_batch_end(
-        self, net: "NeuralNet", y_pred: Any = None, training: bool = False, **kwargs: Any
+        self,
+        net: "NeuralNet",
+        y_pred: Any = None,
+        training: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Keep the scores that skorch computes for its validation loss."""
         if not training:
@@ -331,7 +335,7 @@ class Trainer:
         mean = self.module.feature_mean.cpu().numpy()
         return (features - mean) / self.module.feature_scale.cpu().numpy()
 
-    def _init_head(self, reference: "ClosedFormHead") -> None:
+    def _init_head(self, reference: "ClosedFormHead | None") -> None:
         """Start the head at random, or from the closed form."""
         head = self.module.head
         if reference is not None and self.recipe.head_init == "closed_form":
@@ -344,7 +348,7 @@ class Trainer:
 
     def _fall_back(self, reference: "ClosedFormHead", found: Comparison) -> None:
         """Return the module to the frozen backbone with the closed-form head."""
-        self.module.adapter.reset()
+        self.module.adapter.reset()  # type: ignore[operator]
         _assign(self.module.head.weight, reference.coef)
         _assign(self.module.head.bias, reference.intercept)
         warnings.warn(
@@ -389,7 +393,7 @@ def _forward_all(
 
 
 def _interrupted(net: "NeuralNet", early_stopping: bool, watch: Any) -> bool:
-    """Tell a user's Ctrl-C, which skorch swallows, from the ends we know; warn of it."""
+    """Tell a user's Ctrl-C, which skorch swallows, from known ends; warn of it."""
     done = len(net.history) >= net.max_epochs or watch.settled_
     if not done:
         warnings.warn(
@@ -408,7 +412,7 @@ def _is_lr_scheduler(callback: Any) -> bool:
 
 
 def _tidy(net: "NeuralNet") -> "NeuralNet":
-    """Drop the per-batch records, which grow without end, and stop collecting gradients."""
+    """Drop per-batch records, which grow without end, and the last gradients."""
     for row in net.history:
         row.pop("batches", None)
     net.optimizer_.zero_grad(set_to_none=True)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _SHOWN_ROWS = 5
 _EXPECTED = (
-    "X must be a sequence of texts: a list, a tuple, a Series, a 1-D array of str, or a "
-    "table with one column."
+    "X must be a sequence of texts: a list, a tuple, a Series, a 1-D array of str, or "
+    "a table with one column."
 )
 
 
@@ -56,7 +56,8 @@ def _refuse_containers(X: Any) -> None:
     """Refuse what is not a sequence of rows at all."""
     if isinstance(X, str | bytes):
         raise ValueError(
-            f"{_EXPECTED} Got a single {type(X).__name__} instead. Pass [X] for one text."
+            f"{_EXPECTED} Got a single {type(X).__name__} instead. Pass [X] for one "
+            "text."
         )
     if isinstance(X, Iterator):
         raise TypeError(
@@ -71,13 +72,13 @@ def _refuse_containers(X: Any) -> None:
 
 def _single_column(X: Any) -> Any:
     """Return the only column of a table, or X itself if it is no table."""
-    shape = getattr(X, "shape", ())
+    shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) < 2:
         return X
     if len(shape) > 2 or shape[1] != 1:
         raise ValueError(
-            f"{_EXPECTED} Got shape {tuple(shape)} instead. Select the text column, for "
-            "example X['text'], or join columns into one text first."
+            f"{_EXPECTED} Got shape {tuple(shape)} instead. Select the text column, "
+            "for example X['text'], or join columns into one text first."
         )
     for accessor in ("iloc", "to_series", "column"):  # pandas, polars, pyarrow
         if hasattr(X, accessor):
@@ -132,7 +133,8 @@ def check_columns(estimator: "BaseEstimator", X: Any, *, reset: bool) -> None:
     if reset:
         for name in ("n_features_in_", "feature_names_in_"):
             estimator.__dict__.pop(name, None)
-    if len(getattr(X, "shape", ())) == 2 and (reset or hasattr(estimator, "n_features_in_")):
+    is_table = len(getattr(X, "shape", ())) == 2
+    if is_table and (reset or hasattr(estimator, "n_features_in_")):
         _check_feature_names(estimator, X, reset=reset)
         _check_n_features(estimator, X, reset=reset)
 

@@ -22,7 +22,7 @@ class SKSemanticError(Exception):
 
 
 class BackboneNotFoundError(SKSemanticError, ValueError):
-    """No weights were found for the `model` parameter; the message lists what was tried."""
+    """No weights were found for `model`; the message lists what was tried."""
 
 
 class UnsupportedBackboneError(SKSemanticError, ValueError):
@@ -34,4 +34,4 @@ class TruncationWarning(UserWarning):
 
 
 class FallbackWarning(UserWarning):
-    """Training did not beat the closed-form head on held-back data; the latter is used."""
+    """On held-back texts training did not beat the closed-form head, which is used."""

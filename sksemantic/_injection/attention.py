@@ -39,7 +39,7 @@ def _attention(
     is_causal: bool | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attend with SDPA, after the active call has joined its prefix, if there is one."""
+    """Attend with SDPA, after the active call, if any, has joined its prefix."""
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
     join = _ACTIVE.get()

@@ -1,0 +1,66 @@
+"""What has to be known, besides the trained values, to build a fitted module again."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sksemantic._backbone import load_backbone
+from sksemantic._data import Template
+from sksemantic._device import resolve_dtype
+from sksemantic._module import ModuleConfig, SemanticModule
+from sksemantic._prompt import Prompt
+from sksemantic._resolution import BackboneSource, find_again
+
+if TYPE_CHECKING:
+    import torch
+
+    from sksemantic._backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Everything that was decided when a module was built, in plain values."""
+
+    source: BackboneSource
+    dtype: str
+    prompt: str
+    max_length: int
+    config: ModuleConfig
+
+    @classmethod
+    def draw(
+        cls,
+        backbone: "Backbone",
+        source: BackboneSource,
+        prompt: str,
+        max_length: int | None,
+        config: ModuleConfig,
+    ) -> "tuple[Blueprint, Template]":
+        """Check that prompt and texts fit the backbone, and fix what was left open.
+
+        Raises
+        ------
+        ValueError
+            If prompt, `max_length` or `tuned_layers` do not fit the backbone.
+        """
+        template = Template(backbone, Prompt.parse(prompt), config.method, max_length)
+        dtype = str(backbone.model.dtype).removeprefix("torch.")
+        return cls(source, dtype, prompt, template.max_length, config), template
+
+    def build(
+        self, device: "torch.device", seed: int
+    ) -> "tuple[SemanticModule, Template]":
+        """Build the module around the shared backbone; its values depend on the seed.
+
+        Raises
+        ------
+        BackboneNotFoundError
+            If the weights are no longer there.
+        """
+        source = find_again(self.source)
+        backbone = load_backbone(source, device, resolve_dtype(self.dtype, device))
+        prompt = Prompt.parse(self.prompt)
+        template = Template(backbone, prompt, self.config.method, self.max_length)
+        module = SemanticModule.seeded(
+            backbone, template.prompt_ids, self.config, seed=seed
+        )
+        return module, template
