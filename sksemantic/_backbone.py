@@ -41,6 +41,8 @@ class Backbone:
         The bare model, without a task head. It is frozen and put in eval mode for good.
     tokenizer : PreTrainedTokenizerBase
         A fast tokenizer.
+    source : BackboneSource or None
+        Where the weights came from: all that a pickle of a backbone holds.
 
     Attributes
     ----------
@@ -55,8 +57,12 @@ class Backbone:
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: "PreTrainedTokenizerBase"
+        self,
+        model: PreTrainedModel,
+        tokenizer: "PreTrainedTokenizerBase",
+        source: "BackboneSource | None" = None,
     ) -> None:
+        self.source = source
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.injection: Injection = AttentionInjection(model)
@@ -64,6 +70,16 @@ class Backbone:
         self.is_causal = self._sees_only_the_past()
         self.max_positions = _max_positions(model, tokenizer)
         self.special_tokens = _special_tokens(tokenizer)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Backbone":
+        """Share: a frozen model never needs a copy."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a reference to the weights, never the weights."""
+        if self.source is None:
+            raise TypeError("A backbone without a source cannot be pickled.")
+        return load_backbone, (self.source, self.device, self.model.dtype)
 
     @property
     def device(self) -> torch.device:
@@ -178,7 +194,7 @@ def _load(
             "itself implements are loaded; pickled weights and remote code never are."
         ) from exc
     _check_complete(source, info)
-    return Backbone(model.to(device), tokenizer)
+    return Backbone(model.to(device), tokenizer, source)
 
 
 def _dequantized(source: "BackboneSource") -> dict[str, Any]:
