@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sksemantic._injection import PromptStates
     from sksemantic._injection._base import Prefix
 
+_DROPOUT = 0.3  # of the features that the head reads, while training
+
 
 @dataclass(frozen=True)
 class ModuleConfig:
@@ -45,6 +47,7 @@ class SemanticModule(nn.Module):
         self.config = config
         self.pooling = resolve_pooling(config.pooling, backbone.is_causal)
         self.adapter = _build_adapter(backbone, prompt_ids, config).to(backbone.device)
+        self.dropout = nn.Dropout(_DROPOUT)
         self.head = nn.Linear(backbone.hidden_size, config.n_outputs)
         self.feature_mean: Tensor
         self.feature_scale: Tensor
@@ -69,7 +72,8 @@ class SemanticModule(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits, or standardised targets, (B, K)."""
         features = self.features(input_ids, attention_mask)
-        return self.head((features - self.feature_mean) / self.feature_scale)
+        standardised = (features - self.feature_mean) / self.feature_scale
+        return self.head(self.dropout(standardised))
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the pooled, prompt-conditioned embeddings (B, C) in float32."""

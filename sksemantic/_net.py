@@ -7,6 +7,7 @@ import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from sksemantic._data import TextDataset, ordered_batches, train_batches
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from sksemantic._module import SemanticModule
 
-_WARMUP = 0.06  # share of all steps
+_WARMUP = 0.06  # share of the training
+_AVERAGE_FROM = 1 / 3
 
 
 class _SemanticNet:
@@ -57,21 +59,19 @@ class RegressorNet(_SemanticNet, NeuralNetRegressor):
     """skorch regressor over a `SemanticModule`."""
 
 
-class WarmupLinearDecay(Callback):
-    """Raise the learning rates to their full value, then lower them linearly to zero.
+class _Progress(Callback):
+    """Follows the share of all epochs that is done, step by step.
 
-    Unlike skorch's `LRScheduler` it follows the share of the epochs done rather than a
-    count of steps fixed beforehand: held-back texts may join, and change that count.
+    skorch's and torch's schedules follow a count of steps fixed beforehand; here
+    held-back texts may join, and change that count.
     """
 
-    def __init__(self, max_epochs: int, warmup: float = _WARMUP) -> None:
+    def __init__(self, max_epochs: int) -> None:
         self.max_epochs = max_epochs
-        self.warmup = warmup
 
     def on_train_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
-        """Remember the full rates."""
-        if not hasattr(self, "rates_"):
-            self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
+        """Start counting, unless training only goes on."""
+        if not hasattr(self, "epochs_done_"):
             self.epochs_done_ = 0
 
     def on_epoch_begin(
@@ -81,22 +81,79 @@ class WarmupLinearDecay(Callback):
         self.n_batches_ = -(-len(dataset_train) // net.batch_size)
         self.batches_done_ = 0
 
+    def on_batch_end(
+        self, net: "NeuralNet", training: bool = False, **kwargs: Any
+    ) -> None:
+        """Count the step."""
+        self.batches_done_ += training
+
+    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Count the epoch."""
+        self.epochs_done_ += 1
+        self.batches_done_ = 0
+
+    @property
+    def share_(self) -> float:
+        """Share of the training that is done."""
+        return (self.epochs_done_ + self.batches_done_ / self.n_batches_) / (
+            self.max_epochs
+        )
+
+
+class WarmupLinearDecay(_Progress):
+    """Raise the learning rates to their full value, then lower them linearly to zero.
+
+    Parameters
+    ----------
+    max_epochs : int
+    warmup : float
+        Share of the training in which the rates rise.
+    """
+
+    def __init__(self, max_epochs: int, warmup: float = _WARMUP) -> None:
+        super().__init__(max_epochs)
+        self.warmup = warmup
+
     def on_batch_begin(
         self, net: "NeuralNet", training: bool = False, **kwargs: Any
     ) -> None:
         """Set the rates of this step."""
         if not training:
             return
-        done = self.epochs_done_ + (self.batches_done_ + 1) / (self.n_batches_ + 1)
-        share = done / self.max_epochs
+        if not hasattr(self, "rates_"):
+            self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
+        share = self.share_ + 0.5 / (self.n_batches_ * self.max_epochs)
         factor = min(share / self.warmup, (1 - share) / (1 - self.warmup))
         for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
-            group["lr"] = rate * max(factor, 0.0)
-        self.batches_done_ += 1
+            group["lr"] = rate * factor
 
-    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
-        """Count the epoch."""
-        self.epochs_done_ += 1
+
+class TailAverage(_Progress):
+    """Average the weights of all steps after the first third.
+
+    The average generalises better than the last step (stochastic weight averaging,
+    Izmailov et al. 2018, arXiv 1803.05407), and needs no validation texts to choose an
+    epoch by.
+    """
+
+    def __init__(self, max_epochs: int, start: float = _AVERAGE_FROM) -> None:
+        super().__init__(max_epochs)
+        self.start = start
+
+    def on_batch_end(
+        self, net: "NeuralNet", training: bool = False, **kwargs: Any
+    ) -> None:
+        """Count the step, and let its weights in."""
+        super().on_batch_end(net, training=training, **kwargs)
+        if training and self.share_ > self.start:
+            if not hasattr(self, "average_"):
+                self.average_ = AveragedModel(net.module_)
+            self.average_.update_parameters(net.module_)
+
+    def apply(self, module: "SemanticModule") -> None:
+        """Give the module the averaged weights."""
+        if hasattr(self, "average_"):
+            module.load_state_dict(self.average_.module.state_dict())
 
 
 class EpochLine(Callback):

