@@ -4,15 +4,18 @@ With `_injection` the only module that knows transformers' models.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import __version__ as transformers_version
 from transformers.utils import logging as transformers_logging
 
 from sksemantic._injection import AttentionInjection
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
     from sksemantic._injection import Injection
     from sksemantic._resolution import BackboneSource
+
+
+_GGUF_FROM = Version("5.23")
 
 
 class SpecialTokens(NamedTuple):
@@ -201,10 +207,14 @@ def _dequantized(source: "BackboneSource") -> dict[str, Any]:
     """Ask for dense weights where transformers would keep GGUF blocks packed."""
     if source.gguf_file is None:
         return {}
-    try:
-        from transformers import GgufConfig
-    except ImportError:  # older releases always unpack
-        return {}
+    if Version(transformers_version) < _GGUF_FROM:
+        raise UnsupportedBackboneError(
+            f"The weights of model={source.name!r} are a GGUF file, for which "
+            f"transformers {transformers_version} builds a wrong tokenizer, without an "
+            f"error. Install transformers>={_GGUF_FROM} (pip install sksemantic[gguf])."
+        )
+    from transformers import GgufConfig
+
     return {"quantization_config": GgufConfig(dequantize=True)}
 
 
@@ -222,13 +232,17 @@ def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Silence transformers' load report and bars, then restore the user's settings."""
+    """Silence transformers' load report and bars, then restore the user's settings.
+
+    The bar of a GGUF file heeds no setting: it is kept off standard error.
+    """
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with redirect_stderr(StringIO()):
+            yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bars:

@@ -60,7 +60,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "head_init": [StrOptions(set(_HEAD_INITS))],
         "lr": [Interval(Real, 0, None, closed="neither")],
-        "head_lr": [Interval(Real, 0, None, closed="neither"), None],
+        "head_lr": [Interval(Real, 0, None, closed="neither")],
         "max_epochs": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -234,8 +234,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 f"{self.tuned_layers!r} instead."
             )
         device = resolve_device(self.device)
-        dtype = resolve_dtype(self.dtype, device)
         source = resolve(self.model, self.revision)
+        dtype = resolve_dtype(self.dtype, device, source.stored_dtype)
 
         from sksemantic._backbone import load_backbone
         from sksemantic._blueprint import Blueprint
@@ -287,7 +287,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         return Recipe(
             lr=self.lr,
-            head_lr=self.lr if self.head_lr is None else self.head_lr,
+            head_lr=self.head_lr,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             head_init=self.head_init,

@@ -57,7 +57,8 @@ class Blueprint:
             If the weights are no longer there.
         """
         source = find_again(self.source)
-        backbone = load_backbone(source, device, resolve_dtype(self.dtype, device))
+        dtype = resolve_dtype(self.dtype, device, source.stored_dtype)
+        backbone = load_backbone(source, device, dtype)
         prompt = Prompt.parse(self.prompt)
         template = Template(backbone, prompt, self.config.method, self.max_length)
         module = SemanticModule.seeded(

@@ -74,8 +74,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     lr : float, default=2e-3
         Learning rate of the adapter (AdamW), with linear warmup and decay.
 
-    head_lr : float, default=None
-        Learning rate of the head. None takes `lr`.
+    head_lr : float, default=1e-3
+        Learning rate of the head.
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 6, and more for few texts, so that there are
@@ -101,8 +101,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
 
     dtype : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        Precision of the frozen backbone. "auto" is bfloat16 where the device computes
-        natively in it, else float32. Adapter, head and loss are always float32.
+        Precision of the frozen backbone. Adapter, head and loss are always float32.
+        "auto" is 16-bit on CUDA; on a CPU it is bfloat16 if the weights were published
+        in 16 bits or fewer and the processor computes natively in it, else float32.
 
     warm_start : bool, default=False
         Start `fit` from the values trained before, instead of afresh.
@@ -213,7 +214,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         max_length: int | None = None,
         head_init: str = "random",
         lr: float = 2e-3,
-        head_lr: float | None = None,
+        head_lr: float = 1e-3,
         max_epochs: "int | str" = "auto",
         batch_size: int = 32,
         early_stopping: bool = False,

@@ -69,8 +69,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     lr : float, default=2e-3
         Learning rate of the adapter (AdamW), with linear warmup and decay.
 
-    head_lr : float, default=None
-        Learning rate of the head. None takes `lr`.
+    head_lr : float, default=1e-3
+        Learning rate of the head.
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 6, and more for few texts, so that there are
@@ -93,8 +93,9 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
 
     dtype : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        Precision of the frozen backbone. "auto" is bfloat16 where the device computes
-        natively in it, else float32. Adapter, head and loss are always float32.
+        Precision of the frozen backbone. Adapter, head and loss are always float32.
+        "auto" is 16-bit on CUDA; on a CPU it is bfloat16 if the weights were published
+        in 16 bits or fewer and the processor computes natively in it, else float32.
 
     warm_start : bool, default=False
         Start `fit` from the values trained before, instead of afresh.
@@ -155,11 +156,11 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     -----
     `fit` first fits a closed-form head (ridge regression, its penalty chosen by
     leave-one-out cross-validation) on the frozen backbone's features. It then trains on
-    all but the held-back texts: `validation_fraction` of them, or 100 if that is more, though never
-    more than a third. As soon as the trained model is better on these by two standard
-    errors of the paired difference, the question is settled and they join the training
-    for the remaining epochs. If it never is, the one with the lower error is fitted on
-    all texts; should that be the closed form, a `FallbackWarning` says so.
+    all but the held-back texts: `validation_fraction` of them, or 100 if that is more,
+    though never more than a third. As soon as the trained model is better on these by
+    two standard errors of the paired difference, the question is settled and they join
+    the training for the remaining epochs. If it never is, the one with the lower error
+    is fitted on all texts; should that be the closed form, a `FallbackWarning` says so.
 
     An encoder's text keeps its own positions, counted from its own start; a causal
     backbone's text goes on where the prompt ended.
@@ -195,7 +196,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         max_length: int | None = None,
         head_init: str = "random",
         lr: float = 2e-3,
-        head_lr: float | None = None,
+        head_lr: float = 1e-3,
         max_epochs: "int | str" = "auto",
         batch_size: int = 32,
         early_stopping: bool = False,
