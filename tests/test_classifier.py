@@ -1,0 +1,505 @@
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import BACKBONES, FAST, TEXTS, quietly_fit, values_of
+from sklearn.utils.class_weight import compute_sample_weight
+
+from sksemantic import SKTuningClassifier
+
+METHODS = [
+    (method, adapter)
+    for method in ("prefix", "prompt")
+    for adapter in ("low_rank", "linear", "embedding")
+]
+
+
+@pytest.fixture
+def many(texts):
+    return 3 * texts
+
+
+@pytest.fixture
+def many_labels(labels):
+    return np.tile(labels, 3)
+
+
+@pytest.fixture
+def nouns(texts):
+    """Labels of four classes."""
+    return np.array([text.split()[2] for text in texts])
+
+
+@pytest.fixture
+def learner(fast, tiny_roberta):
+    """Return a classifier that learns the rule quickly."""
+    return SKTuningClassifier(
+        **{**fast, "model": tiny_roberta, "lr": 1e-2, "head_lr": 1e-2}
+    )
+
+
+@pytest.fixture(scope="module")
+def multiclass(tiny_bert):
+    """Return a classifier of four classes; tests must leave it as it is."""
+    y = [text.split()[2] for text in TEXTS]
+    return quietly_fit(SKTuningClassifier(model=tiny_bert, **FAST), TEXTS, y)
+
+
+def test_fit_when_done_then_returns_self(classifier, texts, labels):
+    assert classifier.fit(texts, labels) is classifier
+
+
+def test_classes_when_fitted_then_are_sorted(classifier, texts, nouns):
+    classifier.fit(texts, nouns)
+    assert classifier.classes_.tolist() == ["book", "film", "play", "song"]
+
+
+@pytest.mark.parametrize("n", [1, 5, 24])
+def test_predict_when_called_then_gives_one_label_per_text(n, fitted, texts):
+    predicted = fitted.predict(texts[:n])
+    assert predicted.shape == (n,)
+    assert set(predicted) <= {"good", "bad"}
+
+
+@pytest.mark.parametrize("name", ["fitted", "multiclass"])
+def test_predict_when_called_then_is_the_most_probable_class(name, request, texts):
+    clf = request.getfixturevalue(name)
+    expected = clf.classes_[clf.predict_proba(texts).argmax(axis=1)]
+    np.testing.assert_array_equal(clf.predict(texts), expected)
+
+
+@pytest.mark.parametrize(("name", "n_classes"), [("fitted", 2), ("multiclass", 4)])
+def test_predict_proba_when_called_then_rows_are_distributions(
+    name, n_classes, request, texts
+):
+    proba = request.getfixturevalue(name).predict_proba(texts)
+    assert proba.shape == (24, n_classes)
+    assert proba.dtype == np.float64
+    assert (proba > 0).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["fitted", "multiclass"])
+def test_predict_log_proba_when_called_then_is_the_logarithm(name, request, texts):
+    clf = request.getfixturevalue(name)
+    expected = np.log(clf.predict_proba(texts))
+    np.testing.assert_allclose(clf.predict_log_proba(texts), expected, atol=1e-12)
+
+
+def test_decision_function_when_binary_then_is_the_log_odds(fitted, texts):
+    decision = fitted.decision_function(texts)
+    proba = fitted.predict_proba(texts)
+    assert decision.shape == (24,)
+    np.testing.assert_allclose(decision, np.log(proba[:, 1] / proba[:, 0]), rtol=1e-6)
+
+
+def test_decision_function_when_multiclass_then_has_a_column_per_class(
+    multiclass, texts
+):
+    decision = multiclass.decision_function(texts)
+    assert decision.shape == (24, 4)
+    expected = multiclass.classes_[decision.argmax(axis=1)]
+    np.testing.assert_array_equal(multiclass.predict(texts), expected)
+
+
+def test_score_when_called_then_is_the_accuracy(fitted, texts, labels):
+    expected = np.mean(fitted.predict(texts) == labels)
+    assert fitted.score(texts, labels) == expected
+
+
+def test_predict_when_texts_are_shuffled_then_predictions_follow(fitted, texts):
+    order = np.random.RandomState(0).permutation(len(texts))
+    shuffled = [texts[i] for i in order]
+    expected = fitted.predict_proba(texts)[order]
+    np.testing.assert_allclose(fitted.predict_proba(shuffled), expected, atol=1e-6)
+
+
+def test_predict_when_text_is_alone_then_is_as_among_others(fitted, texts):
+    expected = fitted.predict_proba(texts)[[7]]
+    np.testing.assert_allclose(fitted.predict_proba([texts[7]]), expected, atol=1e-6)
+
+
+def train(clf, texts, labels, n_epochs):
+    """Train without the closed form, which would learn so easy a rule by itself."""
+    for _ in range(n_epochs):
+        clf.partial_fit(texts, labels, classes=np.unique(labels))
+    return clf
+
+
+@pytest.mark.parametrize(("method", "adapter"), METHODS)
+def test_tiny_set_when_trained_on_then_is_learned(
+    method, adapter, learner, texts, labels
+):
+    learner.set_params(method=method, adapter=adapter)
+    assert train(learner, texts, labels, 30).score(texts, labels) > 0.85
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_tiny_set_when_any_backbone_then_is_learned(name, tiny, learner, texts, labels):
+    train(learner.set_params(model=tiny(name)), texts, labels, 40)
+    assert learner.score(texts, labels) > 0.85
+
+
+@pytest.mark.parametrize(("method", "adapter"), METHODS)
+def test_adapter_when_head_stands_still_then_learns_alone(
+    method, adapter, classifier, many, many_labels
+):
+    classifier.set_params(method=method, adapter=adapter)
+    classifier.set_params(head_lr=1e-12, lr=3e-2, max_epochs=10)
+    classifier.fit(many, many_labels)
+    losses = classifier.history_[:, "train_loss"]
+    assert min(losses) < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_prompt_when_worded_differently_then_predictions_differ(
+    name, method, tiny, fast, texts, labels
+):
+    one, other = (
+        SKTuningClassifier(**{**fast, "model": tiny(name), "method": method})
+        .set_params(prompt=prompt)
+        .fit(texts, labels)
+        for prompt in ("rate the film", "what is this about?")
+    )
+    difference = one.predict_proba(texts) - other.predict_proba(texts)
+    assert np.abs(difference).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_prompt_when_only_what_follows_the_slot_differs_then_so_do_embeddings(
+    name, tiny, fast, texts, labels
+):
+    one, other = (
+        SKTuningClassifier(**{**fast, "model": tiny(name), "max_epochs": 1})
+        .set_params(prompt=prompt)
+        .fit(texts, labels)
+        for prompt in ("rate {text} it is", "rate {text} a song")
+    )
+    assert one.n_virtual_tokens_ == other.n_virtual_tokens_
+    difference = one.transform(texts) - other.transform(texts)
+    assert np.abs(difference).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "has_slot"),
+    [("bert", False), ("roberta", False), ("llama", True), ("gemma3", True)],
+)
+def test_prompt_when_none_then_default_suits_the_backbone(
+    name, has_slot, tiny, fast, texts, labels
+):
+    clf = SKTuningClassifier(**{**fast, "model": tiny(name), "prompt": None})
+    clf.fit(texts, labels)
+    assert clf.prompt is None
+    assert ("{text}" in clf.prompt_) == has_slot
+    assert clf.prompt_.strip()
+
+
+def test_virtual_tokens_when_fitted_then_are_the_prompts(fitted):
+    # [CLS] rate the film [SEP]
+    assert fitted.n_virtual_tokens_ == 5
+    assert fitted.prompt_ == fitted.prompt == "rate the film"
+
+
+@pytest.mark.parametrize(
+    ("changes", "adapter_size"),
+    [
+        ({}, 2 * 8 * (32 + 64)),
+        ({"adapter_rank": 2}, 2 * 2 * (32 + 64)),
+        ({"tuned_layers": 1}, 8 * (32 + 64)),
+        ({"adapter": "linear"}, 2 * 32 * 64),
+        ({"adapter": "embedding"}, 5 * 32),
+        ({"method": "prompt"}, 2 * 8 * 32),
+    ],
+)
+def test_trainable_params_when_fitted_then_are_counted(
+    changes, adapter_size, classifier, texts, labels
+):
+    classifier.set_params(**changes, max_epochs=1).fit(texts, labels)
+    assert classifier.n_trainable_params_ == adapter_size + 2 * (32 + 1)
+
+
+def test_backbone_source_when_fitted_then_says_which_and_from_where(fitted):
+    source = fitted.backbone_source_
+    assert source.name == source.location == fitted.model
+    assert source.origin == "directory"
+
+
+@pytest.mark.parametrize("batch_size", [5, 24, 100])
+def test_batch_size_when_chosen_then_epochs_have_as_many_steps(
+    batch_size, classifier, texts, labels
+):
+    classifier.set_params(batch_size=batch_size).fit(texts, labels)
+    counts = set(classifier.history_[:, "train_batch_count"])
+    assert counts <= {-(-24 // batch_size), -(-16 // batch_size)}
+
+
+@pytest.mark.parametrize("max_epochs", [1, 4])
+def test_max_epochs_when_chosen_then_history_has_as_many(
+    max_epochs, classifier, texts, labels
+):
+    classifier.set_params(max_epochs=max_epochs).fit(texts, labels)
+    assert len(classifier.history_) == max_epochs
+
+
+def test_pooling_when_changed_then_embeddings_differ(classifier, texts, labels):
+    one, other = (
+        classifier.set_params(pooling=pooling).fit(texts, labels).transform(texts)
+        for pooling in ("mean", "first")
+    )
+    assert np.abs(one - other).max() > 1e-2
+
+
+@pytest.mark.filterwarnings("ignore::sksemantic.TruncationWarning")
+def test_max_length_when_short_then_what_is_behind_it_does_not_matter(
+    classifier, texts, labels
+):
+    classifier.set_params(max_length=5).fit(texts, labels)
+    found = classifier.predict_proba(["a good film", "a good film indeed it was"])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_class_weight_when_balanced_then_equals_those_sample_weights(fast, texts):
+    y = np.array(["rare"] * 6 + ["common"] * 18)
+    balanced = SKTuningClassifier(**fast, class_weight="balanced").fit(texts, y)
+    weights = compute_sample_weight("balanced", y)
+    weighted = SKTuningClassifier(**fast).fit(texts, y, sample_weight=weights)
+    np.testing.assert_allclose(
+        balanced.predict_proba(texts), weighted.predict_proba(texts), atol=1e-6
+    )
+
+
+def test_class_weight_when_given_then_class_is_more_probable(fast, texts, labels):
+    plain, weighted = (
+        SKTuningClassifier(**fast, class_weight=class_weight).fit(texts, labels)
+        for class_weight in (None, {"good": 20, "bad": 1})
+    )
+    gain = weighted.predict_proba(texts)[:, 1] - plain.predict_proba(texts)[:, 1]
+    assert gain.mean() > 0.05
+
+
+def test_class_weight_when_dict_lacks_a_class_then_refused(fast, texts, labels):
+    clf = SKTuningClassifier(**fast, class_weight={"good": 1, "ugly": 2})
+    with pytest.raises(ValueError, match="not in class_weight"):
+        clf.fit(texts, labels)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01, 1000.0])
+def test_sample_weight_when_uniform_then_changes_nothing(scale, fast, texts, labels):
+    plain = SKTuningClassifier(**fast).fit(texts, labels)
+    weights = np.full(len(texts), scale)
+    weighted = SKTuningClassifier(**fast).fit(texts, labels, sample_weight=weights)
+    np.testing.assert_allclose(
+        weighted.predict_proba(texts), plain.predict_proba(texts), atol=1e-5
+    )
+
+
+def test_sample_weight_when_high_for_a_class_then_it_is_more_probable(
+    fast, texts, labels
+):
+    plain = SKTuningClassifier(**fast).fit(texts, labels)
+    weights = np.where(labels == "good", 20.0, 1.0)
+    weighted = SKTuningClassifier(**fast).fit(texts, labels, sample_weight=weights)
+    gain = weighted.predict_proba(texts)[:, 1] - plain.predict_proba(texts)[:, 1]
+    assert gain.mean() > 0.05
+
+
+def test_sample_weight_when_zero_then_wrong_labels_do_no_harm(
+    learner, many, many_labels
+):
+    wrong = np.where(many_labels == "good", "bad", "good")
+    y = np.concatenate([many_labels, wrong])
+    weights = np.repeat([1.0, 0.0], len(many))
+    learner.set_params(max_epochs=12).fit(many + many, y, sample_weight=weights)
+    assert learner.score(many, many_labels) == 1.0
+
+
+def test_partial_fit_when_first_called_then_needs_the_classes(
+    classifier, texts, labels
+):
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        classifier.partial_fit(texts, labels)
+
+
+def test_partial_fit_when_called_then_each_call_is_one_epoch(classifier, texts, labels):
+    classifier.partial_fit(texts, labels, classes=["bad", "good"])
+    classifier.partial_fit(texts, labels)
+    assert [row["epoch"] for row in classifier.history_] == [1, 2]
+
+
+def test_partial_fit_when_a_class_comes_later_then_it_is_known(
+    classifier, texts, labels
+):
+    classifier.partial_fit(texts, labels, classes=["ugly", "good", "bad"])
+    assert classifier.classes_.tolist() == ["bad", "good", "ugly"]
+    classifier.partial_fit(["an ugly film"], ["ugly"])
+    assert classifier.predict_proba(texts).shape == (24, 3)
+
+
+def test_partial_fit_when_classes_are_given_again_then_they_must_be_the_same(
+    classifier, texts, labels
+):
+    classifier.partial_fit(texts, labels, classes=["bad", "good"])
+    classifier.partial_fit(texts, labels, classes=["good", "bad"])
+    with pytest.raises(ValueError, match="is not the same as on the last call"):
+        classifier.partial_fit(texts, labels, classes=["bad", "good", "ugly"])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_partial_fit_when_a_class_is_unknown_then_error_names_it(
+    first, classifier, texts, labels
+):
+    if not first:
+        classifier.fit(texts, labels)
+    with pytest.raises(ValueError, match=r"not among the classes: \['ugly'\]\. The cl"):
+        classifier.partial_fit(["a film"], ["ugly"], classes=["bad", "good"])
+
+
+def test_partial_fit_when_only_one_class_will_occur_then_refused(classifier):
+    with pytest.raises(ValueError, match="at least two classes"):
+        classifier.partial_fit(["a film"], ["good"], classes=["good"])
+
+
+def test_partial_fit_when_fitted_before_then_goes_on_from_there(
+    classifier, texts, labels
+):
+    before = classifier.fit(texts, labels).predict_proba(texts)
+    n_epochs = len(classifier.history_)
+    classifier.partial_fit(texts[:8], labels[:8])
+    assert len(classifier.history_) == n_epochs + 1
+    change = np.abs(classifier.predict_proba(texts) - before).max()
+    assert 0 < change < 0.2
+
+
+def test_partial_fit_when_weighted_then_weights_count(fast, texts, labels):
+    weights = np.where(labels == "good", 10.0, 0.1)
+    plain, weighted = (
+        SKTuningClassifier(**fast)
+        .set_params(lr=1e-2, head_lr=1e-2)
+        .partial_fit(texts, labels, classes=["bad", "good"], sample_weight=w)
+        for w in (None, weights)
+    )
+    gain = weighted.predict_proba(texts)[:, 1] - plain.predict_proba(texts)[:, 1]
+    assert gain.mean() > 0.01
+
+
+def test_partial_fit_when_batch_has_one_text_then_is_fine(classifier, texts, labels):
+    classifier.partial_fit(["a film"], ["good"], classes=["bad", "good"])
+    assert np.isfinite(classifier.predict_proba(texts)).all()
+
+
+def test_warm_start_when_on_then_training_starts_where_it_ended(
+    classifier, texts, labels, start_values
+):
+    classifier.set_params(callbacks=[start_values], warm_start=True)
+    ended = values_of(classifier.fit(texts, labels).net_)
+    classifier.fit(texts, labels)
+    first, second = start_values.seen
+    np.testing.assert_array_equal(second, ended)
+    assert not np.array_equal(second, first)
+
+
+def test_warm_start_when_off_then_training_starts_afresh(
+    classifier, texts, labels, start_values
+):
+    classifier.set_params(callbacks=[start_values])
+    classifier.fit(texts, labels).fit(texts, labels)
+    first, second = start_values.seen
+    np.testing.assert_array_equal(second, first)
+
+
+def test_warm_start_when_classes_differ_then_refused(classifier, texts, labels, nouns):
+    classifier.set_params(warm_start=True).fit(texts, labels)
+    with pytest.raises(ValueError, match="needs the same classes as the fit before"):
+        classifier.fit(texts, nouns)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"adapter": "linear"},
+        {"adapter_rank": 2},
+        {"method": "prompt"},
+        {"tuned_layers": 1},
+    ],
+)
+def test_warm_start_when_the_module_differs_then_refused(
+    changes, classifier, texts, labels
+):
+    classifier.set_params(warm_start=True).fit(texts, labels)
+    with pytest.raises(ValueError, match="warm_start=True needs the same backbone"):
+        classifier.set_params(**changes).fit(texts, labels)
+
+
+def test_transform_when_called_then_gives_one_embedding_per_text(fitted, texts):
+    embeddings = fitted.transform(texts)
+    assert embeddings.shape == (24, 32)
+    assert embeddings.dtype == np.float32
+
+
+def test_transform_when_called_then_is_what_the_head_reads(fitted, texts):
+    module = fitted.net_.module_
+    mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
+    features = (fitted.transform(texts) - mean) / scale
+    weight, bias = (p.detach().numpy() for p in module.head.parameters())
+    logits = features @ weight.T + bias
+    expected = logits[:, 1] - logits[:, 0]
+    np.testing.assert_allclose(fitted.decision_function(texts), expected, atol=1e-4)
+
+
+def test_set_output_when_pandas_then_transform_gives_a_named_table(
+    classifier, texts, labels
+):
+    table = (
+        classifier.set_output(transform="pandas").fit(texts, labels).transform(texts)
+    )
+    assert isinstance(table, pd.DataFrame)
+    assert table.shape == (24, 32)
+    assert table.columns[0] == "sktuningclassifier0"
+    np.testing.assert_array_equal(table.columns, classifier.get_feature_names_out())
+
+
+def test_set_output_when_pandas_then_index_is_that_of_the_texts(
+    classifier, texts, labels
+):
+    X = pd.DataFrame({"text": texts}, index=[f"row {i}" for i in range(24)])
+    table = classifier.set_output(transform="pandas").fit(X, labels).transform(X)
+    pd.testing.assert_index_equal(table.index, X.index)
+
+
+def test_feature_names_when_fitted_on_a_table_then_are_kept_and_checked(
+    classifier, texts, labels
+):
+    X = pd.DataFrame({"review": texts})
+    classifier.fit(X, labels)
+    assert classifier.n_features_in_ == 1
+    assert classifier.feature_names_in_.tolist() == ["review"]
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(X.rename(columns={"review": "title"}))
+
+
+def test_feature_names_when_refitted_on_a_list_then_are_gone(classifier, texts, labels):
+    classifier.fit(pd.DataFrame({"review": texts}), labels)
+    classifier.fit(texts, labels)
+    assert not hasattr(classifier, "n_features_in_")
+    assert not hasattr(classifier, "feature_names_in_")
+
+
+def test_fit_when_texts_are_all_alike_then_still_works(classifier, labels):
+    classifier.fit(["the same"] * 24, labels)
+    proba = classifier.predict_proba(["the same", "another"])
+    assert np.isfinite(proba).all()
+
+
+def test_fit_when_a_class_has_one_text_then_it_is_not_held_back(classifier, texts):
+    y = ["rare"] + ["common"] * 23
+    classifier.fit(texts, y)
+    assert classifier.classes_.tolist() == ["common", "rare"]
+    assert classifier.comparison_.n_texts == 7  # a third of the common ones
+
+
+def test_tags_when_asked_then_declare_texts(classifier):
+    tags = classifier.__sklearn_tags__()
+    assert tags.estimator_type == "classifier"
+    assert tags.input_tags.string
+    assert not tags.input_tags.two_d_array
+    assert tags.target_tags.required

@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from sksemantic._device import (
+    _cpu_multiplies_bfloat16,
+    resolve_device,
+    resolve_dtype,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_device_when_named_then_is_that_one():
+    assert resolve_device("cpu") == CPU
+    assert resolve_device("cpu:0").type == "cpu"
+
+
+def test_device_when_auto_then_is_one_that_is_there():
+    device = resolve_device("auto")
+    if torch.cuda.is_available():
+        assert device.type == "cuda"
+    else:
+        assert device.type in {"cpu", "mps"}
+    assert torch.ones(2, device=device).sum() == 2
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "cpu:1", "meta", "tpu", "", "cpu:x"])
+def test_device_when_not_there_then_error_names_what_would_do(device):
+    with pytest.raises(ValueError, match="'device' parameter must be 'auto', 'cpu'"):
+        resolve_device(device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_device_when_cuda_is_not_there_then_error_says_so():
+    with pytest.raises(ValueError, match="Got 'cuda' instead: 0 such device"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_dtype_when_named_then_is_that_one(name, stored):
+    assert resolve_dtype(name, CPU, stored) == getattr(torch, name)
+
+
+def test_dtype_when_auto_on_cpu_then_full_weights_stay_full():
+    assert resolve_dtype("auto", CPU, "float32") == torch.float32
+
+
+@pytest.mark.parametrize("stored", ["bfloat16", "float16", "quantized"])
+def test_dtype_when_auto_on_cpu_then_half_weights_follow_the_processor(stored):
+    fast = _cpu_multiplies_bfloat16()
+    expected = torch.bfloat16 if fast else torch.float32
+    assert resolve_dtype("auto", CPU, stored) == expected

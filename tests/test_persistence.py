@@ -1,0 +1,265 @@
+import copy
+import io
+import pickle
+import shutil
+
+import joblib
+import numpy as np
+import pytest
+from conftest import FAST, LABELS, TEXTS, values_of
+from sklearn.base import clone
+from skorch.callbacks import EpochScoring
+
+from sksemantic import (
+    BackboneNotFoundError,
+    SKTuningClassifier,
+    SKTuningRegressor,
+    _backbone,
+)
+
+METHODS = [
+    (method, adapter)
+    for method in ("prefix", "prompt")
+    for adapter in ("low_rank", "linear", "embedding")
+]
+
+
+def with_pickle(estimator):
+    return pickle.loads(pickle.dumps(estimator))
+
+
+def with_joblib(estimator):
+    file = io.BytesIO()
+    joblib.dump(estimator, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def with_compressed_joblib(estimator):
+    file = io.BytesIO()
+    joblib.dump(estimator, file, compress=3)
+    file.seek(0)
+    return joblib.load(file)
+
+
+@pytest.mark.parametrize(
+    "round_trip", [with_pickle, with_joblib, with_compressed_joblib, copy.deepcopy]
+)
+def test_copy_when_made_then_predicts_identically(round_trip, fitted, texts):
+    copied = round_trip(fitted)
+    np.testing.assert_array_equal(
+        copied.predict_proba(texts), fitted.predict_proba(texts)
+    )
+    np.testing.assert_array_equal(copied.transform(texts), fitted.transform(texts))
+
+
+@pytest.mark.parametrize(("method", "adapter"), METHODS)
+def test_pickle_when_any_method_then_predicts_identically(
+    method, adapter, classifier, texts, labels
+):
+    classifier.set_params(method=method, adapter=adapter).partial_fit(
+        texts, labels, classes=["bad", "good"]
+    )
+    copied = with_pickle(classifier)
+    np.testing.assert_array_equal(
+        copied.predict_proba(texts), classifier.predict_proba(texts)
+    )
+
+
+def test_pickle_when_regressor_then_predicts_identically(fitted_regressor, texts):
+    copied = with_pickle(fitted_regressor)
+    np.testing.assert_array_equal(
+        copied.predict(texts), fitted_regressor.predict(texts)
+    )
+
+
+def test_pickle_when_loaded_then_attributes_are_there(fitted):
+    copied = with_pickle(fitted)
+    for name in (
+        "backbone_source_",
+        "comparison_",
+        "n_trainable_params_",
+        "n_virtual_tokens_",
+        "prompt_",
+    ):
+        assert getattr(copied, name) == getattr(fitted, name), name
+    np.testing.assert_array_equal(copied.classes_, fitted.classes_)
+    np.testing.assert_array_equal(copied.reference_.coef, fitted.reference_.coef)
+    assert list(copied.history_) == list(fitted.history_)
+    assert copied.net_.history == copied.history_
+    assert copied.get_params() == fitted.get_params()
+
+
+def test_pickle_when_loaded_then_backbone_comes_back_only_when_needed(fitted, texts):
+    saved = pickle.dumps(fitted)
+    _backbone._latest.clear()
+    copied = pickle.loads(saved)
+    assert "_net" not in copied.__dict__
+    assert copied.n_trainable_params_ == fitted.n_trainable_params_
+    assert "_net" not in copied.__dict__
+    copied.predict(texts)
+    assert copied.net_.module_.backbone is fitted.net_.module_.backbone
+
+
+def test_pickle_when_made_then_holds_trained_values_and_no_backbone(fitted):
+    backbone = fitted.net_.module_.backbone
+    n_frozen = sum(p.numel() for p in backbone.model.parameters())
+    size = len(pickle.dumps(fitted))
+    assert size < 4 * n_frozen
+    assert size < 4 * (fitted.n_trainable_params_ + 2 * 32) + 10_000
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_pickle_when_pickled_again_then_nothing_is_lost(used, fitted, texts):
+    copied = with_pickle(fitted)
+    if used:  # has its net again
+        copied.predict(texts)
+    copied = with_pickle(copied)
+    np.testing.assert_array_equal(
+        copied.predict_proba(texts), fitted.predict_proba(texts)
+    )
+
+
+def test_pickle_when_unfitted_then_is_a_clone(classifier, texts, labels):
+    copied = with_pickle(classifier)
+    assert copied.get_params() == classifier.get_params()
+    assert not copied.__sklearn_is_fitted__()
+    copied.fit(texts, labels)
+
+
+def test_pickle_when_parameters_were_changed_after_fit_then_fit_counts(
+    classifier, texts, labels
+):
+    classifier.fit(texts, labels)
+    expected = classifier.predict_proba(texts)
+    classifier.set_params(prompt="another", method="prompt", adapter_rank=3)
+    classifier.set_params(max_length=5, model="elsewhere", pooling="first")
+    np.testing.assert_array_equal(classifier.predict_proba(texts), expected)
+    np.testing.assert_array_equal(
+        with_pickle(classifier).predict_proba(texts), expected
+    )
+
+
+@pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])
+def test_partial_fit_when_unpickled_then_goes_on(make, fast, texts, labels, targets):
+    y = labels if make is SKTuningClassifier else targets
+    copied = with_pickle(make(**fast).fit(texts, y))
+    before = copied._scores(texts)
+    copied.partial_fit(texts[:8], y[:8])
+    assert len(copied.history_) == 3
+    change = np.abs(copied._scores(texts) - before).max()
+    assert 0 < change < 1
+
+
+def test_fit_when_unpickled_then_starts_afresh(fast, texts, labels):
+    clf = SKTuningClassifier(**fast).fit(texts, labels)
+    copied = with_pickle(clf).fit(texts, labels)
+    np.testing.assert_array_equal(copied.predict_proba(texts), clf.predict_proba(texts))
+
+
+def test_warm_start_when_unpickled_then_starts_where_it_ended(
+    classifier, texts, labels, start_values
+):
+    classifier.set_params(warm_start=True, callbacks=[start_values])
+    ended = values_of(classifier.fit(texts, labels).net_)
+    with_pickle(classifier).fit(texts, labels)
+    np.testing.assert_array_equal(start_values.seen[1], ended)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("method", "adapter"), METHODS[:4])
+def test_pickle_when_minilm_then_is_below_a_megabyte(method, adapter, minilm, labels):
+    clf = SKTuningClassifier(
+        **{**FAST, "model": minilm, "max_epochs": 1}, method=method, adapter=adapter
+    )
+    saved = pickle.dumps(clf.fit(TEXTS, labels))
+    if (method, adapter) != ("prefix", "linear"):  # a full matrix for each layer
+        assert len(saved) < 1_000_000
+    assert len(saved) < 4 * clf.n_trainable_params_ + 50_000  # no value twice
+
+
+def test_clone_when_unpickled_then_is_unfitted(fitted):
+    assert not clone(with_pickle(fitted)).__sklearn_is_fitted__()
+
+
+def test_deepcopy_when_trained_on_then_original_stays(fitted, texts, labels):
+    before = fitted.predict_proba(texts)
+    copy.deepcopy(fitted).partial_fit(texts, labels)
+    np.testing.assert_array_equal(fitted.predict_proba(texts), before)
+
+
+def test_deepcopy_when_made_then_shares_the_backbone(fitted, texts):
+    copied = copy.deepcopy(fitted)
+    copied.predict(texts)
+    assert copied.net_.module_.backbone is fitted.net_.module_.backbone
+
+
+def test_pickle_when_there_are_callbacks_then_predicts_identically(
+    classifier, texts, labels
+):
+    classifier.set_params(callbacks=[EpochScoring("accuracy")])
+    classifier.fit(texts, labels)
+    copied = with_pickle(classifier)
+    np.testing.assert_array_equal(
+        copied.predict_proba(texts), classifier.predict_proba(texts)
+    )
+
+
+def test_pickle_when_loaded_in_a_fresh_process_then_predicts_identically(
+    fitted, texts, tmp_path, run_python
+):
+    joblib.dump(fitted, tmp_path / "clf.joblib")
+    np.save(tmp_path / "texts.npy", np.array(texts))
+    run_python(
+        """
+        import joblib, numpy
+        clf = joblib.load("clf.joblib")
+        texts = numpy.load("texts.npy")
+        numpy.save("proba.npy", clf.predict_proba(texts))
+        """
+    )
+    found = np.load(tmp_path / "proba.npy")
+    np.testing.assert_array_equal(found, fitted.predict_proba(texts))
+
+
+@pytest.fixture
+def moved(tiny_bert, tmp_path):
+    """Return a pickle whose backbone's directory is no longer where it was."""
+    directory = tmp_path / "backbone"
+    shutil.copytree(tiny_bert, directory)
+    clf = SKTuningClassifier(**{**FAST, "model": str(directory)}).fit(TEXTS, LABELS)
+    saved = pickle.dumps(clf)
+    directory.rename(tmp_path / "elsewhere")
+    return saved
+
+
+def test_pickle_when_backbone_is_gone_then_error_says_what_to_do(moved, texts):
+    clf = pickle.loads(moved)
+    with pytest.raises(BackboneNotFoundError) as caught:
+        clf.predict(texts)
+    message = str(caught.value)
+    assert "no such directory" in message
+    assert "pip install sksemantic[embedded]" in message
+
+
+def test_pickle_when_backbone_is_gone_then_everything_else_is_still_there(moved):
+    clf = pickle.loads(moved)
+    assert clf.classes_.tolist() == ["bad", "good"]
+    assert clf.prompt_ == "rate the film"
+    assert "SKTuningClassifier" in repr(clf)
+    assert clf.__sklearn_is_fitted__()
+
+
+def test_pickle_when_backbone_comes_back_then_predicts(moved, texts, tmp_path):
+    clf = pickle.loads(moved)
+    with pytest.raises(BackboneNotFoundError):
+        clf.predict(texts)
+    (tmp_path / "elsewhere").rename(tmp_path / "backbone")
+    assert clf.predict(texts).shape == (24,)
+
+
+def test_pickle_when_dtype_was_auto_then_the_one_in_use_is_kept(fast, texts, labels):
+    clf = SKTuningClassifier(**{**fast, "dtype": "bfloat16"}).fit(texts, labels)
+    copied = with_pickle(clf.set_params(dtype="auto"))
+    dtype = copied.net_.module_.backbone.model.dtype
+    assert dtype == clf.net_.module_.backbone.model.dtype

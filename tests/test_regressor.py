@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from conftest import values_of
+from sklearn.metrics import r2_score
+
+from sksemantic import SKTuningRegressor
+
+
+@pytest.fixture
+def many(texts):
+    return 3 * texts
+
+
+@pytest.fixture
+def many_targets(targets):
+    return np.tile(targets, 3)
+
+
+@pytest.fixture
+def learner(fast, tiny_roberta):
+    """Return a regressor that learns the rule quickly."""
+    return SKTuningRegressor(
+        **{**fast, "model": tiny_roberta, "lr": 1e-2, "head_lr": 1e-2}
+    )
+
+
+def test_fit_when_done_then_returns_self(regressor, texts, targets):
+    assert regressor.fit(texts, targets) is regressor
+
+
+@pytest.mark.parametrize("n", [1, 24])
+def test_predict_when_called_then_gives_one_number_per_text(n, fitted_regressor, texts):
+    predicted = fitted_regressor.predict(texts[:n])
+    assert predicted.shape == (n,)
+    assert predicted.dtype == np.float64
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+@pytest.mark.parametrize("adapter", ["low_rank", "linear", "embedding"])
+def test_tiny_set_when_trained_on_then_is_learned(
+    method, adapter, learner, texts, targets
+):
+    learner.set_params(method=method, adapter=adapter)
+    for _ in range(40):  # partial_fit never takes the closed form
+        learner.partial_fit(texts, targets)
+    assert learner.score(texts, targets) > 0.3
+
+
+def test_score_when_called_then_is_r2(fitted_regressor, texts, targets):
+    expected = r2_score(targets, fitted_regressor.predict(texts))
+    assert fitted_regressor.score(texts, targets) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1000.0, 0.0), (1e-3, 5.0), (-1.0, 1e4)])
+def test_predict_when_target_is_rescaled_then_predictions_are_too(
+    scale, shift, fast, texts, targets
+):
+    plain = SKTuningRegressor(**fast).fit(texts, targets).predict(texts)
+    rescaled = SKTuningRegressor(**fast).fit(texts, abs(scale) * targets + shift)
+    found = (rescaled.predict(texts) - shift) / abs(scale)
+    np.testing.assert_allclose(found, plain, atol=1e-3)
+
+
+def test_fit_when_target_is_constant_then_predicts_it(regressor, texts):
+    regressor.fit(texts, np.full(24, 7.0))
+    np.testing.assert_allclose(regressor.predict(texts), 7.0, atol=1.0)
+
+
+def test_comparison_when_fitted_then_losses_are_squared_errors(fitted_regressor):
+    found = fitted_regressor.comparison_
+    assert len(found.trained) == len(found.closed_form) == 1
+    assert found.n_texts == 8
+
+
+def test_sample_weight_when_uniform_then_changes_nothing(fast, texts, targets):
+    plain = SKTuningRegressor(**fast).fit(texts, targets).predict(texts)
+    weighted = SKTuningRegressor(**fast)
+    weighted.fit(texts, targets, sample_weight=np.full(24, 30.0))
+    np.testing.assert_allclose(weighted.predict(texts), plain, atol=1e-5)
+
+
+def test_sample_weight_when_high_for_high_targets_then_predictions_rise(
+    fast, texts, targets
+):
+    plain = SKTuningRegressor(**fast).fit(texts, targets).predict(texts)
+    weighted = SKTuningRegressor(**fast)
+    weighted.fit(texts, targets, sample_weight=np.where(targets > 3, 10.0, 0.1))
+    assert (weighted.predict(texts) - plain).mean() > 0.5
+
+
+def test_sample_weight_when_zero_then_wild_targets_do_no_harm(
+    learner, many, many_targets
+):
+    y = np.concatenate([many_targets, np.full(24, 1e6)])
+    weights = np.repeat([1.0, 0.0], [72, 24])
+    learner.set_params(max_epochs=12).fit(many + many[:24], y, sample_weight=weights)
+    assert learner.score(many, many_targets) > 0.9
+
+
+def test_partial_fit_when_later_targets_have_another_scale_then_first_one_is_kept(
+    regressor, texts, targets
+):
+    regressor.partial_fit(texts, targets)
+    before = regressor.predict(texts)
+    regressor.partial_fit(texts[:2], targets[:2])
+    assert np.abs(regressor.predict(texts) - before).max() < 2
+
+
+def test_partial_fit_when_first_batch_has_one_text_then_is_fine(regressor, texts):
+    regressor.partial_fit(["a film"], [3.0])
+    assert np.isfinite(regressor.predict(texts)).all()
+
+
+def test_warm_start_when_on_then_training_starts_where_it_ended(
+    regressor, texts, targets, start_values
+):
+    regressor.set_params(callbacks=[start_values], warm_start=True)
+    ended = values_of(regressor.fit(texts, targets).net_)
+    regressor.fit(texts, 10 * targets)
+    np.testing.assert_array_equal(start_values.seen[1], ended)
+
+
+def test_transform_when_called_then_gives_one_embedding_per_text(
+    fitted_regressor, texts
+):
+    assert fitted_regressor.transform(texts).shape == (24, 32)
+
+
+@pytest.mark.parametrize(("name", "has_slot"), [("bert", False), ("llama", True)])
+def test_prompt_when_none_then_default_suits_the_backbone(
+    name, has_slot, tiny, fast, texts, targets
+):
+    reg = SKTuningRegressor(**{**fast, "model": tiny(name), "prompt": None})
+    assert ("{text}" in reg.fit(texts, targets).prompt_) == has_slot
+
+
+def test_trainable_params_when_fitted_then_head_has_one_output(fitted_regressor):
+    assert fitted_regressor.n_trainable_params_ == 2 * 8 * (32 + 64) + 32 + 1
+
+
+def test_classifiers_members_when_regressor_then_are_not_there(regressor):
+    for name in ("predict_proba", "decision_function", "classes_", "class_weight"):
+        assert not hasattr(regressor, name)
+
+
+def test_tags_when_asked_then_declare_texts(regressor):
+    tags = regressor.__sklearn_tags__()
+    assert tags.estimator_type == "regressor"
+    assert tags.input_tags.string
+    assert not tags.input_tags.two_d_array

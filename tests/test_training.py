@@ -1,0 +1,581 @@
+import math
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from conftest import load_tiny, values_of
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+
+from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor
+from sksemantic._training import (
+    _FEWEST_EPOCHS,
+    _FEWEST_STEPS,
+    _MOST_EPOCHS,
+    Comparison,
+    Recipe,
+)
+
+LR_THAT_DIVERGES = 1e6
+
+
+def rates(lr):
+    """Return one learning rate for adapter and head."""
+    return {"lr": lr, "head_lr": lr}
+
+
+@pytest.fixture
+def learn(tiny_roberta, fast):
+    """Parameters that learn the rule, so that training beats the closed form."""
+    return {**fast, "model": tiny_roberta, "max_epochs": 12, **rates(1e-2)}
+
+
+@pytest.fixture
+def many(texts):
+    return 3 * texts  # of the held-back texts' copies most are trained on
+
+
+@pytest.fixture
+def many_labels(labels):
+    return np.tile(labels, 3)
+
+
+@pytest.fixture
+def coin_labels(many):
+    """Labels that nothing can be learned about."""
+    return np.random.RandomState(0).permutation(["head", "tail"] * (len(many) // 2))
+
+
+def paired(trained, closed_form, weights=None):
+    """Compare losses given as columns."""
+    trained, closed_form = (
+        np.array(losses, float).reshape(len(losses), -1)
+        for losses in (trained, closed_form)
+    )
+    weights = np.ones(len(trained)) if weights is None else np.array(weights, float)
+    return Comparison.paired(trained, closed_form, weights)
+
+
+def test_comparison_when_made_then_numbers_are_those_worked_out_by_hand():
+    found = paired([0, 1, 1, 0], [1, 1, 1, 0])
+    # gains 1, 0, 0, 0: mean 1/4, squared deviations 9/16 + 3/16, over 4 squared
+    assert found.n_texts == 4
+    assert found.trained == (0.5,)
+    assert found.closed_form == (0.75,)
+    assert found.standard_errors == pytest.approx((math.sqrt(12 / 16) / 4,))
+    assert found.kept == "trained"
+    assert not found.settled  # 0.25 is less than two of them
+
+
+def test_comparison_when_better_by_two_standard_errors_then_settled():
+    # gains 1 and 0: mean g, variance g (1 - g) / n
+    gains = [1] * 4 + [0] * 12  # 0.25 +- 0.108
+    found = paired([0] * 16, gains)
+    assert found.standard_errors == pytest.approx((math.sqrt(0.25 * 0.75 / 16),))
+    assert found.settled
+    assert not paired([0] * 16, [1] * 3 + [0] * 13).settled  # 0.1875 +- 0.0976
+
+
+def test_comparison_when_one_loss_is_better_and_another_worse_then_not_settled():
+    closed_form = [[1, 0.0], [1, 0.0]]
+    assert paired([[0, 0.0], [0, 0.0]], closed_form).settled
+    found = paired([[0, 0.1], [0, 0.1]], closed_form)
+    assert not found.settled
+    assert found.kept == "trained"  # the first loss decides
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [(0.4, "trained"), (0.5, "trained"), (0.6, "closed_form")]
+)
+def test_comparison_when_first_loss_ties_then_the_next_decides(second, expected):
+    found = paired([[1, second], [0, second]], [[0, 0.5], [1, 0.5]])
+    assert found.kept == expected
+
+
+def test_comparison_when_weighted_then_rows_count_by_their_weight():
+    found = paired([1, 0, 5], [0, 1, 5], weights=[1, 3, 0])
+    assert found.trained == (0.25,)
+    assert found.closed_form == (0.75,)
+    assert found.kept == "trained"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("column", [0, 1])
+def test_comparison_when_training_diverged_then_closed_form_is_kept(bad, column):
+    trained = np.zeros((3, 2))
+    trained[1, column] = bad
+    found = paired(trained, np.ones((3, 2)))
+    assert found.kept == "closed_form"
+    assert not found.settled
+
+
+@contextmanager
+def interrupt_at(model, step):
+    """Press Ctrl-C in the given training step, counted from one."""
+    steps = 0
+
+    def press(*args):
+        nonlocal steps
+        steps += torch.is_grad_enabled()
+        if steps == step:
+            steps += 1
+            raise KeyboardInterrupt
+
+    hook = model.register_forward_hook(press)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def closed_form_probabilities(clf, X, y):
+    """Do what a user would have done with the frozen embeddings."""
+    features = clf.transform(X)  # behind the frozen prefix, after a fallback
+    scaler = StandardScaler().fit(features)
+    model = LogisticRegression(C=1 / clf.reference_.penalty, tol=1e-3, max_iter=200)
+    return model.fit(scaler.transform(features), y).predict_proba(
+        scaler.transform(features)
+    )
+
+
+def test_fit_when_training_diverges_then_falls_back_to_the_closed_form(
+    learn, many, many_labels
+):
+    clf = SKTuningClassifier(**{**learn, **rates(LR_THAT_DIVERGES)})
+    with pytest.warns(FallbackWarning, match="24 held-back texts .*'lr'") as caught:
+        clf.fit(many, many_labels)
+    assert caught[0].filename == __file__
+    assert clf.comparison_.kept == "closed_form"
+    assert np.isfinite(clf.transform(many)).all()
+    expected = closed_form_probabilities(clf, many, many_labels)
+    np.testing.assert_allclose(clf.predict_proba(many), expected, atol=1e-4)
+
+
+def test_fit_when_it_falls_back_then_embeddings_are_the_frozen_ones(
+    learn, many, many_labels
+):
+    clf = SKTuningClassifier(**{**learn, **rates(LR_THAT_DIVERGES)})
+    with pytest.warns(FallbackWarning):
+        clf.fit(many, many_labels)
+    learned = SKTuningClassifier(**learn).fit(many, many_labels)
+    assert learned.comparison_.kept == "trained"
+    assert np.abs(learned.transform(many) - clf.transform(many)).max() > 1e-3
+    learned.net_.module_.adapter.reset()
+    np.testing.assert_allclose(learned.transform(many), clf.transform(many), atol=1e-5)
+
+
+def test_fit_when_regression_diverges_then_falls_back_to_ridge(learn, many, targets):
+    y = np.tile(targets, 3)
+    reg = SKTuningRegressor(**{**learn, **rates(LR_THAT_DIVERGES)})
+    with pytest.warns(FallbackWarning):
+        reg.fit(many, y)
+    features = StandardScaler().fit_transform(reg.transform(many))
+    ridge = Ridge(alpha=reg.reference_.penalty).fit(features, (y - y.mean()) / y.std())
+    expected = ridge.predict(features) * y.std() + y.mean()
+    np.testing.assert_allclose(reg.predict(many), expected, atol=1e-4)
+
+
+def test_fit_when_a_warm_start_worsens_then_falls_back_to_the_closed_form(
+    learn, many, many_labels
+):
+    clf = SKTuningClassifier(**learn, warm_start=True).fit(many, many_labels)
+    assert clf.comparison_.kept == "trained"
+    clf.set_params(**rates(10.0))
+    with pytest.warns(FallbackWarning):
+        clf.fit(many, many_labels)
+    expected = clf.reference_.scores(standardised_features(clf, many))
+    np.testing.assert_allclose(clf._scores(many), expected, atol=1e-3)
+    assert clf.comparison_.closed_form[0] == 0  # on held-back copies of these texts
+    assert clf.score(many, many_labels) == 1
+
+
+def standardised_features(clf, X):
+    module = clf.net_.module_
+    mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
+    return (clf.transform(X) - mean) / scale
+
+
+def test_fit_when_training_is_kept_then_no_warning(learn, many, many_labels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf = SKTuningClassifier(**learn).fit(many, many_labels)
+    assert clf.comparison_.kept == "trained"
+
+
+def test_fit_when_done_then_not_worse_on_held_back_texts_than_the_closed_form(
+    learn, many, many_labels
+):
+    found = SKTuningClassifier(**learn).fit(many, many_labels).comparison_
+    assert found.trained < found.closed_form
+
+
+@pytest.mark.parametrize("head_init", ["random", "closed_form"])
+def test_head_init_when_chosen_then_training_starts_there(
+    head_init, classifier, texts, labels, start_values
+):
+    classifier.set_params(head_init=head_init, callbacks=[start_values])
+    classifier.fit(texts[1:5], labels[1:5])  # too few to hold any back
+    head = start_values.seen[0][-2 * (32 + 1) :]
+    reference = classifier.reference_
+    closed_form = np.concatenate([reference.coef.ravel(), reference.intercept])
+    is_there = np.allclose(head, closed_form, atol=1e-6)
+    assert is_there == (head_init == "closed_form")
+
+
+def test_held_back_texts_when_settled_then_join_for_the_epochs_left(
+    learn, many, many_labels
+):
+    clf = SKTuningClassifier(**learn).fit(many, many_labels)
+    assert clf.comparison_.settled
+    n_batches = [row["train_batch_count"] for row in clf.history_]
+    n_alone = sum("valid_loss" in row for row in clf.history_)
+    assert 0 < n_alone < 12
+    # A third of 72 texts is held back, in batches of 8.
+    assert n_batches == [6] * n_alone + [9] * (12 - n_alone)
+    assert all("valid_loss" not in row for row in clf.history_[n_alone:])
+
+
+def test_held_back_texts_when_never_settled_then_all_are_trained_on_afresh(
+    classifier, texts, labels
+):
+    classifier.fit(texts, labels)
+    assert classifier.comparison_.kept == "trained"
+    assert not classifier.comparison_.settled
+    assert [row["train_batch_count"] for row in classifier.history_] == [3, 3]
+    assert not any("valid_loss" in row for row in classifier.history_)
+
+
+def test_held_back_texts_when_there_are_too_few_then_none_and_no_comparison(classifier):
+    classifier.fit(["a good film", "a bad film"], ["good", "bad"])
+    assert classifier.comparison_ is None
+    assert classifier.predict(["a good film"]).shape == (1,)
+
+
+def test_held_back_texts_when_classes_are_uneven_then_held_in_proportion(
+    classifier, many
+):
+    y = np.array(["rare"] * 12 + ["common"] * 60)
+    classifier.fit(many, y)
+    assert classifier.comparison_.n_texts == 4 + 20
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"), [(0.1, 24), (0.25, 24), (0.5, 36), (0.9, 64)]
+)
+def test_validation_fraction_when_no_early_stopping_then_is_a_least_share(
+    fraction, expected, classifier, many, many_labels
+):
+    classifier.set_params(validation_fraction=fraction).fit(many, many_labels)
+    assert classifier.comparison_.n_texts == expected
+
+
+def test_early_stopping_when_on_then_rows_stay_held_back(classifier, many, many_labels):
+    classifier.set_params(early_stopping=True, validation_fraction=0.25)
+    classifier.fit(many, many_labels)
+    assert classifier.comparison_.n_texts == 18
+    assert [row["train_batch_count"] for row in classifier.history_] == [7, 7]
+    assert all("valid_loss" in row for row in classifier.history_)
+
+
+def test_early_stopping_when_loss_stops_falling_then_stops_and_restores_the_best(
+    classifier, many, coin_labels
+):
+    classifier.set_params(
+        early_stopping=True,
+        validation_fraction=0.3,
+        n_iter_no_change=2,
+        max_epochs=20,
+        **rates(3e-2),
+    )
+    classifier.fit(many, coin_labels)
+    losses = [row["valid_loss"] for row in classifier.history_]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 2 < 20
+    assert classifier.comparison_.trained[1] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_early_stopping_when_too_few_texts_to_hold_back_then_still_fits(
+    classifier, texts, labels
+):
+    classifier.set_params(early_stopping=True, validation_fraction=0.01)
+    classifier.fit(texts, labels)
+    assert classifier.comparison_ is None
+    assert len(classifier.history_) == 2
+
+
+def recipe(**changes):
+    return Recipe(
+        **{
+            "lr": 1e-3,
+            "head_lr": 1e-3,
+            "max_epochs": "auto",
+            "batch_size": 32,
+            "head_init": "random",
+            "early_stopping": False,
+            "validation_fraction": 0.1,
+            "n_iter_no_change": 3,
+            "callbacks": (),
+            "verbose": 0,
+            **changes,
+        }
+    )
+
+
+def test_max_epochs_when_auto_and_many_texts_then_is_the_fewest():
+    assert recipe().n_epochs(100_000) == _FEWEST_EPOCHS == 6
+
+
+def test_max_epochs_when_auto_and_hardly_any_texts_then_is_capped():
+    assert recipe().n_epochs(3) == _MOST_EPOCHS
+
+
+@pytest.mark.parametrize("n_rows", [200, 300, 401])
+def test_max_epochs_when_auto_and_few_texts_then_there_are_enough_steps(n_rows):
+    n_epochs = recipe().n_epochs(n_rows)
+    per_epoch = math.ceil(n_rows / 32)
+    assert _FEWEST_EPOCHS < n_epochs < _MOST_EPOCHS
+    assert (n_epochs - 1) * per_epoch < _FEWEST_STEPS <= n_epochs * per_epoch
+
+
+def test_max_epochs_when_auto_and_batches_are_smaller_then_fewer_epochs():
+    assert recipe(batch_size=8).n_epochs(200) < recipe().n_epochs(200)
+
+
+@pytest.mark.parametrize("n_rows", [3, 100_000])
+def test_max_epochs_when_a_number_then_is_that_number(n_rows):
+    assert recipe(max_epochs=11).n_epochs(n_rows) == 11
+
+
+class Steps(Callback):
+    """Note rates, gradient norms and resulting values of every training step."""
+
+    rates: list = []
+    norms: list = []
+    values: list = []
+
+    def on_batch_begin(self, net, training, **kwargs):
+        if training:
+            self.rates.append([group["lr"] for group in net.optimizer_.param_groups])
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            self.values.append(values_of(net))
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        squares = [p.grad.square().sum() for _, p in named_parameters]
+        self.norms.append(math.sqrt(sum(squares)))
+
+
+@pytest.fixture
+def steps():
+    Steps.rates.clear()
+    Steps.norms.clear()
+    Steps.values.clear()
+    return Steps()
+
+
+def test_schedule_when_fitting_then_rates_rise_and_fall_linearly(
+    classifier, many, many_labels, steps
+):
+    n_epochs, n_batches = 12, 6
+    classifier.set_params(max_epochs=n_epochs, lr=0.01, head_lr=0.1, callbacks=[steps])
+    classifier.fit(many, many_labels)
+    found = np.array(steps.rates)
+    assert found.shape == (n_epochs * n_batches, 2)
+    np.testing.assert_allclose(found.max(axis=1) / found.min(axis=1), 10.0)
+    factors = found.max(axis=1) / 0.1
+    done = (np.arange(len(found)) + 0.5) / len(found)  # in the middle of each step
+    np.testing.assert_allclose(factors, np.interp(done, [0, 0.06, 1], [0, 1, 0]))
+
+
+def test_schedule_when_texts_join_then_it_goes_on_where_it_was(
+    learn, many, many_labels, monkeypatch
+):
+    from sksemantic import _net
+
+    factors = []
+    on_batch_begin = _net.WarmupLinearDecay.on_batch_begin
+
+    def note(self, net, training=False, **kwargs):
+        on_batch_begin(self, net, training=training, **kwargs)
+        if training:
+            factors.append(net.optimizer_.param_groups[0]["lr"] / 1e-2)
+
+    monkeypatch.setattr(_net.WarmupLinearDecay, "on_batch_begin", note)
+    clf = SKTuningClassifier(**learn).fit(many, many_labels)
+    assert clf.comparison_.settled
+    falling = factors[np.argmax(factors) :]
+    assert (np.diff(falling) < 0).all()
+    # Half a step of nine, of the last of twelve epochs, is left.
+    assert falling[-1] == pytest.approx(0.5 / 9 / 12 / 0.94)
+
+
+def test_partial_fit_when_fitted_before_then_rates_are_the_full_ones(
+    classifier, texts, labels, steps
+):
+    classifier.set_params(lr=0.01, head_lr=0.1, callbacks=[steps]).fit(texts, labels)
+    steps.rates.clear()
+    classifier.partial_fit(texts, labels)
+    assert {tuple(sorted(rates)) for rates in steps.rates} == {(0.01, 0.1)}
+
+
+def test_partial_fit_when_fitted_before_with_early_stopping_then_epoch_is_not_undone(
+    classifier, texts, labels
+):
+    classifier.set_params(early_stopping=True, validation_fraction=0.3)
+    classifier.fit(texts, labels)
+    before = values_of(classifier.net_)
+    for _ in range(3):
+        classifier.partial_fit(texts, labels)
+        assert not np.array_equal(values_of(classifier.net_), before)
+        before = values_of(classifier.net_)
+
+
+def test_partial_fit_when_called_then_rates_are_constant(
+    classifier, texts, labels, steps
+):
+    classifier.set_params(lr=0.01, head_lr=0.1, callbacks=[steps])
+    for _ in range(2):
+        classifier.partial_fit(texts, labels, classes=["bad", "good"])
+    assert len(steps.rates) == 6
+    assert {tuple(sorted(rates)) for rates in steps.rates} == {(0.01, 0.1)}
+
+
+def test_gradient_when_large_then_is_clipped(classifier, texts, coin_labels, steps):
+    classifier.set_params(callbacks=[steps], **rates(0.5))
+    classifier.fit(texts, coin_labels[: len(texts)])
+    assert max(steps.norms) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_weights_when_fitted_then_are_the_average_of_the_last_two_thirds(
+    learn, many, many_labels, steps
+):
+    clf = SKTuningClassifier(**learn, callbacks=[steps]).fit(many, many_labels)
+    assert clf.comparison_.kept == "trained"
+    tail = steps.values[len(steps.values) // 3 :]
+    assert len(tail) == 48
+    np.testing.assert_allclose(values_of(clf.net_), np.mean(tail, axis=0), atol=1e-6)
+
+
+def test_weights_when_fitted_with_early_stopping_then_are_those_of_one_epoch(
+    learn, many, many_labels, steps
+):
+    clf = SKTuningClassifier(**learn, callbacks=[steps], early_stopping=True)
+    clf.set_params(validation_fraction=0.3).fit(many, many_labels)
+    ends = steps.values[6::7]  # 52 texts in batches of 8
+    best = int(np.argmin(clf.history_[:, "valid_loss"]))
+    assert clf.comparison_.kept == "trained"
+    np.testing.assert_array_equal(values_of(clf.net_), ends[best])
+
+
+@pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])
+def test_random_state_when_the_same_then_predictions_are_identical(
+    make, fast, texts, labels, targets
+):
+    y = labels if make is SKTuningClassifier else targets
+    one = make(**fast).fit(texts, y)
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    other = make(**fast).fit(texts, y)
+    np.testing.assert_array_equal(one._scores(texts), other._scores(texts))
+    np.testing.assert_array_equal(one.transform(texts), other.transform(texts))
+
+
+def test_random_state_when_different_then_predictions_differ(fast, texts, labels):
+    one, other = (
+        SKTuningClassifier(**{**fast, "random_state": seed}).partial_fit(
+            texts, labels, classes=["bad", "good"]
+        )
+        for seed in (0, 1)
+    )
+    assert np.abs(one._scores(texts) - other._scores(texts)).max() > 1e-3
+
+
+def test_random_state_when_a_generator_then_goes_on_between_fits(fast, texts, labels):
+    def fit_twice():
+        rng = np.random.RandomState(0)
+        clf = SKTuningClassifier(**{**fast, "random_state": rng})
+        return [
+            values_of(clf.partial_fit(texts, labels, classes=["bad", "good"]).net_)
+            for clf in (clf, SKTuningClassifier(**{**fast, "random_state": rng}))
+        ]
+
+    first, second = fit_twice()
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(fit_twice(), [first, second])
+
+
+def test_random_state_when_an_int_then_numpys_generator_is_left_alone(
+    classifier, texts, labels
+):
+    def draw():
+        return np.random.random(3)  # noqa: NPY002
+
+    state = np.random.get_state()  # noqa: NPY002
+    expected = draw()
+    np.random.set_state(state)  # noqa: NPY002
+    classifier.fit(texts, labels).predict(texts)
+    np.testing.assert_array_equal(draw(), expected)
+
+
+def test_fit_when_done_then_torchs_generator_is_left_alone(classifier, texts, labels):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    classifier.fit(texts, labels)
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+
+
+def test_fit_when_called_twice_then_starts_afresh(classifier, texts, labels):
+    one = classifier.fit(texts, labels).predict_proba(texts)
+    np.testing.assert_array_equal(
+        classifier.fit(texts, labels).predict_proba(texts), one
+    )
+
+
+def test_interrupt_when_training_then_estimator_warns_and_stays_usable(
+    classifier, texts, labels
+):
+    model = load_tiny(classifier.model).model
+    with interrupt_at(model, step=2):
+        with pytest.warns(
+            UserWarning, match="Training was interrupted in epoch 1 of 2"
+        ):
+            classifier.fit(texts, labels)
+    assert classifier.predict(texts).shape == (24,)
+    np.testing.assert_allclose(classifier.predict_proba(texts).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("step", [2, 6, 8, 12])
+def test_interrupt_when_in_any_part_of_training_then_it_is_not_silent(
+    step, classifier, texts, labels
+):
+    # Six steps without the held-back texts, then six with all of them, from the start.
+    with interrupt_at(load_tiny(classifier.model).model, step):
+        with pytest.warns(UserWarning, match="interrupted"):
+            classifier.fit(texts, labels)
+
+
+def test_interrupt_when_before_training_then_estimator_stays_unfitted(
+    classifier, texts, labels
+):
+    def press(*args):
+        raise KeyboardInterrupt
+
+    hook = load_tiny(classifier.model).model.register_forward_hook(press)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(texts, labels)
+    hook.remove()
+    assert not classifier.__sklearn_is_fitted__()
+
+
+def test_history_when_fitted_then_holds_epochs_but_no_batches(
+    classifier, texts, labels
+):
+    history = classifier.fit(texts, labels).history_
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert all(row["train_loss"] > 0 for row in history)
+    assert not any("batches" in row for row in history)
