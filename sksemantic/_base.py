@@ -59,8 +59,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "pooling": [StrOptions(set(POOLINGS))],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "head_init": [StrOptions(set(_HEAD_INITS))],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "head_lr": [Interval(Real, 0, None, closed="neither")],
+        "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "head_lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "max_epochs": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -120,7 +120,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         from sksemantic._training import Trainer
 
-        trainer = Trainer(module, self._task(), self._recipe(), rng)
+        trainer = Trainer(
+            module, self._task(), self._recipe(module.backbone.is_causal), rng
+        )
         trained = trainer.fit(data, fresh=former is None)
         self._set_fitted(X, trained.net)
         self.reference_ = trained.reference
@@ -138,7 +140,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         module = self._build(rng) if first else self.net_.module_
         data = self._dataset(texts, targets, weights)
         net = None if first else self.net_
-        trainer = Trainer(module, self._task(), self._recipe(), rng)
+        trainer = Trainer(
+            module, self._task(), self._recipe(module.backbone.is_causal), rng
+        )
         self._set_fitted(X, trainer.partial_fit(data, net))
         return self
 
@@ -235,7 +239,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         device = resolve_device(self.device)
         source = resolve(self.model, self.revision)
-        dtype = resolve_dtype(self.dtype, device, source.stored_dtype)
+        dtype = resolve_dtype(self.dtype, device)
 
         from sksemantic._backbone import load_backbone
         from sksemantic._blueprint import Blueprint
@@ -277,15 +281,18 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         module, self._template = self._blueprint.build(device, seed=0)
         _load_former(module, self._values)
         rng = check_random_state(self.random_state)
-        net = Trainer(module, self._task(), self._recipe(), rng).restored_net()
+        net = Trainer(
+            module, self._task(), self._recipe(module.backbone.is_causal), rng
+        ).restored_net()
         net.history = self.history_
         self._net = net
         del self._values
 
-    def _recipe(self) -> "Recipe":
+    def _recipe(self, is_causal: bool) -> "Recipe":
         from sksemantic._training import Recipe
 
-        return Recipe(
+        return Recipe.resolved(
+            is_causal,
             lr=self.lr,
             head_lr=self.head_lr,
             max_epochs=self.max_epochs,

@@ -57,7 +57,7 @@ class Blueprint:
             If the weights are no longer there.
         """
         source = find_again(self.source)
-        dtype = resolve_dtype(self.dtype, device, source.stored_dtype)
+        dtype = resolve_dtype(self.dtype, device)
         backbone = load_backbone(source, device, dtype)
         prompt = Prompt.parse(self.prompt)
         template = Template(backbone, prompt, self.config.method, self.max_length)

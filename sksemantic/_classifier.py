@@ -71,15 +71,16 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Where the head starts. "closed_form" starts from the reference head, which is
         ahead at first but leaves the adapter little to learn.
 
-    lr : float, default=2e-3
-        Learning rate of the adapter (AdamW), with linear warmup and decay.
+    lr : float or "auto", default="auto"
+        Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
+        2e-3 for causal backbones, 5e-3 for others.
 
-    head_lr : float, default=1e-3
-        Learning rate of the head.
+    head_lr : float or "auto", default="auto"
+        Learning rate of the head. "auto" is 1e-3 for causal backbones, 2e-3 for others.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the texts. "auto" is 6, and more for few texts, so that there are
-        about 120 steps, though never more than 30 epochs.
+        Passes over the texts. "auto" is 5 for causal backbones and 8 for others, and
+        more for few texts: enough for 120 steps, though never more than 30 epochs.
 
     batch_size : int, default=32
         Texts per training step.
@@ -102,8 +103,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     dtype : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Precision of the frozen backbone. Adapter, head and loss are always float32.
-        "auto" is 16-bit on CUDA; on a CPU it is bfloat16 if the weights were published
-        in 16 bits or fewer and the processor computes natively in it, else float32.
+        "auto" is bfloat16 where the device computes natively in it, else float32.
 
     warm_start : bool, default=False
         Start `fit` from the values trained before, instead of afresh.
@@ -213,8 +213,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         pooling: str = "auto",
         max_length: int | None = None,
         head_init: str = "random",
-        lr: float = 2e-3,
-        head_lr: float = 1e-3,
+        lr: "float | str" = "auto",
+        head_lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
         batch_size: int = 32,
         early_stopping: bool = False,

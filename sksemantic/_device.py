@@ -30,19 +30,11 @@ def resolve_device(device: "str | torch.device") -> "torch.device":
     return resolved
 
 
-def resolve_dtype(dtype: str, device: "torch.device", stored: str) -> "torch.dtype":
+def resolve_dtype(dtype: str, device: "torch.device") -> "torch.dtype":
     """Turn the `dtype` parameter into a torch dtype.
 
-    Parameters
-    ----------
-    dtype : str
-        One of `DTYPES`. "auto" is a 16-bit type on CUDA. On a CPU it is bfloat16 if the
-        weights are `stored` in 16 bits or fewer and the processor multiplies bfloat16
-        natively, else float32: an encoder published in float32 loses more accuracy by
-        rounding than it gains speed.
-    device : torch.device
-    stored : str
-        The precision in which the weights were published.
+    "auto" is bfloat16 where the device multiplies it natively (float16 on older CUDA
+    devices), else float32.
     """
     import torch
 
@@ -50,7 +42,7 @@ def resolve_dtype(dtype: str, device: "torch.device", stored: str) -> "torch.dty
         return getattr(torch, dtype)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "cpu" and stored != "float32" and _cpu_multiplies_bfloat16():
+    if device.type == "cpu" and _cpu_multiplies_bfloat16():
         return torch.bfloat16
     return torch.float32
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from sksemantic._injection import PromptStates
     from sksemantic._injection._base import Prefix
 
-_DROPOUT = 0.3  # of the features that the head reads, while training
+# While training. Both keep few texts from being learned by heart.
+_DROPOUT = 0.3  # of the features that the head reads
+_TOKEN_DROPOUT = 0.2  # of the tokens, but for texts read off at their last one
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class SemanticModule(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits, or standardised targets, (B, K)."""
+        if self.training and self.pooling != "last":
+            attention_mask = _drop_tokens(attention_mask)
         features = self.features(input_ids, attention_mask)
         standardised = (features - self.feature_mean) / self.feature_scale
         return self.head(self.dropout(standardised))
@@ -121,6 +125,13 @@ class SemanticModule(nn.Module):
             }
         )
         return hidden[:, prompt.shape[1] :]
+
+
+def _drop_tokens(mask: Tensor) -> Tensor:
+    """Hide a random share of the tokens (B, T), never a text's first one."""
+    kept = torch.rand(mask.shape, device=mask.device) >= _TOKEN_DROPOUT
+    kept[:, 0] = True
+    return mask * kept
 
 
 def _build_adapter(

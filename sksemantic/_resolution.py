@@ -4,7 +4,6 @@ Tried in this order: local directory, `.gguf` file, installed weights package, h
 cache, hub. Nothing here imports torch or transformers, so a wrong name fails at once.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -37,15 +36,6 @@ class BackboneSource:
     location: str
     gguf_file: str | None = None
     revision: str | None = None
-
-    @property
-    def stored_dtype(self) -> str:
-        """The precision the weights were published in, as torch names it."""
-        if self.gguf_file is not None:
-            return "quantized"
-        config = json.loads((Path(self.location) / "config.json").read_text("utf-8"))
-        dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
-        return str(dtype).removeprefix("torch.")
 
 
 def resolve(name: str, revision: str | None = None) -> BackboneSource:

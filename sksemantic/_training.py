@@ -47,7 +47,9 @@ _LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
 _SETTLED = 2.0  # standard errors
 _HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
 _MOST_HELD_BACK = 1 / 3
-_FEWEST_EPOCHS = 6
+# By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
+_AUTO_RATES = {True: (2e-3, 1e-3), False: (5e-3, 2e-3)}
+_FEWEST_EPOCHS = {True: 5, False: 8}
 _MOST_EPOCHS = 30
 _FEWEST_STEPS = 120
 EVAL_BATCH_SIZE = 64
@@ -59,6 +61,7 @@ class Recipe:
 
     lr: float
     head_lr: float
+    fewest_epochs: int
     max_epochs: int | str
     batch_size: int
     head_init: str
@@ -68,12 +71,25 @@ class Recipe:
     callbacks: "Sequence[Any]"
     verbose: int
 
+    @classmethod
+    def resolved(
+        cls, is_causal: bool, lr: float | str, head_lr: float | str, **others: Any
+    ) -> "Recipe":
+        """Replace "auto" rates by those that suit the kind of backbone."""
+        auto = _AUTO_RATES[is_causal]
+        return cls(
+            lr=auto[0] if isinstance(lr, str) else lr,
+            head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
+            fewest_epochs=_FEWEST_EPOCHS[is_causal],
+            **others,
+        )
+
     def n_epochs(self, n_rows: int) -> int:
         """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
-        if self.max_epochs != "auto":
-            return int(self.max_epochs)
+        if isinstance(self.max_epochs, int):
+            return self.max_epochs
         epochs = math.ceil(_FEWEST_STEPS / math.ceil(n_rows / self.batch_size))
-        return min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
+        return min(max(epochs, self.fewest_epochs), _MOST_EPOCHS)
 
 
 @dataclass(frozen=True)
