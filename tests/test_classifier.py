@@ -30,7 +30,7 @@ def nouns(texts):
 
 
 @pytest.fixture
-def learner(fast, tiny_roberta):
+def learner(fast, tiny_roberta, no_dropout):
     """Return a classifier that learns the rule quickly."""
     return SKTuningClassifier(
         **{**fast, "model": tiny_roberta, "lr": 1e-2, "head_lr": 1e-2}
@@ -141,7 +141,7 @@ def test_tiny_set_when_any_backbone_then_is_learned(name, tiny, learner, texts, 
 
 @pytest.mark.parametrize(("method", "adapter"), METHODS)
 def test_adapter_when_head_stands_still_then_learns_alone(
-    method, adapter, classifier, many, many_labels
+    method, adapter, classifier, many, many_labels, no_dropout
 ):
     classifier.set_params(method=method, adapter=adapter)
     classifier.set_params(head_lr=1e-12, lr=3e-2, max_epochs=10)

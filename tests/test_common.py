@@ -106,9 +106,13 @@ def tolerance_of_float32(monkeypatch):
 QUICK = {**FAST, "model": MODEL, "max_epochs": 1, "batch_size": 32}
 
 
-@parametrize_with_checks(
+CHECKS = parametrize_with_checks(
     [NumberClassifier(**QUICK), NumberRegressor(**QUICK)],
     expected_failed_checks=expected_failures,
-)
+).mark
+
+
+# In scikit-learn 1.6 the checks are a generator, which newer pytest warns of.
+@pytest.mark.parametrize(CHECKS.args[0], list(CHECKS.args[1]), **CHECKS.kwargs)
 def test_estimator_when_checked_then_passes(estimator, check):
     check(estimator)

@@ -37,17 +37,10 @@ def test_device_when_cuda_is_not_there_then_error_says_so():
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
-def test_dtype_when_named_then_is_that_one(name, stored):
-    assert resolve_dtype(name, CPU, stored) == getattr(torch, name)
+def test_dtype_when_named_then_is_that_one(name):
+    assert resolve_dtype(name, CPU) == getattr(torch, name)
 
 
-def test_dtype_when_auto_on_cpu_then_full_weights_stay_full():
-    assert resolve_dtype("auto", CPU, "float32") == torch.float32
-
-
-@pytest.mark.parametrize("stored", ["bfloat16", "float16", "quantized"])
-def test_dtype_when_auto_on_cpu_then_half_weights_follow_the_processor(stored):
+def test_dtype_when_auto_on_cpu_then_follows_the_processor():
     fast = _cpu_multiplies_bfloat16()
-    expected = torch.bfloat16 if fast else torch.float32
-    assert resolve_dtype("auto", CPU, stored) == expected
+    assert resolve_dtype("auto", CPU) == (torch.bfloat16 if fast else torch.float32)

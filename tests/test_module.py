@@ -7,7 +7,7 @@ from conftest import BACKBONES, FAST, build_module, load_tiny, random_ids, stir
 from skorch.callbacks import Callback
 from transformers import AutoModel
 
-from sksemantic import SKTuningClassifier
+from sksemantic import SKTuningClassifier, _module
 from sksemantic._data import TextDataset, collate
 from sksemantic._training import compute_features, compute_scores
 
@@ -98,6 +98,49 @@ def test_forward_when_features_are_shifted_then_head_reads_them_standardised(bac
     ids = torch.tensor(rows)
     scores = module(ids, torch.ones_like(ids))
     torch.testing.assert_close(scores, module.head((raw - 2.0) / 4.0))
+
+
+def forward_twice(module, length=30):
+    (row,) = random_ids(length)
+    ids = torch.tensor([row])
+    with torch.no_grad():
+        return [module(ids, torch.ones_like(ids)) for _ in range(2)]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+def test_forward_when_training_then_something_is_dropped(pooling, backbone):
+    module = build_module(backbone, PROMPT_IDS, pooling=pooling)
+    one, other = forward_twice(module.train())
+    assert not torch.equal(one, other)
+    one, other = forward_twice(module.eval())
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "drops"), [("mean", True), ("first", True), ("last", False)]
+)
+def test_forward_when_training_then_tokens_are_dropped_unless_the_last_is_read(
+    pooling, drops, backbone, monkeypatch
+):
+    monkeypatch.setattr(_module, "_DROPOUT", 0.0)
+    module = build_module(backbone, PROMPT_IDS, pooling=pooling).train()
+    one, other = forward_twice(module)
+    assert torch.equal(one, other) != drops
+
+
+def test_drop_tokens_when_called_then_first_stays_and_padding_stays_padding():
+    mask = torch.tensor([[1] * 500 + [0] * 500])
+    kept = _module._drop_tokens(mask)
+    assert kept[0, 0] == 1
+    assert kept[0, 500:].sum() == 0
+    assert 300 < kept.sum() < 490
+
+
+def test_features_when_training_then_nothing_is_dropped(backbone):
+    # They are what the closed form is fitted on, and what `transform` returns.
+    module = build_module(backbone, PROMPT_IDS).train()
+    one, other = (features(module, random_ids(30)) for _ in range(2))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

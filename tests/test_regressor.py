@@ -17,7 +17,7 @@ def many_targets(targets):
 
 
 @pytest.fixture
-def learner(fast, tiny_roberta):
+def learner(fast, tiny_roberta, no_dropout):
     """Return a regressor that learns the rule quickly."""
     return SKTuningRegressor(
         **{**fast, "model": tiny_roberta, "lr": 1e-2, "head_lr": 1e-2}

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -238,20 +237,6 @@ def test_find_again_when_moved_then_is_found_by_its_name(hub_cache, tiny_roberta
     snapshot = fill(hub_cache, "some/model", tiny_roberta)
     source = BackboneSource("some/model", "hub", "/where/it/was")
     assert find_again(source).location == str(snapshot)
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"dtype": "bfloat16"}, "bfloat16"),
-        ({"torch_dtype": "float16"}, "float16"),
-        ({"torch_dtype": "torch.float32"}, "float32"),
-        ({}, "float32"),
-    ],
-)
-def test_stored_dtype_when_read_then_is_the_configs(config, expected, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert resolve(str(tmp_path)).stored_dtype == expected
 
 
 def test_card_line_when_offline_and_cached_then_runs(

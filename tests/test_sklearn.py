@@ -91,6 +91,29 @@ def test_docstring_when_read_then_gives_the_defaults(make):
             assert given == str(parameter.default), name
 
 
+def test_parameters_when_numpy_scalars_then_work_like_python_numbers(
+    fast, texts, labels
+):
+    numbers = {
+        "adapter_rank": 3,
+        "tuned_layers": 1,
+        "max_length": 12,
+        "lr": 0.004,
+        "head_lr": 0.002,
+        "max_epochs": 3,
+        "batch_size": 6,
+        "validation_fraction": 0.4,
+        "random_state": 7,
+    }
+    scalars = {name: np.asarray(value)[()] for name, value in numbers.items()}
+    one, other = (
+        SKTuningClassifier(**{**fast, **values}).fit(texts, labels)
+        for values in (numbers, scalars)
+    )
+    assert len(one.history_) == len(other.history_) == 3
+    np.testing.assert_array_equal(one._scores(texts), other._scores(texts))
+
+
 def test_clone_when_fitted_then_copy_has_parameters_but_is_unfitted(fitted):
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params()
