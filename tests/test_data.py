@@ -209,23 +209,19 @@ def test_truncation_warning_when_fitting_then_points_at_the_users_line(
 
 
 @pytest.mark.parametrize(
-    ("name", "method", "expected"),
+    ("name", "method", "room"),
     [
         ("bert", "prefix", 128),  # an encoder's text keeps all of its positions
-        ("bert", "prompt", 128 - 5),
         ("roberta", "prefix", 128),
-        ("llama", "prefix", 256 - 4),
-        ("llama", "prompt", 256 - 4),
+        ("bert", "prompt", 128 - 5),  # [CLS] film film film [SEP]
+        ("llama2", "prefix", 256 - 5),  # <s> film film film, and the line's end
+        ("llama2", "prompt", 256 - 5),
     ],
 )
 def test_max_length_when_none_then_is_what_the_positions_allow(
-    name, method, expected, tiny
+    name, method, room, tiny
 ):
-    laid_out = template(load_tiny(tiny(name)), "film film film", method)
-    extra = len(laid_out.prompt_ids) - {"bert": 5, "llama": 4}.get(name, 0)
-    assert laid_out.max_length == expected - extra * (
-        name == "llama" or method == "prompt"
-    )
+    assert template(load_tiny(tiny(name)), "film film film", method).max_length == room
 
 
 @pytest.mark.parametrize("max_length", [2, 129])

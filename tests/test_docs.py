@@ -22,6 +22,8 @@ def one_epoch(monkeypatch):
 def test_document_when_its_code_is_run_then_works(
     name, minilm, one_epoch, tmp_path, monkeypatch
 ):
+    if not (ROOT / name).is_file():
+        pytest.skip("not part of this distribution")
     text = (ROOT / name).read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert len(blocks) > 4

@@ -30,7 +30,7 @@ def test_pool_when_states_are_half_then_result_is_float32(pooling, dtype):
 
 
 def test_pool_when_many_half_states_then_mean_is_summed_in_float32():
-    # 4,096 ones and a thousandth each: a sum in bfloat16 would stop at 256.
+    # A sum of ones in bfloat16 would stop at 256.
     hidden = torch.full((1, 4096, 1), 1.0, dtype=torch.bfloat16)
     assert pool(hidden, torch.ones(1, 4096, dtype=torch.long), "mean").item() == 1.0
 
