@@ -29,12 +29,12 @@ class _Map(nn.Sequential):
         first = [nn.Linear(n_in, rank, bias=False)] if rank else []
         last = nn.Linear(rank or n_in, n_out, bias=False)
         super().__init__(*first, last)
-        self._last_weight = last.weight
         self.reset()
 
     def reset(self) -> None:
         """Return to zero output."""
-        nn.init.zeros_(self._last_weight)
+        *_, last_weight = self.parameters()
+        nn.init.zeros_(last_weight)
 
 
 class PrefixAdapter(nn.Module):

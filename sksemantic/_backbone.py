@@ -3,6 +3,7 @@
 With `_injection` the only module that knows transformers' models.
 """
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
@@ -13,6 +14,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from packaging.version import Version
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import __version__ as transformers_version
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
 
 
 _GGUF_FROM = Version("5.23")
+# What loaders raise on broken, foreign or unknown files.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+    struct.error,
+)
 
 
 class SpecialTokens(NamedTuple):
@@ -192,7 +204,7 @@ def _load(
                 **_dequantized(source),
             )
             tokenizer = AutoTokenizer.from_pretrained(source.location, **kwargs)
-    except (OSError, ValueError, ImportError, KeyError) as exc:
+    except _LOADING_ERRORS as exc:
         raise UnsupportedBackboneError(
             f"The weights of model={source.name!r} were found ({source.origin}, "
             f"{source.location}) but could not be loaded: {exc}\n"
@@ -200,6 +212,7 @@ def _load(
             "itself implements are loaded; pickled weights and remote code never are."
         ) from exc
     _check_complete(source, info)
+    _check_vocabulary(source, tokenizer)
     return Backbone(model.to(device), tokenizer, source)
 
 
@@ -227,6 +240,21 @@ def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
             f"{len(missing)} tensors of their own architecture, {missing[0]!r} among "
             "them: the backbone would be partly random. Save the whole model with "
             "`save_pretrained`."
+        )
+
+
+def _check_vocabulary(
+    source: "BackboneSource", tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    """Refuse a tokenizer made up for want of its files: all words would be unknown."""
+    if source.gguf_file is not None:
+        return
+    names = {*tokenizer.vocab_files_names.values(), "tokenizer.json"}
+    if not any((Path(source.location) / name).is_file() for name in names):
+        raise UnsupportedBackboneError(
+            f"The weights of model={source.name!r} ({source.location}) come without "
+            f"the files of their tokenizer ({', '.join(sorted(names))}). Save it there "
+            "with `tokenizer.save_pretrained`."
         )
 
 

@@ -1,5 +1,7 @@
 """The base of classifier and regressor: parameters, fit, prediction, pickling."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +109,13 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         UnsupportedBackboneError
             If the weights cannot be loaded safely, or take no semantic prefix.
         """
+        with self._all_or_nothing():
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> "BaseSKTuning":
         texts = check_texts(X)
+        if len(texts) < 2:
+            raise ValueError("X has 1 sample; fit needs at least 2 texts.")
         weights = check_weights(sample_weight, texts)
         warm = bool(self.warm_start) and self.__sklearn_is_fitted__()
         targets, weights = self._encode_fit_targets(y, len(texts), weights, warm)
@@ -128,6 +136,17 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.reference_ = trained.reference
         self.comparison_ = trained.comparison
         return self
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave a fitted estimator as it was if fitting it anew fails half-way."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     def _partial_fit(
         self, X: Any, texts: list[str], targets: "NDArray", weights: "NDArray | None"
@@ -192,6 +211,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
+        tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -296,7 +316,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             lr=self.lr,
             head_lr=self.head_lr,
             max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
+            batch_size=int(self.batch_size),
             head_init=self.head_init,
             early_stopping=self.early_stopping,
             validation_fraction=self.validation_fraction,

@@ -333,7 +333,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples,)
             Labels, as in `classes_`.
         """
-        return self.classes_[self._scores(X).argmax(axis=1)]
+        best = self._scores(X).argmax(axis=1)  # raises NotFittedError first
+        return self.classes_[best]
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.

@@ -29,6 +29,19 @@ class _SemanticNet:
     module_: "SemanticModule"
     criterion_: nn.Module
 
+    interrupted_ = False
+
+    def run_single_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Run an epoch; note a user's Ctrl-C, which skorch takes for a normal end.
+
+        Callbacks end training by the same exception, but between epochs.
+        """
+        try:
+            super().run_single_epoch(*args, **kwargs)  # type: ignore[misc]
+        except KeyboardInterrupt:
+            self.interrupted_ = True
+            raise
+
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Tensor:
         """Run the module over one batch; weights are for the loss alone."""
         device = self.module_.backbone.device

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
@@ -140,8 +141,9 @@ def fit_ridge(
     """
     keep = weights > 0
     penalties = _RIDGE_PENALTIES if penalty is None else [penalty]
-    model = RidgeCV(alphas=penalties, scoring="neg_mean_squared_error")
-    model.fit(features[keep], y[keep], sample_weight=weights[keep])
+    model = RidgeCV(alphas=penalties)
+    with config_context(enable_metadata_routing=False):  # the user's, for our fit
+        model.fit(features[keep], y[keep], sample_weight=weights[keep])
     return ClosedFormHead(
         model.coef_[None],
         np.array([model.intercept_]),

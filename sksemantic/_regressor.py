@@ -178,7 +178,9 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     >>> from sksemantic import SKTuningRegressor
     >>> X = ["a joy to watch", "rather nice", "dull and slow", "a waste of time"] * 4
     >>> y = [5.0, 4.0, 2.0, 1.0] * 4
-    >>> reg = SKTuningRegressor(prompt="Rate the film.", random_state=0).fit(X, y)
+    >>> reg = SKTuningRegressor(prompt="Rate the film.", random_state=0)
+    >>> for _ in range(10):
+    ...     reg = reg.partial_fit(X, y)
     >>> bool(reg.predict(["a joy"])[0] > reg.predict(["a waste"])[0])
     True
     """

@@ -86,8 +86,8 @@ class Recipe:
 
     def n_epochs(self, n_rows: int) -> int:
         """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
-        if isinstance(self.max_epochs, int):
-            return self.max_epochs
+        if not isinstance(self.max_epochs, str):
+            return int(self.max_epochs)
         epochs = math.ceil(_FEWEST_STEPS / math.ceil(n_rows / self.batch_size))
         return min(max(epochs, self.fewest_epochs), _MOST_EPOCHS)
 
@@ -128,7 +128,8 @@ class Comparison:
         means = weights @ trained, weights @ closed_form  # (k,) each
         gains = closed_form - trained  # (n, k)
         gain = weights @ gains
-        errors = np.sqrt(np.square(weights) @ np.square(gains - gain))
+        with np.errstate(invalid="ignore"):  # a diverged model's losses are infinite
+            errors = np.sqrt(np.square(weights) @ np.square(gains - gain))
         settled = bool((gain > _SETTLED * errors).any() and (gain >= 0).all())
         # A diverged model has losses that are not numbers: it is never kept.
         finite = bool(np.isfinite(means[0]).all())
@@ -254,8 +255,9 @@ class Trainer:
             features, data.targets, data.weights, self.rng, penalty=reference.penalty
         )
         if comparison.kept == "closed_form":
+            self.module.load_state_dict(start)  # as it was when the features were made
             self._fall_back(reference, comparison)
-        elif watch is not None and not _interrupted(net, recipe.early_stopping, watch):
+        elif watch is not None and not net.interrupted_:
             net = self._use_all_texts(net, data, watch, start)
         return Trained(net, reference, comparison, comparison.kept == "closed_form")
 
@@ -264,7 +266,11 @@ class Trainer:
         if net is None:
             self._set_feature_scale(compute_features(self.module, data), data.weights)
             self._init_head(None)
+        if net is None or any(name == "schedule" for name, _ in net.callbacks_):
+            # A net from `fit` has come to the end of its schedule.
+            history = [] if net is None else net.history
             net = self._net(max_epochs=1, schedule=False)
+            net.history.extend(history)
         with self._seeded():
             net.partial_fit(data, epochs=1)
         return _tidy(net)
@@ -307,7 +313,9 @@ class Trainer:
         """Train on `data`, with `held` as skorch's validation set."""
         n_rows = len(data) + (len(held) if held is not None else 0)
         net = self._net(
-            self.recipe.n_epochs(n_rows), [watch] if watch is not None else []
+            self.recipe.n_epochs(n_rows),
+            [watch] if watch is not None else [],
+            held_back=held is not None,
         )
         if held is not None:
             net.set_params(train_split=predefined_split(held))
@@ -317,14 +325,26 @@ class Trainer:
         return self._finish(net)
 
     def _finish(self, net: "NeuralNet") -> "NeuralNet":
-        """Take the averaged weights, if there are any."""
+        """Take the averaged weights, if there are any; tell of an interruption."""
+        if net.interrupted_:
+            warnings.warn(
+                f"Training was interrupted in epoch {len(net.history)} of "
+                f"{net.max_epochs}; the estimator keeps what it has learned.",
+                UserWarning,
+                stacklevel=user_stacklevel(),
+            )
         for _, callback in net.callbacks_:
             if isinstance(callback, TailAverage):
                 callback.apply(self.module)
         return _tidy(net)
 
     def _net(
-        self, max_epochs: int, last: "Sequence[Any]" = (), *, schedule: bool = True
+        self,
+        max_epochs: int,
+        last: "Sequence[Any]" = (),
+        *,
+        schedule: bool = True,
+        held_back: bool = False,
     ) -> "NeuralNet":
         recipe = self.recipe
         callbacks: list[Any] = deepcopy(list(recipe.callbacks))
@@ -337,7 +357,7 @@ class Trainer:
             callbacks.append(("progress", ProgressBar()))
         elif recipe.verbose > 1:
             callbacks.append(("line", EpochLine()))
-        if recipe.early_stopping:
+        if recipe.early_stopping and held_back:
             patience = EarlyStopping(patience=recipe.n_iter_no_change, load_best=True)
             callbacks.append(("early_stopping", patience))
         return build_net(
@@ -389,7 +409,6 @@ class Trainer:
 
     def _fall_back(self, reference: "ClosedFormHead", found: Comparison) -> None:
         """Return the module to the frozen backbone with the closed-form head."""
-        self.module.adapter.reset()  # type: ignore[operator]
         _assign(self.module.head.weight, reference.coef)
         _assign(self.module.head.bias, reference.intercept)
         warnings.warn(
@@ -431,19 +450,6 @@ def _forward_all(
     restored = np.empty_like(outputs)
     restored[order] = outputs
     return restored
-
-
-def _interrupted(net: "NeuralNet", early_stopping: bool, watch: Any) -> bool:
-    """Tell a user's Ctrl-C, which skorch swallows, from known ends; warn of it."""
-    done = len(net.history) >= net.max_epochs or watch.settled_
-    if not done:
-        warnings.warn(
-            f"Training was interrupted in epoch {len(net.history)} of "
-            f"{net.max_epochs}; the estimator keeps what it has learned.",
-            UserWarning,
-            stacklevel=user_stacklevel(),
-        )
-    return not done
 
 
 def _is_lr_scheduler(callback: Any) -> bool:

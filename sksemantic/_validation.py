@@ -162,6 +162,10 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
             "y must hold labels of one kind, all str or all numbers. Got a mix of "
             f"{', '.join(sorted(kinds))} instead."
         )
+    if y.dtype == object:
+        y = np.array(y.tolist())  # object columns of str, int or bool
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        raise ValueError("Input y contains infinity; labels must be finite.")
     check_classification_targets(y)
     return y
 
