@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _GGUF_FROM = Version("5.23")
+_LINE_END = "\n"
 # What loaders raise on broken, foreign or unknown files.
 _LOADING_ERRORS = (
     OSError,
@@ -126,10 +127,23 @@ class Backbone:
         """Look up input embeddings: (..., T) -> (..., T, C), without positions."""
         return self.model.get_input_embeddings()(input_ids)
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        """Tokenise texts as they are, without special tokens."""
+    def encode(self, texts: list[str], *, going_on: bool = False) -> list[list[int]]:
+        """Tokenise texts as they are, without special tokens.
+
+        With `going_on` they are the continuation of another text: a tokenizer that puts
+        a space before every text (SentencePiece) is kept from doing so.
+        """
         if not texts:
             return []
+        if going_on and self._puts_a_space_first():
+            # Behind a line's end there is none; the line's end itself is cut off again.
+            (lead,) = self._encode([_LINE_END])
+            whole = self._encode([_LINE_END + text for text in texts])
+            if all(ids[: len(lead)] == lead for ids in whole):
+                return [ids[len(lead) :] for ids in whole]
+        return self._encode(texts)
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
         encoded = self.tokenizer(
             texts,
             add_special_tokens=False,
@@ -139,10 +153,9 @@ class Backbone:
         )
         return encoded["input_ids"]
 
-    def adds_space(self) -> bool:
-        """Whether the tokenizer itself puts a space before a text (SentencePiece)."""
+    def _puts_a_space_first(self) -> bool:
         tokens = self.tokenizer.tokenize("a")
-        return self.is_causal and bool(tokens) and tokens[0].startswith("▁")
+        return bool(tokens) and tokens[0].startswith("▁")
 
     @torch.no_grad()
     def _sees_only_the_past(self) -> bool:

@@ -51,7 +51,9 @@ class Template:
     ) -> None:
         self._encode = backbone.encode
         before, self._space = _natural_boundary(prompt, backbone)
-        before_ids, after_ids = backbone.encode([before, prompt.after])
+        self._going_on = backbone.is_causal
+        (before_ids,) = backbone.encode([before])
+        (after_ids,) = backbone.encode([prompt.after], going_on=self._going_on)
         left, right = backbone.special_tokens
         self._filler = backbone.start_id
         if backbone.is_causal:
@@ -70,7 +72,9 @@ class Template:
     def rows(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of each text, cut to `max_length`, with one warning."""
         budget = self.max_length - len(self._left) - len(self._right)
-        encoded = self._encode([self._space + text for text in texts])
+        encoded = self._encode(
+            [self._space + text for text in texts], going_on=self._going_on
+        )
         n_cut = sum(len(ids) > budget for ids in encoded)
         if n_cut:
             longest = max(map(len, encoded)) + len(self._left) + len(self._right)
@@ -133,7 +137,7 @@ def _natural_boundary(prompt: "Prompt", backbone: "Backbone") -> tuple[str, str]
     if not prompt.has_slot and not before[-1:].isspace():
         return before + "\n", ""
     if before.endswith(" ") and not before.endswith("  "):
-        return before[:-1], "" if backbone.adds_space() else " "
+        return before[:-1], " "
     return before, ""
 
 
