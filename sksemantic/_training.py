@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from skorch.callbacks import (
-    Callback,
     EarlyStopping,
     GradientNormClipping,
     LRScheduler,
@@ -27,6 +26,7 @@ from skorch.callbacks import (
 )
 from skorch.helper import predefined_split
 
+from sksemantic._comparison import Comparison, StopWhenSettled
 from sksemantic._data import TextDataset, ordered_batches, user_stacklevel
 from sksemantic._net import EpochLine, TailAverage, WarmupLinearDecay, build_net
 from sksemantic.exceptions import FallbackWarning
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _MAX_GRADIENT_NORM = 1.0
 _LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
-_SETTLED = 2.0  # standard errors
 _HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
 _MOST_HELD_BACK = 1 / 3
 # By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
@@ -90,94 +89,6 @@ class Recipe:
             return int(self.max_epochs)
         epochs = math.ceil(_FEWEST_STEPS / math.ceil(n_rows / self.batch_size))
         return min(max(epochs, self.fewest_epochs), _MOST_EPOCHS)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Trained model against closed-form head on the same held-back texts.
-
-    Attributes
-    ----------
-    n_texts : int
-        Number of held-back texts.
-    trained, closed_form : tuple of float
-        Mean losses: error rate and log-loss (classifier), or squared error of the
-        standardised target (regressor).
-    standard_errors : tuple of float
-        Standard errors of the paired differences of these means.
-    kept : {"trained", "closed_form"}
-        Which one was better, by the first loss, ties by the next.
-    settled : bool
-        Whether the trained one is better in one loss by two standard errors and worse
-        in none.
-    """
-
-    n_texts: int
-    trained: tuple[float, ...]
-    closed_form: tuple[float, ...]
-    standard_errors: tuple[float, ...]
-    kept: str
-    settled: bool
-
-    @classmethod
-    def paired(
-        cls, trained: "NDArray", closed_form: "NDArray", weights: "NDArray"
-    ) -> "Comparison":
-        """Compare two arrays of losses (n, k), row by row."""
-        weights = weights / weights.sum()  # (n,)
-        means = weights @ trained, weights @ closed_form  # (k,) each
-        gains = closed_form - trained  # (n, k)
-        gain = weights @ gains
-        with np.errstate(invalid="ignore"):  # a diverged model's losses are infinite
-            errors = np.sqrt(np.square(weights) @ np.square(gains - gain))
-        settled = bool((gain > _SETTLED * errors).any() and (gain >= 0).all())
-        # A diverged model has losses that are not numbers: it is never kept.
-        finite = bool(np.isfinite(means[0]).all())
-        kept = finite and tuple(means[0]) <= tuple(means[1])
-        return cls(
-            n_texts=len(trained),
-            trained=tuple(map(float, means[0])),
-            closed_form=tuple(map(float, means[1])),
-            standard_errors=tuple(map(float, errors)),
-            kept="trained" if kept else "closed_form",
-            settled=settled and finite,
-        )
-
-
-class StopWhenSettled(Callback):
-    """End training once it clearly beats the closed form on the held-back texts."""
-
-    def __init__(self, task: "Task", held: TextDataset, reference: "NDArray") -> None:
-        self.task = task
-        self.held = held
-        self.reference = reference  # losses of the closed form, (n, k)
-        self.settled_ = False
-
-    def on_epoch_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
-        """Forget the former epoch's scores."""
-        self.scores_: list[NDArray] = []
-
-    def on_batch_end(
-        self,
-        net: "NeuralNet",
-        y_pred: Any = None,
-        training: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Keep the scores that skorch computes for its validation loss."""
-        if not training:
-            self.scores_.append(y_pred.detach().float().cpu().numpy())
-
-    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
-        """Compare, and end the loop the way skorch's `EarlyStopping` does."""
-        if not self.scores_:  # the held-back texts have joined
-            return
-        losses = self.task.losses(np.concatenate(self.scores_), self.held.targets)
-        self.settled_ = Comparison.paired(
-            losses, self.reference, self.held.weights
-        ).settled
-        if self.settled_:
-            raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
@@ -291,7 +202,7 @@ class Trainer:
         self,
         net: "NeuralNet",
         data: TextDataset,
-        watch: "StopWhenSettled",
+        watch: StopWhenSettled,
         start: dict[str, Any],
     ) -> "NeuralNet":
         """Let the held-back texts join: for the epochs left, or from the start."""
@@ -308,7 +219,7 @@ class Trainer:
         self,
         data: TextDataset,
         held: TextDataset | None = None,
-        watch: "StopWhenSettled | None" = None,
+        watch: StopWhenSettled | None = None,
     ) -> "NeuralNet":
         """Train on `data`, with `held` as skorch's validation set."""
         n_rows = len(data) + (len(held) if held is not None else 0)

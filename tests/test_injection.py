@@ -237,6 +237,30 @@ def test_attention_when_prefix_joined_then_equals_naive_loop(
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["none", "boolean", "additive"])
+def test_attention_when_bfloat16_is_trained_on_a_cpu_then_computed_in_float32(kind):
+    generator = torch.Generator().manual_seed(0)
+    tensors = torch.randn(3, 2, 4, 5, 8, generator=generator).bfloat16().unbind()
+    query, key, value = (tensor.requires_grad_() for tensor in tensors)
+    seen = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
+    additive = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill(~seen, -1e4)
+    mask = {"none": None, "boolean": seen, "additive": additive}[kind]
+    module = nn.Module()
+    module.is_causal = False
+
+    output, _ = _attention(module, query, key, value, mask)
+    output.float().sum().backward()
+
+    copies = [t.detach().float().requires_grad_() for t in (query, key, value)]
+    expected = nn.functional.scaled_dot_product_attention(
+        *copies, attn_mask=mask.float() if kind == "additive" else mask
+    )
+    expected.transpose(1, 2).bfloat16().float().sum().backward()
+    assert output.dtype == torch.bfloat16
+    assert torch.equal(output, expected.transpose(1, 2).bfloat16())
+    assert torch.equal(key.grad, copies[1].grad.bfloat16())
+
+
 @pytest.mark.parametrize("name", [ENCODERS[0], DECODERS[0]])
 def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(name, tiny):
     backbone = load_tiny(tiny(name))

@@ -21,7 +21,7 @@ LEVELS = [
     ["_backbone"],
     ["_data"],
     ["_module"],
-    ["_blueprint", "_net"],
+    ["_blueprint", "_comparison", "_net"],
     ["_training"],
     ["_base"],
     ["_classifier", "_regressor"],

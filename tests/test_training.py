@@ -17,7 +17,6 @@ from sksemantic._training import (
     _FEWEST_EPOCHS,
     _FEWEST_STEPS,
     _MOST_EPOCHS,
-    Comparison,
     Recipe,
 )
 
@@ -49,69 +48,6 @@ def many_labels(labels):
 def coin_labels(many):
     """Labels that nothing can be learned about."""
     return np.random.RandomState(0).permutation(["head", "tail"] * (len(many) // 2))
-
-
-def paired(trained, closed_form, weights=None):
-    """Compare losses given as columns."""
-    trained, closed_form = (
-        np.array(losses, float).reshape(len(losses), -1)
-        for losses in (trained, closed_form)
-    )
-    weights = np.ones(len(trained)) if weights is None else np.array(weights, float)
-    return Comparison.paired(trained, closed_form, weights)
-
-
-def test_comparison_when_made_then_numbers_are_those_worked_out_by_hand():
-    found = paired([0, 1, 1, 0], [1, 1, 1, 0])
-    # gains 1, 0, 0, 0: mean 1/4, squared deviations 9/16 + 3/16, over 4 squared
-    assert found.n_texts == 4
-    assert found.trained == (0.5,)
-    assert found.closed_form == (0.75,)
-    assert found.standard_errors == pytest.approx((math.sqrt(12 / 16) / 4,))
-    assert found.kept == "trained"
-    assert not found.settled  # 0.25 is less than two of them
-
-
-def test_comparison_when_better_by_two_standard_errors_then_settled():
-    # gains 1 and 0: mean g, variance g (1 - g) / n
-    gains = [1] * 4 + [0] * 12  # 0.25 +- 0.108
-    found = paired([0] * 16, gains)
-    assert found.standard_errors == pytest.approx((math.sqrt(0.25 * 0.75 / 16),))
-    assert found.settled
-    assert not paired([0] * 16, [1] * 3 + [0] * 13).settled  # 0.1875 +- 0.0976
-
-
-def test_comparison_when_one_loss_is_better_and_another_worse_then_not_settled():
-    closed_form = [[1, 0.0], [1, 0.0]]
-    assert paired([[0, 0.0], [0, 0.0]], closed_form).settled
-    found = paired([[0, 0.1], [0, 0.1]], closed_form)
-    assert not found.settled
-    assert found.kept == "trained"  # the first loss decides
-
-
-@pytest.mark.parametrize(
-    ("second", "expected"), [(0.4, "trained"), (0.5, "trained"), (0.6, "closed_form")]
-)
-def test_comparison_when_first_loss_ties_then_the_next_decides(second, expected):
-    found = paired([[1, second], [0, second]], [[0, 0.5], [1, 0.5]])
-    assert found.kept == expected
-
-
-def test_comparison_when_weighted_then_rows_count_by_their_weight():
-    found = paired([1, 0, 5], [0, 1, 5], weights=[1, 3, 0])
-    assert found.trained == (0.25,)
-    assert found.closed_form == (0.75,)
-    assert found.kept == "trained"
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("column", [0, 1])
-def test_comparison_when_training_diverged_then_closed_form_is_kept(bad, column):
-    trained = np.zeros((3, 2))
-    trained[1, column] = bad
-    found = paired(trained, np.ones((3, 2)))
-    assert found.kept == "closed_form"
-    assert not found.settled
 
 
 @contextmanager

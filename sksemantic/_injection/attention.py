@@ -47,9 +47,16 @@ def _attention(
         key, value, attention_mask, is_causal = join(
             key, value, attention_mask, is_causal
         )
-    return sdpa_attention_forward(
+    dtype = query.dtype
+    if key.requires_grad and key.device.type == "cpu":
+        # SDPA's backward in half precision is 5 times as slow on CPUs as in float32.
+        query, key, value = query.float(), key.float(), value.float()
+        if attention_mask is not None and attention_mask.is_floating_point():
+            attention_mask = attention_mask.float()
+    output, weights = sdpa_attention_forward(
         module, query, key, value, attention_mask, is_causal=is_causal, **kwargs
     )
+    return output.to(dtype), weights
 
 
 AttentionInterface.register(ATTENTION_NAME, _attention)
