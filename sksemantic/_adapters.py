@@ -40,6 +40,8 @@ class _Map(nn.Sequential):
 class PrefixAdapter(nn.Module):
     """Refine each tuned layer's keys and values: k + A(s), v + B(s).
 
+    Or its states, s + A(s), if these are what a backbone's layers take a prefix as.
+
     The map reads the layer-normalised states, and its output is in units of the layer's
     own keys and values (their root mean square), so that one learning rate serves
     backbones of any scale.
@@ -60,19 +62,19 @@ class PrefixAdapter(nn.Module):
         self._tuned = tuned
         self._states = [_normalised(read.states[i]) for i in tuned]  # (P, C) each
         self.maps = nn.ModuleList(
-            _Map(read.states[i].shape[1], 2 * read.keys[i][:, 0].numel(), rank)
+            _Map(read.states[i].shape[1], sum(_widths(read.prefix[i])), rank)
             for i in tuned
         )
 
     def forward(self) -> "Prefix":
-        """Return keys and values (H_kv, P, D) of every layer."""
+        """Return the prefix (H, P, D) of every layer, in its parts."""
         prefix = list(self._frozen)
         for i, states, adapt in zip(self._tuned, self._states, self.maps, strict=True):
-            key, value = prefix[i]
-            change = adapt(states)  # (P, 2 * H_kv * D)
-            change = change.unflatten(1, (2, key.shape[0], key.shape[2]))
-            to_key, to_value = change.permute(1, 2, 0, 3)  # (H_kv, P, D) each
-            prefix[i] = key + _rms(key) * to_key, value + _rms(value) * to_value
+            changes = adapt(states).split(_widths(prefix[i]), dim=1)  # (P, H * D) each
+            prefix[i] = tuple(
+                part + _rms(part) * _heads(change, len(part))
+                for part, change in zip(prefix[i], changes, strict=True)
+            )
         return prefix
 
     def reset(self) -> None:
@@ -144,6 +146,16 @@ class EmbeddingAdapter(nn.Module):
     def reset(self) -> None:
         """Return to the prompt's own embeddings."""
         nn.init.zeros_(self.change)
+
+
+def _widths(parts: "tuple[Tensor, ...]") -> list[int]:
+    """Return how many values each part (H, P, D) has for one token: H * D."""
+    return [part[:, 0].numel() for part in parts]
+
+
+def _heads(change: Tensor, n_heads: int) -> Tensor:
+    """Split (P, H * D) into heads (H, P, D)."""
+    return change.unflatten(1, (n_heads, -1)).transpose(0, 1)
 
 
 def _normalised(states: Tensor) -> Tensor:

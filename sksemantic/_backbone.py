@@ -6,6 +6,7 @@ With `_injection` the only module that knows transformers' models.
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from threading import Lock
@@ -15,12 +16,20 @@ from weakref import WeakValueDictionary
 import torch
 from packaging.version import Version
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import __version__ as transformers_version
 from transformers.utils import logging as transformers_logging
 
-from sksemantic._injection import AttentionInjection
+from sksemantic._injection import (
+    agree,
+    choose_injection,
+    first_position,
+    is_self_test_on,
+    make_joinable,
+    position_table,
+    run_bare,
+)
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -62,6 +71,8 @@ class Backbone:
         A fast tokenizer.
     source : BackboneSource or None
         Where the weights came from: all that a pickle of a backbone holds.
+    injection_name : {"auto", "attention", "cache", "states"}
+        How it is to be given a prefix.
 
     Attributes
     ----------
@@ -80,13 +91,16 @@ class Backbone:
         model: PreTrainedModel,
         tokenizer: "PreTrainedTokenizerBase",
         source: "BackboneSource | None" = None,
+        injection_name: str = "auto",
     ) -> None:
         self.source = source
+        self.injection_name = injection_name
         self.model = model.requires_grad_(False).eval()
+        model.config.use_cache = False  # nothing is ever generated
         self.tokenizer = tokenizer
-        self.injection: Injection = AttentionInjection(model)
+        make_joinable(model)
         self.hidden_size: int = model.config.hidden_size
-        self.is_causal = self._sees_only_the_past()
+        self.is_causal = self._probe()
         self.max_positions = _max_positions(model, tokenizer)
         self.special_tokens = _special_tokens(tokenizer)
 
@@ -98,17 +112,33 @@ class Backbone:
         """Pickle as a reference to the weights, never the weights."""
         if self.source is None:
             raise TypeError("A backbone without a source cannot be pickled.")
-        return load_backbone, (self.source, self.device, self.model.dtype)
+        dtype = self.model.dtype
+        return load_backbone, (self.source, self.device, dtype, self.injection_name)
+
+    @cached_property
+    def injection(self) -> "Injection":
+        """The mechanism that gives it a prefix, chosen and tested at first use.
+
+        Raises
+        ------
+        UnsupportedBackboneError
+            If there is none that works.
+        """
+        return choose_injection(self.model, self.is_causal, self.injection_name)
+
+    def answers_to(self, injection_name: str) -> bool:
+        """Whether it was asked for, or has chosen, the named mechanism."""
+        chosen = vars(self).get("injection")
+        return injection_name in (self.injection_name, getattr(chosen, "name", None))
+
+    def run(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the last hidden states (B, T, C) of the model as it is."""
+        return run_bare(self.model, inputs)
 
     @property
     def device(self) -> torch.device:
         """The device the weights are on."""
         return self.model.device
-
-    @property
-    def n_layers(self) -> int:
-        """L, the number of layers."""
-        return self.model.config.num_hidden_layers
 
     @property
     def pad_id(self) -> int:
@@ -157,12 +187,59 @@ class Backbone:
         tokens = self.tokenizer.tokenize("a")
         return bool(tokens) and tokens[0].startswith("▁")
 
+    def _probe(self) -> bool:
+        """Run tiny batches; return whether a token sees only those before it.
+
+        Raises
+        ------
+        UnsupportedBackboneError
+            If the model cannot read a text.
+        """
+        try:
+            if is_self_test_on():
+                self._check_reading()
+            return self._sees_only_the_past()
+        except UnsupportedBackboneError:
+            raise
+        except Exception as exc:  # an architecture may fail in any way of its own
+            raise UnsupportedBackboneError(
+                f"{type(self.model).__name__} does not read texts as language models "
+                f"do: {exc}. Use another `model`."
+            ) from exc
+
+    @torch.no_grad()
+    def _check_reading(self) -> None:
+        """Refuse what would make predictions depend on a text's batch, or on its form.
+
+        Raises
+        ------
+        UnsupportedBackboneError
+        """
+        ids = torch.tensor([[5, 6, 7]], device=self.device)
+        padded = torch.cat([ids, torch.full_like(ids, self.pad_id)], dim=1)
+        mask = torch.ones_like(padded)
+        mask[:, ids.shape[1] :] = 0
+        plain = {"attention_mask": torch.ones_like(ids)}
+        expected = self.run({"input_ids": ids, **plain})
+        behind = self.run({"input_ids": padded, "attention_mask": mask})
+        embedded = self.run({"inputs_embeds": self.embed(ids), **plain})
+        if not agree(behind[:, : ids.shape[1]], expected, self.model.dtype):
+            problem = "depends on the padding behind a text"
+        elif not agree(embedded, expected, self.model.dtype):
+            problem = "is another one if it reads embeddings instead of token ids"
+        else:
+            return
+        raise UnsupportedBackboneError(
+            f"The output of {type(self.model).__name__} {problem}: predictions would "
+            "not be reliable. Use another `model`."
+        )
+
     @torch.no_grad()
     def _sees_only_the_past(self) -> bool:
         """Compare the first token's output before two different second tokens."""
         ids = torch.tensor([[5, 6], [5, 7]], device=self.device)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        first = self.injection.run(inputs)[:, 0].float()  # (2, C)
+        first = self.run(inputs)[:, 0].float()  # (2, C)
         return torch.allclose(first[0], first[1], rtol=1e-3, atol=1e-4)
 
 
@@ -172,12 +249,16 @@ _lock = Lock()
 
 
 def load_backbone(
-    source: "BackboneSource", device: torch.device, dtype: torch.dtype
+    source: "BackboneSource",
+    device: torch.device,
+    dtype: torch.dtype,
+    injection_name: str = "auto",
 ) -> Backbone:
     """Load a backbone, or return the copy this process already holds.
 
-    The latest one is kept alive, so that a search whose estimators come and go does not
-    load it again and again; any other is freed with the last estimator that uses it.
+    Backbones that differ in their injection alone share their weights. The latest one
+    is kept alive, so that a search whose estimators come and go does not load it again
+    and again; any other is freed with the last estimator that uses it.
 
     Raises
     ------
@@ -186,10 +267,16 @@ def load_backbone(
     """
     key = (source.location, source.gguf_file, _stamp(source), str(device), dtype)
     with _lock:
-        backbone = _shared.get(key)
+        kin = [other for other_key, other in [*_shared.items()] if other_key[0] == key]
+        backbone = next((b for b in kin if b.answers_to(injection_name)), None)
         if backbone is None:
-            _latest.clear()  # let the former one go first: never hold two without need
-            backbone = _shared[key] = _load(source, device, dtype)
+            if kin:
+                loaded = kin[0].model, kin[0].tokenizer
+            else:
+                _latest.clear()  # let the former one go: never hold two without need
+                loaded = _load(source, device, dtype)
+            backbone = Backbone(*loaded, source, injection_name)
+            _shared[key, injection_name] = backbone
         _latest[:] = [backbone]
     return backbone
 
@@ -202,7 +289,7 @@ def _stamp(source: "BackboneSource") -> int:
 
 def _load(
     source: "BackboneSource", device: torch.device, dtype: torch.dtype
-) -> Backbone:
+) -> tuple[PreTrainedModel, "PreTrainedTokenizerBase"]:
     kwargs: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if source.gguf_file is not None:
         kwargs["gguf_file"] = source.gguf_file
@@ -226,7 +313,17 @@ def _load(
         ) from exc
     _check_complete(source, info)
     _check_vocabulary(source, tokenizer)
-    return Backbone(model.to(device), tokenizer, source)
+    text_model: torch.nn.Module = _text_model(model)
+    return text_model.to(device), tokenizer  # type: ignore[return-value]
+
+
+def _text_model(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the part that reads text: of encoder and decoder the former."""
+    if model.config.is_encoder_decoder:
+        return model.get_encoder()
+    if model.config.get_text_config() is not model.config:  # with vision, or audio
+        return model.get_decoder()
+    return model
 
 
 def _dequantized(source: "BackboneSource") -> dict[str, Any]:
@@ -293,12 +390,10 @@ def _quiet_transformers() -> Iterator[None]:
 def _max_positions(model: PreTrainedModel, tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return how many tokens the model has positions for."""
     limits = [tokenizer.model_max_length]
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding) and name.endswith("position_embeddings"):
-            # RoBERTa counts its positions from behind the padding index.
-            skipped = 0 if module.padding_idx is None else module.padding_idx + 1
-            limits.append(module.num_embeddings - skipped)
-    if len(limits) == 1:
+    table = position_table(model)
+    if table is not None:
+        limits.append(table.num_embeddings - first_position(table))
+    else:
         limits.append(getattr(model.config, "max_position_embeddings", limits[0]))
     return int(min(limits))
 

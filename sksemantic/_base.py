@@ -58,6 +58,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             StrOptions({"all"}),
             Interval(Integral, 1, None, closed="left"),
         ],
+        "injection": [StrOptions({"auto", "attention", "cache", "states"})],
         "pooling": [StrOptions(set(POOLINGS))],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "head_init": [StrOptions(set(_HEAD_INITS))],
@@ -265,7 +266,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         from sksemantic._blueprint import Blueprint
         from sksemantic._module import ModuleConfig, SemanticModule
 
-        backbone = load_backbone(source, device, dtype)
+        backbone = load_backbone(source, device, dtype, self.injection)
         config = ModuleConfig(
             method=self.method,
             adapter=self.adapter,
@@ -289,6 +290,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._net = net
         self.history_ = net.history
         self.prompt_ = self._blueprint.prompt
+        self.injection_ = self._blueprint.injection
         self.n_virtual_tokens_ = net.module_.n_virtual_tokens
         self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
         self.backbone_source_ = self._blueprint.source

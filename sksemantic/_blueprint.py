@@ -22,6 +22,7 @@ class Blueprint:
 
     source: BackboneSource
     dtype: str
+    injection: str | None
     prompt: str
     max_length: int
     config: ModuleConfig
@@ -41,10 +42,14 @@ class Blueprint:
         ------
         ValueError
             If prompt, `max_length` or `tuned_layers` do not fit the backbone.
+        UnsupportedBackboneError
+            If the backbone takes no prefix.
         """
         template = Template(backbone, Prompt.parse(prompt), config.method, max_length)
         dtype = str(backbone.model.dtype).removeprefix("torch.")
-        return cls(source, dtype, prompt, template.max_length, config), template
+        injection = backbone.injection.name if config.method == "prefix" else None
+        length = template.max_length
+        return cls(source, dtype, injection, prompt, length, config), template
 
     def build(
         self, device: "torch.device", seed: int
@@ -58,7 +63,7 @@ class Blueprint:
         """
         source = find_again(self.source)
         dtype = resolve_dtype(self.dtype, device)
-        backbone = load_backbone(source, device, dtype)
+        backbone = load_backbone(source, device, dtype, self.injection or "auto")
         prompt = Prompt.parse(self.prompt)
         template = Template(backbone, prompt, self.config.method, self.max_length)
         module = SemanticModule.seeded(

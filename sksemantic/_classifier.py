@@ -58,6 +58,11 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         How many of the top layers have an adapted prefix; those below keep the frozen
         one. Only with `method="prefix"`.
 
+    injection : {"auto", "attention", "cache", "states"}, default="auto"
+        How the backbone is given the prefix: joined to keys and values inside its
+        attention function, as a cache of past keys and values, or as the first hidden
+        states of every layer. "auto" takes the first of them that proves to work.
+
     pooling : {"auto", "mean", "last", "first"}, default="auto"
         Over which tokens of the text the head reads. "auto" is the last token for
         causal backbones, the mean for others.
@@ -143,6 +148,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     prompt_ : str
         The prompt in use.
 
+    injection_ : {"attention", "cache", "states"} or None
+        How the backbone is given the prefix; None with `method="prompt"`.
+
     n_virtual_tokens_ : int
         Length of the prefix in tokens.
 
@@ -210,6 +218,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         adapter: str = "low_rank",
         adapter_rank: int = 8,
         tuned_layers: "str | int" = "all",
+        injection: str = "auto",
         pooling: str = "auto",
         max_length: int | None = None,
         head_init: str = "random",
@@ -235,6 +244,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.adapter = adapter
         self.adapter_rank = adapter_rank
         self.tuned_layers = tuned_layers
+        self.injection = injection
         self.pooling = pooling
         self.max_length = max_length
         self.head_init = head_init

@@ -102,14 +102,6 @@ class SemanticModule(nn.Module):
         self, input_ids: Tensor, mask: Tensor, prefix: "Prefix"
     ) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": mask}
-        if self.backbone.is_causal:
-            # The text goes on where the prompt ended. An encoder's text keeps its own
-            # positions, all of them: few have many to spare.
-            start = self.n_virtual_tokens
-            positions = torch.arange(
-                start, start + input_ids.shape[1], device=input_ids.device
-            )
-            inputs["position_ids"] = positions[None]  # (1, T)
         return self.backbone.injection.run(inputs, prefix)
 
     def _behind_soft_prompt(
@@ -118,7 +110,7 @@ class SemanticModule(nn.Module):
         text = self.backbone.embed(input_ids)  # (B, T, C)
         prompt = soft.to(text).expand(len(text), -1, -1)  # (B, P, C)
         seen = mask.new_ones(prompt.shape[:2])  # (B, P)
-        hidden = self.backbone.injection.run(
+        hidden = self.backbone.run(
             {
                 "inputs_embeds": torch.cat([prompt, text], dim=1),
                 "attention_mask": torch.cat([seen, mask], dim=1),

@@ -216,9 +216,9 @@ def quietly_fit(estimator, X, y, **fit_params):
         return estimator.fit(X, y, **fit_params)
 
 
-def load_tiny(directory):
+def load_tiny(directory, injection="auto"):
     """Return the shared float32 backbone of a directory."""
-    return load_backbone(resolve(directory), CPU, torch.float32)
+    return load_backbone(resolve(directory), CPU, torch.float32, injection)
 
 
 def build_module(backbone, prompt_ids=(5, 6, 7), seed=0, **changes):
@@ -258,6 +258,13 @@ def save_tiny(name, directory):
     make_model(len(tokenizer)).eval().save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return str(directory)
+
+
+def save_wordpiece(directory):
+    """Save BERT's kind of tokenizer; return the size of its vocabulary."""
+    tokenizer = _wordpiece()
+    tokenizer.save_pretrained(directory)
+    return len(tokenizer)
 
 
 def _bert(vocab_size):

@@ -145,9 +145,7 @@ def test_gradient_when_stirred_then_reaches_every_parameter(method, adapter, bac
 def test_prefix_when_keys_and_values_are_larger_then_so_is_the_change(backbone):
     # One learning rate is to serve backbones of any scale.
     read = backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS])))
-    large = PromptStates(
-        read.states, [10 * k for k in read.keys], [100 * v for v in read.values]
-    )
+    large = PromptStates(read.states, [(10 * k, 100 * v) for k, v in read.prefix])
     prefixes = []
     for states in (read, large):
         torch.manual_seed(0)

@@ -6,27 +6,30 @@ import pytest
 import torch
 from conftest import (
     BACKBONES,
-    CPU,
     DECODERS,
     ENCODERS,
     load_tiny,
     random_ids,
 )
 from torch import nn
-from transformers import AutoModel, BloomConfig, BloomModel
+from transformers import AutoModel
 
-from sksemantic import UnsupportedBackboneError
 from sksemantic._data import TextDataset, collate
-from sksemantic._injection import AttentionInjection
 from sksemantic._injection.attention import _active, _attention, _Joiner
 
 PROMPT_IDS = [2, 10, 11]
+INJECTIONS = ("attention", "cache", "states")
 WINDOW = 8  # of the tiny Gemma 3's sliding layers
 
 
+@pytest.fixture(params=INJECTIONS)
+def injection(request):
+    return request.param
+
+
 @pytest.fixture(params=BACKBONES)
-def backbone(request, tiny):
-    return load_tiny(tiny(request.param))
+def backbone(request, injection, tiny):
+    return load_tiny(tiny(request.param), injection)
 
 
 def bare_model(directory):
@@ -41,20 +44,19 @@ def read(backbone, prompt_ids=PROMPT_IDS):
     return backbone.injection.read(backbone.embed(torch.tensor([prompt_ids])))
 
 
-def batch(rows, pad_id=0, start=None):
-    """Pad rows; give their positions where the text does not start at zero."""
+def batch(rows, pad_id=0):
+    """Pad rows."""
     inputs, _ = collate(pad_id)(list(TextDataset(rows)))
     del inputs["sample_weight"]
-    if start is not None:
-        length = inputs["input_ids"].shape[1]
-        inputs["position_ids"] = torch.arange(start, start + length)[None]
     return inputs
 
 
 @torch.no_grad()
 def run(backbone, rows, prefix):
-    start = len(PROMPT_IDS) if backbone.is_causal and prefix is not None else None
-    return backbone.injection.run(batch(rows, backbone.pad_id, start), prefix)
+    inputs = batch(rows, backbone.pad_id)
+    if prefix is None:
+        return backbone.run(inputs)
+    return backbone.injection.run(inputs, prefix)
 
 
 def random_prefix(backbone, length=4, seed=0):
@@ -63,9 +65,9 @@ def random_prefix(backbone, length=4, seed=0):
     return [
         tuple(
             torch.randn(p.shape[0], length, p.shape[2], generator=generator)
-            for p in pair
+            for p in layer
         )
-        for pair in prefix
+        for layer in prefix
     ]
 
 
@@ -73,8 +75,10 @@ def random_prefix(backbone, length=4, seed=0):
     ("name", "length"), [("llama", 5), ("llama", 40), ("gemma3", WINDOW - 3)]
 )
 @torch.no_grad()
-def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(name, length, tiny):
-    backbone = load_tiny(tiny(name))
+def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(
+    name, length, injection, tiny
+):
+    backbone = load_tiny(tiny(name), injection)
     (text,) = random_ids(length)
     behind_prefix = run(backbone, [text], read(backbone).prefix)
     bare = bare_model(tiny(name))(torch.tensor([PROMPT_IDS + text]))
@@ -86,9 +90,9 @@ def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(name, length,
 @pytest.mark.parametrize("length", [5, 40])
 @torch.no_grad()
 def test_run_when_encoder_then_equals_bare_model_under_block_mask(
-    name, first, length, tiny
+    name, first, length, injection, tiny
 ):
-    backbone = load_tiny(tiny(name))
+    backbone = load_tiny(tiny(name), injection)
     (text,) = random_ids(length)
     behind_prefix = run(backbone, [text], read(backbone).prefix)
 
@@ -132,15 +136,12 @@ def test_run_when_padded_then_equals_unpadded(backbone):
 
 
 def test_run_when_backward_then_every_layer_gets_gradient(backbone):
-    prefix = [
-        (key.requires_grad_(), value.requires_grad_())
-        for key, value in random_prefix(backbone)
-    ]
+    prefix = random_prefix(backbone)
+    parts = [part.requires_grad_() for layer in prefix for part in layer]
     hidden = backbone.injection.run(batch(random_ids(6, 4)), prefix)
     (hidden * torch.randn_like(hidden)).sum().backward()
-    for key, value in prefix:
-        assert key.grad.abs().max() > 0
-        assert value.grad.abs().max() > 0
+    for part in parts:
+        assert part.grad.abs().max() > 0
 
 
 def test_run_when_text_exceeds_sliding_window_then_last_token_sees_prefix(tiny_gemma3):
@@ -158,11 +159,11 @@ def test_run_when_behind_sliding_window_then_window_still_holds(tiny_gemma3):
     backbone = load_tiny(tiny_gemma3)
     prefix = random_prefix(backbone)
     (text,) = random_ids(3 * WINDOW)
-    embeddings = backbone.embed(torch.tensor([text])).requires_grad_()
+    prefix[0][0].requires_grad_()
     seen = []  # what enters the last layer, which is a sliding one
     layer = backbone.model.layers[-1]
     keep = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    hidden = backbone.injection.run({"inputs_embeds": embeddings}, prefix)
+    hidden = backbone.injection.run(batch([text]), prefix)
     keep.remove()
     (gradient,) = torch.autograd.grad(hidden[0, -1].square().sum(), seen)
     reached = gradient[0].abs().amax(dim=1) > 0  # (T,)
@@ -176,14 +177,18 @@ def test_read_when_done_then_states_keys_values_have_every_layer(backbone):
     n_layers, n_prompt = config.num_hidden_layers, len(PROMPT_IDS)
     assert states.n_layers == n_layers
     assert [s.shape for s in states.states] == [(n_prompt, 32)] * n_layers
-    expected = [(n_kv_heads, n_prompt, 8)] * n_layers
-    assert [key.shape for key in states.keys] == expected
-    assert [value.shape for value in states.values] == expected
+    expected = [(n_kv_heads, n_prompt, 8)] * 2  # keys and values
+    if backbone.injection.name == "states":
+        expected = [(1, n_prompt, 32)]
+    for layer in states.prefix:
+        assert [part.shape for part in layer] == expected
 
 
 @torch.no_grad()
-def test_read_when_done_then_states_are_those_entering_each_layer(tiny_llama):
-    backbone = load_tiny(tiny_llama)
+def test_read_when_done_then_states_are_those_entering_each_layer(
+    injection, tiny_llama
+):
+    backbone = load_tiny(tiny_llama, injection)
     states = read(backbone).states
     ids = torch.tensor([PROMPT_IDS])
     torch.testing.assert_close(states[0], backbone.embed(ids)[0])
@@ -262,8 +267,10 @@ def test_attention_when_bfloat16_is_trained_on_a_cpu_then_computed_in_float32(ki
 
 
 @pytest.mark.parametrize("name", [ENCODERS[0], DECODERS[0]])
-def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(name, tiny):
-    backbone = load_tiny(tiny(name))
+def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(
+    name, injection, tiny
+):
+    backbone = load_tiny(tiny(name), injection)
     rows = random_ids(6)
     prefixes = [random_prefix(backbone, length, length) for length in (2, 5)]
     expected = [run(backbone, rows, prefix) for prefix in prefixes]
@@ -297,6 +304,7 @@ def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(name, tin
 
 def test_run_when_it_failed_before_then_bare_forward_is_unaffected(backbone):
     (text,) = random_ids(6)
+    prefix = random_prefix(backbone)
     before = run(backbone, [text], None)
 
     def fail(*args):
@@ -304,12 +312,6 @@ def test_run_when_it_failed_before_then_bare_forward_is_unaffected(backbone):
 
     hook = backbone.model.register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="in the middle"):
-        run(backbone, [text], random_prefix(backbone))
+        run(backbone, [text], prefix)
     hook.remove()
     torch.testing.assert_close(run(backbone, [text], None), before, rtol=0, atol=0)
-
-
-def test_injection_when_attention_cannot_be_replaced_then_refused():
-    config = BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2)
-    with pytest.raises(UnsupportedBackboneError, match="BloomModel"):
-        AttentionInjection(BloomModel(config).to(CPU))

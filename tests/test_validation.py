@@ -379,6 +379,7 @@ BAD_PARAMETERS = {
     "adapter": ["lora", None],
     "adapter_rank": [0, -1, 2.5, "8", None],
     "tuned_layers": [0, -1, 1.5, "some", None],
+    "injection": ["B", None],
     "pooling": ["max", None],
     "max_length": [0, -3, 10.5, "all"],
     "head_init": ["zero", None],

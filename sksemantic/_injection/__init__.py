@@ -1,10 +1,33 @@
 """How a frozen backbone is given a semantic prefix.
 
-One interface, `Injection`; one mechanism so far, `attention.AttentionInjection`. This
+One interface, `Injection`, and three mechanisms: `attention`, `cache`, `states`. This
 package and `_backbone` are the only places that know transformers' models.
 """
 
-from sksemantic._injection._base import Injection, PromptStates
-from sksemantic._injection.attention import AttentionInjection
+from sksemantic._injection._base import (
+    Injection,
+    PromptStates,
+    first_position,
+    position_table,
+    run_bare,
+)
+from sksemantic._injection._choice import (
+    INJECTIONS,
+    agree,
+    choose_injection,
+    is_self_test_on,
+)
+from sksemantic._injection.attention import make_joinable
 
-__all__ = ["AttentionInjection", "Injection", "PromptStates"]
+__all__ = [
+    "INJECTIONS",
+    "Injection",
+    "PromptStates",
+    "agree",
+    "choose_injection",
+    "first_position",
+    "is_self_test_on",
+    "make_joinable",
+    "position_table",
+    "run_bare",
+]

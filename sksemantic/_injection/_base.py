@@ -1,50 +1,147 @@
 """The interface between the adapter and a backbone."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from inspect import signature
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
-    Prefix = list[tuple[Tensor, Tensor]]
+    LayerPrefix = tuple[Tensor, ...]
+    Prefix = list[LayerPrefix]
 
 
 @dataclass(frozen=True)
 class PromptStates:
-    """What the frozen backbone made of the prompt, layer by layer.
+    """What the frozen backbone made of the prompt, in each layer that takes a prefix.
 
     Attributes
     ----------
     states : list of Tensor (P, C)
-        Hidden states entering each layer.
-    keys, values : list of Tensor (H_kv, P, D)
-        Each layer's own keys (rotated, where the backbone rotates them) and values.
+        Hidden states entering the layer.
+    prefix : list of tuple of Tensor (H, P, D)
+        What the text finds there: the layer's own keys and values (rotated, where the
+        backbone rotates them), or the states themselves (1, P, C).
     """
 
     states: "list[Tensor]"
-    keys: "list[Tensor]"
-    values: "list[Tensor]"
+    prefix: "Prefix"
 
     @property
     def n_layers(self) -> int:
         """Number of layers that take a prefix."""
-        return len(self.keys)
-
-    @property
-    def prefix(self) -> "Prefix":
-        """The frozen prefix: keys and values exactly as the backbone computed them."""
-        return list(zip(self.keys, self.values, strict=True))
+        return len(self.prefix)
 
 
-class Injection(Protocol):
-    """Runs a backbone with or without a prefix in every layer."""
+@dataclass(frozen=True)
+class Positions:
+    """Where the text behind a prefix of P tokens is counted from.
 
+    It goes on where the prompt ended, at P. Only an encoder with a learned table of
+    positions keeps its text's own, from zero: such tables are short, and what is
+    trained on starts there.
+
+    Attributes
+    ----------
+    given : bool
+        Whether the backbone takes `position_ids`.
+    own : int or None
+        First position of a text that keeps its own, None for those that go on.
+    """
+
+    given: bool
+    own: int | None
+
+    @classmethod
+    def of(cls, model: "PreTrainedModel", is_causal: bool) -> "Positions":
+        """Inspect a backbone."""
+        given = "position_ids" in signature(model.forward).parameters
+        table = position_table(model)
+        if is_causal or table is None:
+            return cls(given, None)
+        return cls(given, first_position(table))
+
+    def of_text(self, n_prompt: int, n_text: int) -> "Tensor | None":
+        """Return the positions (1, T) of a text behind a prefix that has none."""
+        if not self.given:
+            return None
+        start = n_prompt if self.own is None else self.own
+        return torch.arange(start, start + n_text)[None]
+
+    def of_both(self, n_prompt: int, n_text: int) -> "Tensor | None":
+        """Return the positions (1, P + T) of prompt and text in one row."""
+        if not self.given or self.own is None:
+            return None  # the model counts so by itself
+        ranges = [torch.arange(self.own, self.own + n) for n in (n_prompt, n_text)]
+        return torch.cat(ranges)[None]
+
+
+def position_table(model: nn.Module) -> nn.Embedding | None:
+    """Return the backbone's learned table of positions, if it has one."""
+    for name, module in model.named_modules():
+        if (
+            isinstance(module, nn.Embedding)
+            and name.endswith(_TABLE_NAMES)
+            and "Sinusoidal" not in type(module).__name__  # rotary, in a table
+        ):
+            return module
+    return None
+
+
+def first_position(table: nn.Embedding) -> int:
+    """Return where counting starts: RoBERTa's does behind the padding index."""
+    return 0 if table.padding_idx is None else table.padding_idx + 1
+
+
+_TABLE_NAMES = ("position_embeddings", "embed_positions", ".wpe")
+
+
+class Injection(ABC):
+    """Runs a backbone with or without a prefix in every layer.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A frozen backbone.
+    positions : Positions
+        Where the text is counted from.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If the mechanism does not suit the model.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, model: "PreTrainedModel", positions: Positions) -> None:
+        self.model = model
+        self.positions = positions
+
+    @abstractmethod
     def read(self, inputs_embeds: "Tensor") -> PromptStates:
         """Run the backbone over one prompt (1, P, C) and record what each layer saw."""
-        ...
 
-    def run(
-        self, inputs: "dict[str, Tensor]", prefix: "Prefix | None" = None
-    ) -> "Tensor":
+    @abstractmethod
+    def run(self, inputs: "dict[str, Tensor]", prefix: "Prefix") -> "Tensor":
         """Return the last hidden states (B, T, C) of a batch behind the prefix."""
-        ...
+
+
+def run_bare(model: "PreTrainedModel", inputs: "dict[str, Tensor]") -> "Tensor":
+    """Return the last hidden states (B, T, C) of the backbone as it is."""
+    return model(**inputs).last_hidden_state
+
+
+def widened(mask: "Tensor", n_prompt: int) -> "Tensor":
+    """Put P tokens that are seen in front of a batch's mask (B, T)."""
+    return torch.cat([mask.new_ones(len(mask), n_prompt), mask], dim=1)  # (B, P + T)
+
+
+def expanded(prefix: "Tensor", states: "Tensor") -> "Tensor":
+    """Repeat a prefix (H, P, D) for each of a batch's states (B, ...), uncopied."""
+    return prefix.to(states).expand(states.shape[0], *prefix.shape)  # (B, H, P, D)

@@ -1,10 +1,11 @@
 """Mechanism B: the prefix joins keys and values inside the attention call.
 
-A backbone set to `ATTENTION_NAME` behaves as it always does until `run` or `read` is
-active in the calling thread; only then is a prefix joined, or the prompt recorded.
-One shared backbone therefore serves any number of estimators, in any thread.
+A backbone whose attention was made joinable behaves as it always does until `run` or
+`read` is active in the calling thread; only then is a prefix joined, or the prompt
+recorded. One shared backbone therefore serves any number of estimators, in any thread.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,9 +15,15 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import eager_mask, sdpa_mask
 
-from sksemantic._injection._base import PromptStates
+from sksemantic._injection._base import (
+    Injection,
+    Positions,
+    PromptStates,
+    expanded,
+    run_bare,
+)
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -24,10 +31,22 @@ if TYPE_CHECKING:
 
     from sksemantic._injection._base import Prefix
 
-ATTENTION_NAME = "sksemantic_prefix"
+SDPA_NAME = "sksemantic_sdpa"
+EAGER_NAME = "sksemantic_eager"
 
 _Call = tuple[Tensor, Tensor, Tensor | None, bool]
-_ACTIVE: ContextVar[Callable[..., _Call] | None] = ContextVar("join", default=None)
+_Join = Callable[[torch.nn.Module, Tensor, Tensor, Tensor | None, bool], _Call]
+_ACTIVE: ContextVar[_Join | None] = ContextVar("join", default=None)
+
+
+def make_joinable(model: "PreTrainedModel") -> None:
+    """Route a model's attention through this module, where it has such a route.
+
+    A model that SDPA cannot serve (soft caps, sinks) keeps its own attention function.
+    """
+    if model._can_set_attn_implementation():
+        name = SDPA_NAME if model._supports_sdpa else EAGER_NAME
+        model.set_attn_implementation(name)
 
 
 def _attention(
@@ -44,8 +63,9 @@ def _attention(
         is_causal = getattr(module, "is_causal", True)
     join = _ACTIVE.get()
     if join is not None:
+        _refuse_position_bias(kwargs)
         key, value, attention_mask, is_causal = join(
-            key, value, attention_mask, is_causal
+            module, key, value, attention_mask, is_causal
         )
     dtype = query.dtype
     if key.requires_grad and key.device.type == "cpu":
@@ -59,69 +79,89 @@ def _attention(
     return output.to(dtype), weights
 
 
-AttentionInterface.register(ATTENTION_NAME, _attention)
-AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)
+def _eager_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attend with the model's own function, which takes causality from the mask."""
+    join = _ACTIVE.get()
+    if join is not None:
+        _refuse_position_bias(kwargs)
+        key, value, attention_mask, _ = join(module, key, value, attention_mask, False)
+    own = sys.modules[type(module).__module__].eager_attention_forward
+    return own(module, query, key, value, attention_mask, **kwargs)
 
 
-class AttentionInjection:
-    """Give a backbone its prefix through its attention function.
+AttentionInterface.register(SDPA_NAME, _attention)
+AttentionInterface.register(EAGER_NAME, _eager_attention)
+AttentionMaskInterface.register(SDPA_NAME, sdpa_mask)
+AttentionMaskInterface.register(EAGER_NAME, eager_mask)
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A frozen backbone; its attention implementation is set to `ATTENTION_NAME`.
 
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the model's attention cannot be replaced, or needs more than SDPA offers.
-    """
+def _refuse_position_bias(kwargs: dict[str, Any]) -> None:
+    """Refuse attention that adds a bias by distance: it has none for the prefix."""
+    if kwargs.get("position_bias") is not None:
+        raise UnsupportedBackboneError("Its attention adds a bias by distance.")
 
-    def __init__(self, model: "PreTrainedModel") -> None:
-        if not (model._can_set_attn_implementation() and model._supports_sdpa):
-            raise UnsupportedBackboneError(
-                f"{type(model).__name__} does not let its attention function be "
-                "replaced, so it cannot take a semantic prefix. Use a BERT, RoBERTa, "
-                "Llama or Gemma 3 class backbone."
-            )
-        self.model = model
-        model.set_attn_implementation(ATTENTION_NAME)
+
+class AttentionInjection(Injection):
+    """Give a backbone its prefix through its attention function."""
+
+    name = "attention"
+
+    def __init__(self, model: "PreTrainedModel", positions: Positions) -> None:
+        super().__init__(model, positions)
+        if not model._can_set_attn_implementation():
+            raise UnsupportedBackboneError("Its attention function cannot be replaced.")
+        if not positions.given:
+            raise UnsupportedBackboneError("Its forward takes no position_ids.")
 
     def read(self, inputs_embeds: Tensor) -> PromptStates:
         """Run the backbone over one prompt (1, P, C) and record what each layer saw."""
-        keys: list[Tensor] = []
-        values: list[Tensor] = []
+        calls: list[tuple[int | None, Tensor, Tensor]] = []
 
         def record(
-            key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool
+            module: torch.nn.Module,
+            key: Tensor,
+            value: Tensor,
+            mask: Tensor | None,
+            is_causal: bool,
         ) -> _Call:
-            keys.append(key[0])  # (H_kv, P, D)
-            values.append(value[0])
+            calls.append((getattr(module, "layer_idx", None), key[0], value[0]))
             return key, value, mask, is_causal
 
         with _active(record):
-            output = self.model(
-                inputs_embeds=inputs_embeds, output_hidden_states=True, use_cache=False
-            )
-        states = [state[0] for state in output.hidden_states[: len(keys)]]  # (P, C)
-        self._check(states, keys)
-        return PromptStates(states, keys, values)
+            output = self.model(inputs_embeds=inputs_embeds, output_hidden_states=True)
+        states = [state[0] for state in output.hidden_states]  # L + 1 of (P, C)
+        return PromptStates(
+            [states[i] for i in self._layers(calls, len(states) - 1)],
+            [(key, value) for _, key, value in calls],  # (H_kv, P, D) each
+        )
 
-    def run(self, inputs: dict[str, Tensor], prefix: "Prefix | None" = None) -> Tensor:
+    def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
         """Return the last hidden states (B, T, C) of a batch behind the prefix."""
-        if prefix is None:
-            return self.model(**inputs, use_cache=False).last_hidden_state
+        ids = inputs["input_ids"]
+        positions = self.positions.of_text(prefix[0][0].shape[1], ids.shape[1])
+        if positions is not None and self.positions.own is None:
+            inputs = {"position_ids": positions.to(ids.device), **inputs}
         with _active(_Joiner(prefix)):
-            return self.model(**inputs, use_cache=False).last_hidden_state
+            return run_bare(self.model, inputs)
 
-    def _check(self, states: list[Tensor], keys: list[Tensor]) -> None:
-        n_layers = self.model.config.num_hidden_layers
-        if len(keys) != n_layers or len(states) != n_layers:
+    @staticmethod
+    def _layers(calls: "list[Any]", n_layers: int) -> list[int]:
+        """Return the layer that each call was made in; hybrids attend in some only."""
+        if len(calls) == n_layers:
+            return list(range(n_layers))
+        layers = [layer for layer, *_ in calls]
+        if not calls or None in layers or len(set(layers)) < len(layers):
             raise UnsupportedBackboneError(
-                f"{type(self.model).__name__} has {n_layers} layers, but {len(keys)} "
-                "attention calls were seen while it read the prompt: it cannot take a "
-                "semantic prefix in every layer."
+                f"{len(calls)} attention calls were seen in {n_layers} layers."
             )
+        return layers
 
 
 class _Joiner:
@@ -132,29 +172,31 @@ class _Joiner:
         self._wide: dict[int, tuple[Tensor | None, Tensor]] = {}
 
     def __call__(
-        self, key: Tensor, value: Tensor, mask: Tensor | None, is_causal: bool
+        self,
+        module: torch.nn.Module,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        is_causal: bool,
     ) -> _Call:
         prefix_key, prefix_value = next(self._layers)  # (H_kv, P, D) each
         if mask is not None or is_causal:
             mask = self._widen(mask, prefix_key, key)
-        key = _join(prefix_key, key)  # (B, H_kv, P + T, D)
-        value = _join(prefix_value, value)
+        key = torch.cat([expanded(prefix_key, key), key], dim=2)  # (B, H_kv, P + T, D)
+        value = torch.cat([expanded(prefix_value, value), value], dim=2)
         return key, value, mask, False  # the mask says all there is to causality
 
     def _widen(self, mask: Tensor | None, prefix_key: Tensor, key: Tensor) -> Tensor:
         """Let every query see the prefix; once per mask, not once per layer."""
         if id(mask) not in self._wide:
             narrow = _triangle(key) if mask is None else mask  # (B, 1, T, T)
-            seen = narrow.new_ones((*narrow.shape[:-1], prefix_key.shape[1]))
+            size = (*narrow.shape[:-1], prefix_key.shape[1])
+            seen = narrow.new_zeros(size)  # what is added, or which ones are seen
+            if narrow.dtype == torch.bool:
+                seen = ~seen
             # The mask itself is kept too: a freed one could hand its id to another.
             self._wide[id(mask)] = mask, torch.cat([seen, narrow], dim=-1)
         return self._wide[id(mask)][1]  # (B, 1, T, P + T)
-
-
-def _join(prefix: Tensor, states: Tensor) -> Tensor:
-    """Put a prefix (H, P, D) in front of each of a batch's states (B, H, T, D)."""
-    expanded = prefix.to(states).expand(states.shape[0], -1, -1, -1)  # (B, H, P, D)
-    return torch.cat([expanded, states], dim=2)
 
 
 def _triangle(key: Tensor) -> Tensor:
@@ -165,7 +207,7 @@ def _triangle(key: Tensor) -> Tensor:
 
 
 @contextmanager
-def _active(join: Callable[..., _Call]) -> Iterator[None]:
+def _active(join: _Join) -> Iterator[None]:
     """Join or record in the current context only, and always let go again."""
     token = _ACTIVE.set(join)
     try:
