@@ -131,6 +131,12 @@ class Backbone:
         chosen = vars(self).get("injection")
         return injection_name in (self.injection_name, getattr(chosen, "name", None))
 
+    def room(self, method: str, n_prompt: int) -> int:
+        """Return how many tokens a text may have behind a prompt of P tokens."""
+        if method == "prompt":
+            return self.max_positions - n_prompt
+        return self.injection.room(self.max_positions, n_prompt)
+
     def run(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the last hidden states (B, T, C) of the model as it is."""
         return run_bare(self.model, inputs)
@@ -393,8 +399,9 @@ def _max_positions(model: PreTrainedModel, tokenizer: "PreTrainedTokenizerBase")
     table = position_table(model)
     if table is not None:
         limits.append(table.num_embeddings - first_position(table))
-    else:
-        limits.append(getattr(model.config, "max_position_embeddings", limits[0]))
+    configured = getattr(model.config, "max_position_embeddings", None)
+    if configured:
+        limits.append(configured)
     return int(min(limits))
 
 

@@ -65,8 +65,7 @@ class Template:
             self._left, self._right = left, after_ids + right
         if not self.prompt_ids:
             self.prompt_ids = [self._filler_id(prompt)]
-        shares_positions = method == "prompt" or backbone.is_causal
-        room = backbone.max_positions - shares_positions * len(self.prompt_ids)
+        room = backbone.room(method, len(self.prompt_ids))
         self.max_length = self._fit(max_length, room, backbone, prompt)
 
     def rows(self, texts: list[str]) -> list[list[int]]:

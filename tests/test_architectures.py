@@ -139,6 +139,18 @@ def test_prefix_when_padded_then_equals_unpadded(backbone):
         torch.testing.assert_close(padded[i, : len(row)], alone, rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_room_when_a_text_fills_it_then_backbone_still_runs(backbone):
+    (text,) = random_ids(backbone.room("prefix", len(PROMPT_IDS)))
+    kept_in_window = backbone.injection.name == "cache" and getattr(
+        backbone.model.config, "sliding_window", None
+    )
+    assert len(text) >= (10 if kept_in_window else 100)
+    hidden = backbone.injection.run(inputs_of(text), read_prompt(backbone))
+    assert hidden.shape[1] == len(text)
+    assert hidden.isfinite().all()
+
+
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 def test_fit_when_done_then_predicts(method, directory, record_property):
     params = FAST | {"batch_size": 24, "max_epochs": 2}
@@ -146,23 +158,22 @@ def test_fit_when_done_then_predicts(method, directory, record_property):
     clf.fit(TEXTS, np.array(LABELS))
     probabilities = clf.predict_proba(TEXTS)
     assert np.isfinite(probabilities).all()
-    assert clf.injection_ == (
-        load_tiny(directory).injection.name if method == "prefix" else None
-    )
-    start = clf.history_[0]["train_loss"]
-    assert np.isfinite(start)
+    expected = load_tiny(directory).injection.name if method == "prefix" else None
+    assert clf.injection_ == expected
+    record_property("method", method)
 
 
 @pytest.mark.parametrize(
     ("refused", "reason"), REFUSED, ids=[entry.name for entry, _ in REFUSED]
 )
 def test_fit_when_backbone_cannot_take_a_prefix_then_refused_before_training(
-    refused, reason, tmp_path
+    refused, reason, tmp_path, record_property
 ):
     refused.make(save_wordpiece(tmp_path)).save_pretrained(tmp_path)
     clf = SKTuningClassifier(model=str(tmp_path), **FAST)
-    with pytest.raises(UnsupportedBackboneError, match=reason):
+    with pytest.raises(UnsupportedBackboneError, match=reason) as caught:
         clf.fit(TEXTS, LABELS)
+    record_property("refusal", str(caught.value))
     assert not hasattr(clf, "net_")
 
 

@@ -123,6 +123,11 @@ class Injection(ABC):
         self.model = model
         self.positions = positions
 
+    def room(self, n_positions: int, n_prompt: int) -> int:
+        """Return how many tokens a text may have behind a prefix of P tokens."""
+        keeps_own = self.positions.given and self.positions.own is not None
+        return n_positions if keeps_own else n_positions - n_prompt
+
     @abstractmethod
     def read(self, inputs_embeds: "Tensor") -> PromptStates:
         """Run the backbone over one prompt (1, P, C) and record what each layer saw."""

@@ -43,6 +43,8 @@ def choose_injection(
             injection = INJECTIONS[tried](model, positions)
             if is_self_test_on():
                 self_test(injection, is_causal)
+        except UnsupportedBackboneError as exc:
+            reasons.append(f"  {tried}: {exc}")
         except Exception as exc:  # an architecture may fail in any way of its own
             reasons.append(f"  {tried}: {type(exc).__name__}: {exc}")
         else:

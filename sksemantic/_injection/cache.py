@@ -39,6 +39,12 @@ class CacheInjection(Injection):
         if set_attention_type is not None:
             set_attention_type("original_full")
 
+    def room(self, n_positions: int, n_prompt: int) -> int:
+        """Keep texts within the sliding window, beyond which the prefix is not seen."""
+        room = super().room(n_positions, n_prompt)
+        window = getattr(self.model.config, "sliding_window", None)
+        return min(room, window - n_prompt) if window else room
+
     def read(self, inputs_embeds: Tensor) -> PromptStates:
         """Run the backbone over one prompt (1, P, C) and keep what it cached."""
         cache = DynamicCache()

@@ -1,0 +1,119 @@
+"""Write `backbones.md`: run the tests of all architectures, tabulate what they report.
+
+Usage: ``python docs/make_backbones.py``. The table is never edited by hand.
+"""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "backbones.md"
+TESTS = ROOT / "tests" / "test_architectures.py"
+START, END = "<!-- matrix -->", "<!-- end of matrix -->"
+
+
+def run_tests():
+    """Run the tests and return their cases, failed ones included."""
+    with TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-o", "junit_family=xunit1"]
+        command += [str(TESTS), f"--junitxml={report}"]
+        subprocess.run(command, cwd=ROOT, check=False)
+        return list(ET.parse(report).iter("testcase"))
+
+
+def outcome(case):
+    """Return "passed", "failed" or "skipped"."""
+    kinds = {child.tag for child in case}
+    if kinds & {"failure", "error"}:
+        return "failed"
+    return "skipped" if "skipped" in kinds else "passed"
+
+
+def properties(case):
+    """Return what the test recorded."""
+    return {p.get("name"): p.get("value") for p in case.iter("property")}
+
+
+def collect(cases):
+    """Return, for each architecture, its tests' outcomes and properties."""
+    rows = {}
+    for case in cases:
+        test, _, name = case.get("name").partition("[")
+        name = name.removesuffix("]").encode().decode("unicode_escape")
+        for method in ("prefix", "prompt"):
+            if name.endswith(f"-{method}"):
+                name, test = name.removesuffix(f"-{method}"), method
+            elif name.startswith(f"{method}-"):
+                name, test = name.removeprefix(f"{method}-"), method
+        if name:
+            row = rows.setdefault(name, {"outcomes": {}})
+            row["outcomes"][test] = outcome(case)
+            row |= properties(case)
+    return rows
+
+
+def line(name, row):
+    """Return an architecture's line of the table."""
+    proofs = {k: v for k, v in row["outcomes"].items() if k not in ("prefix", "prompt")}
+    proved = "failed" not in proofs.values()
+    error = f"{float(row['error']):.0e}" if "error" in row else ""
+    cells = [
+        name,
+        row.get("kind", ""),
+        row.get("injection", ""),
+        mark(row, "prefix"),
+        mark(row, "prompt"),
+        error if proved else "FAILED",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def mark(row, method):
+    """Return whether fit and predict work by a method."""
+    return {"passed": "yes"}.get(row["outcomes"].get(method), "no")
+
+
+def table(rows):
+    """Return the matrix, and what is refused, as Markdown."""
+    working = {k: v for k, v in rows.items() if "injection" in v}
+    refused = {k: v for k, v in rows.items() if "refusal" in v}
+    counts = {
+        method: sum(mark(row, method) == "yes" for row in working.values())
+        for method in ("prefix", "prompt")
+    }
+    import transformers
+
+    return "\n".join(
+        [
+            f"With transformers {transformers.__version__}: {counts['prefix']} "
+            f"architectures by `prefix`, {counts['prompt']} by `prompt`.",
+            "",
+            "| architecture | kind | injection | `prefix` | `prompt` | error |",
+            "|---|---|---|---|---|---|",
+            *(line(name, row) for name, row in working.items()),
+            "",
+            "Refused, with this error:",
+            "",
+            *(
+                f"- **{name}**: {' '.join(row['refusal'].split())}"
+                for name, row in refused.items()
+            ),
+        ]
+    )
+
+
+def main():
+    """Replace the matrix in the page."""
+    text = PAGE.read_text("utf-8")
+    head, rest = text.split(START)
+    _, tail = rest.split(END)
+    matrix = table(collect(run_tests()))
+    PAGE.write_text(f"{head}{START}\n\n{matrix}\n\n{END}{tail}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
