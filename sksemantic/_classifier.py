@@ -78,7 +78,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 5e-3 for others.
+        2e-3 for causal backbones, 3e-3 for others.
 
     head_lr : float or "auto", default="auto"
         Learning rate of the head. "auto" is 1e-3 for causal backbones, 2e-3 for others.
@@ -430,7 +430,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     def _default_prompt(self, is_causal: bool) -> str:
         if is_causal:
             return 'Text: "{text}"\nIn one word, the category of this text is'
-        return "Classify the text."
+        return "Classify the text by its sentiment, topic or intent."
 
 
 def _two_classes(classes: "NDArray") -> "NDArray":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sksemantic._task import Task
 
 _SETTLED = 2.0  # standard errors
+_TIED = 1.0
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class Comparison:
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "closed_form"}
-        Which one was better, by the first loss, ties by the next.
+        Which one was better: the trained one if that is settled, else by the first
+        loss, ties by the next.
     settled : bool
-        Whether the trained one is better in one loss by two standard errors and worse
-        in none.
+        Whether the trained one is better in one loss by two standard errors and in
+        none worse by one.
     """
 
     n_texts: int
@@ -54,17 +56,18 @@ class Comparison:
         gain = weights @ gains
         with np.errstate(invalid="ignore"):  # a diverged model's losses are infinite
             errors = np.sqrt(np.square(weights) @ np.square(gains - gain))
-        settled = bool((gain > _SETTLED * errors).any() and (gain >= 0).all())
         # A diverged model has losses that are not numbers: it is never kept.
         finite = bool(np.isfinite(means[0]).all())
-        kept = finite and tuple(means[0]) <= tuple(means[1])
+        better = (gain > _SETTLED * errors).any() and (gain >= -_TIED * errors).all()
+        settled = finite and bool(better)
+        kept = settled or (finite and tuple(means[0]) <= tuple(means[1]))
         return cls(
             n_texts=len(trained),
             trained=tuple(map(float, means[0])),
             closed_form=tuple(map(float, means[1])),
             standard_errors=tuple(map(float, errors)),
             kept="trained" if kept else "closed_form",
-            settled=settled and finite,
+            settled=settled,
         )
 
 

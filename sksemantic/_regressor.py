@@ -73,7 +73,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 5e-3 for others.
+        2e-3 for causal backbones, 3e-3 for others.
 
     head_lr : float or "auto", default="auto"
         Learning rate of the head. "auto" is 1e-3 for causal backbones, 2e-3 for others.

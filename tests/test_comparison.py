@@ -44,6 +44,17 @@ def test_comparison_when_one_loss_is_better_and_another_worse_then_not_settled()
     assert found.kept == "trained"  # the first loss decides
 
 
+def test_comparison_when_worse_by_less_than_a_standard_error_then_settled_and_kept():
+    # The first loss: 4 wins, 5 defeats of 16, 0.0625 worse +- 0.186.
+    wins, defeats = [0] * 4 + [1] * 5 + [0] * 7, [1] * 4 + [0] * 5 + [0] * 7
+    found = paired(
+        [[w, 0.1] for w in wins], [[d, 0.2 + 0.01 * i] for i, d in enumerate(defeats)]
+    )
+    assert found.trained[0] > found.closed_form[0]
+    assert found.settled
+    assert found.kept == "trained"
+
+
 @pytest.mark.parametrize(
     ("second", "expected"), [(0.4, "trained"), (0.5, "trained"), (0.6, "closed_form")]
 )
