@@ -67,12 +67,15 @@ class Architecture:
         What "auto" should choose.
     changes : dict
         Config values that differ from SIZES; None takes the config's own default.
+    since : str
+        The release of transformers since which it is right.
     """
 
     name: str
     model_type: str
     injection: str
     changes: dict = field(default_factory=dict)
+    since: str = "5.2"
 
     def make(self, vocab_size):
         """Build the model, always with the same weights."""
@@ -179,7 +182,7 @@ ARCHITECTURES = [
             ("Falcon, ALiBi", "falcon", {"head_dim": None, "alibi": True}),
             ("MPT", "mpt"),
             ("DiffLlama", "diffllama"),
-            ("Doge", "doge"),
+            ("Doge", "doge", {}, "5.23"),
         ],
     ),
     *_of(
