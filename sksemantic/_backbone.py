@@ -1,25 +1,13 @@
-"""Backbones: load, freeze, inspect and share them.
+"""Backbones: frozen language models, inspected and proved when they are made.
 
-With `_injection` the only module that knows transformers' models.
+With `_loading` and `_injection` the only module that knows transformers' models.
 """
 
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 from functools import cached_property
-from io import StringIO
-from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakValueDictionary
 
 import torch
-from packaging.version import Version
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel
-from transformers import __version__ as transformers_version
-from transformers.utils import logging as transformers_logging
 
 from sksemantic._injection import (
     agree,
@@ -33,24 +21,13 @@ from sksemantic._injection import (
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from sksemantic._injection import Injection
-    from sksemantic._resolution import BackboneSource
 
-
-_GGUF_FROM = Version("5.23")
 _LINE_END = "\n"
-# What loaders raise on broken, foreign or unknown files.
-_LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-    ImportError,
-    SafetensorError,
-    struct.error,
-)
 
 
 class SpecialTokens(NamedTuple):
@@ -69,8 +46,8 @@ class Backbone:
         The bare model, without a task head. It is frozen and put in eval mode for good.
     tokenizer : PreTrainedTokenizerBase
         A fast tokenizer.
-    source : BackboneSource or None
-        Where the weights came from: all that a pickle of a backbone holds.
+    reload : tuple of (callable, arguments) or None
+        What gives it back: all that a pickle of a backbone holds.
     injection_name : {"auto", "attention", "cache", "states"}
         How it is to be given a prefix.
 
@@ -88,12 +65,12 @@ class Backbone:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: "PreTrainedModel",
         tokenizer: "PreTrainedTokenizerBase",
-        source: "BackboneSource | None" = None,
+        reload: "tuple[Callable[..., Backbone], tuple[Any, ...]] | None" = None,
         injection_name: str = "auto",
     ) -> None:
-        self.source = source
+        self._reload = reload
         self.injection_name = injection_name
         self.model = model.requires_grad_(False).eval()
         model.config.use_cache = False  # nothing is ever generated
@@ -110,10 +87,9 @@ class Backbone:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a reference to the weights, never the weights."""
-        if self.source is None:
+        if self._reload is None:
             raise TypeError("A backbone without a source cannot be pickled.")
-        dtype = self.model.dtype
-        return load_backbone, (self.source, self.device, dtype, self.injection_name)
+        return self._reload
 
     @cached_property
     def injection(self) -> "Injection":
@@ -229,9 +205,9 @@ class Backbone:
         expected = self.run({"input_ids": ids, **plain})
         behind = self.run({"input_ids": padded, "attention_mask": mask})
         embedded = self.run({"inputs_embeds": self.embed(ids), **plain})
-        if not agree(behind[:, : ids.shape[1]], expected, self.model.dtype):
+        if not agree(behind[:, : ids.shape[1]], expected, self.model):
             problem = "depends on the padding behind a text"
-        elif not agree(embedded, expected, self.model.dtype):
+        elif not agree(embedded, expected, self.model):
             problem = "is another one if it reads embeddings instead of token ids"
         else:
             return
@@ -249,151 +225,9 @@ class Backbone:
         return torch.allclose(first[0], first[1], rtol=1e-3, atol=1e-4)
 
 
-_shared: WeakValueDictionary[tuple[Any, ...], Backbone] = WeakValueDictionary()
-_latest: list[Backbone] = []
-_lock = Lock()
-
-
-def load_backbone(
-    source: "BackboneSource",
-    device: torch.device,
-    dtype: torch.dtype,
-    injection_name: str = "auto",
-) -> Backbone:
-    """Load a backbone, or return the copy this process already holds.
-
-    Backbones that differ in their injection alone share their weights. The latest one
-    is kept alive, so that a search whose estimators come and go does not load it again
-    and again; any other is freed with the last estimator that uses it.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the weights are there but cannot be loaded safely or take no prefix.
-    """
-    key = (source.location, source.gguf_file, _stamp(source), str(device), dtype)
-    with _lock:
-        kin = [other for other_key, other in [*_shared.items()] if other_key[0] == key]
-        backbone = next((b for b in kin if b.answers_to(injection_name)), None)
-        if backbone is None:
-            if kin:
-                loaded = kin[0].model, kin[0].tokenizer
-            else:
-                _latest.clear()  # let the former one go: never hold two without need
-                loaded = _load(source, device, dtype)
-            backbone = Backbone(*loaded, source, injection_name)
-            _shared[key, injection_name] = backbone
-        _latest[:] = [backbone]
-    return backbone
-
-
-def _stamp(source: "BackboneSource") -> int:
-    """When the weights were last written: a changed directory is another backbone."""
-    files = Path(source.location).glob(source.gguf_file or "*.safetensors")
-    return max((file.stat().st_mtime_ns for file in files), default=0)
-
-
-def _load(
-    source: "BackboneSource", device: torch.device, dtype: torch.dtype
-) -> tuple[PreTrainedModel, "PreTrainedTokenizerBase"]:
-    kwargs: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    if source.gguf_file is not None:
-        kwargs["gguf_file"] = source.gguf_file
-    try:
-        with _quiet_transformers(), torch.random.fork_rng(devices=[]):
-            model, info = AutoModel.from_pretrained(
-                source.location,
-                dtype=dtype,
-                use_safetensors=True,  # never a pickle
-                output_loading_info=True,
-                **kwargs,
-                **_dequantized(source),
-            )
-            tokenizer = AutoTokenizer.from_pretrained(source.location, **kwargs)
-    except _LOADING_ERRORS as exc:
-        raise UnsupportedBackboneError(
-            f"The weights of model={source.name!r} were found ({source.origin}, "
-            f"{source.location}) but could not be loaded: {exc}\n"
-            "Only safetensors and GGUF weights of architectures that transformers "
-            "itself implements are loaded; pickled weights and remote code never are."
-        ) from exc
-    _check_complete(source, info)
-    _check_vocabulary(source, tokenizer)
-    text_model: torch.nn.Module = _text_model(model)
-    return text_model.to(device), tokenizer  # type: ignore[return-value]
-
-
-def _text_model(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the part that reads text: of encoder and decoder the former."""
-    if model.config.is_encoder_decoder:
-        return model.get_encoder()
-    if model.config.get_text_config() is not model.config:  # with vision, or audio
-        return model.get_decoder()
-    return model
-
-
-def _dequantized(source: "BackboneSource") -> dict[str, Any]:
-    """Ask for dense weights where transformers would keep GGUF blocks packed."""
-    if source.gguf_file is None:
-        return {}
-    if Version(transformers_version) < _GGUF_FROM:
-        raise UnsupportedBackboneError(
-            f"The weights of model={source.name!r} are a GGUF file, for which "
-            f"transformers {transformers_version} builds a wrong tokenizer, without an "
-            f"error. Install transformers>={_GGUF_FROM} (pip install sksemantic[gguf])."
-        )
-    from transformers import GgufConfig
-
-    return {"quantization_config": GgufConfig(dequantize=True)}
-
-
-def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
-    """Refuse weights that leave part of the model at random; poolers are not used."""
-    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
-    if missing:
-        raise UnsupportedBackboneError(
-            f"The weights of model={source.name!r} ({source.location}) lack "
-            f"{len(missing)} tensors of their own architecture, {missing[0]!r} among "
-            "them: the backbone would be partly random. Save the whole model with "
-            "`save_pretrained`."
-        )
-
-
-def _check_vocabulary(
-    source: "BackboneSource", tokenizer: "PreTrainedTokenizerBase"
-) -> None:
-    """Refuse a tokenizer made up for want of its files: all words would be unknown."""
-    if source.gguf_file is not None:
-        return
-    names = {*tokenizer.vocab_files_names.values(), "tokenizer.json"}
-    if not any((Path(source.location) / name).is_file() for name in names):
-        raise UnsupportedBackboneError(
-            f"The weights of model={source.name!r} ({source.location}) come without "
-            f"the files of their tokenizer ({', '.join(sorted(names))}). Save it there "
-            "with `tokenizer.save_pretrained`."
-        )
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silence transformers' load report and bars, then restore the user's settings.
-
-    The bar of a GGUF file heeds no setting: it is kept off standard error.
-    """
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with redirect_stderr(StringIO()):
-            yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-def _max_positions(model: PreTrainedModel, tokenizer: "PreTrainedTokenizerBase") -> int:
+def _max_positions(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+) -> int:
     """Return how many tokens the model has positions for."""
     limits = [tokenizer.model_max_length]
     table = position_table(model)

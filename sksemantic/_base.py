@@ -14,14 +14,19 @@ from sklearn.base import (
 )
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._device import DTYPES, resolve_device, resolve_dtype
 from sksemantic._pooling import POOLINGS
 from sksemantic._prompt import Prompt
 from sksemantic._resolution import resolve
-from sksemantic._validation import check_columns, check_texts, check_weights
+from sksemantic._validation import (
+    check_columns,
+    check_quantization,
+    check_texts,
+    check_weights,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,6 +79,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
         "dtype": [StrOptions(set(DTYPES))],
+        "quantization_config": [dict, HasMethods("to_dict"), None],
+        "device_map": [str, dict, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -262,11 +269,19 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         source = resolve(self.model, self.revision)
         dtype = resolve_dtype(self.dtype, device)
 
-        from sksemantic._backbone import load_backbone
         from sksemantic._blueprint import Blueprint
+        from sksemantic._loading import BackboneSpec, load_backbone
         from sksemantic._module import ModuleConfig, SemanticModule
 
-        backbone = load_backbone(source, device, dtype, self.injection)
+        spec = BackboneSpec(
+            source,
+            device,
+            dtype,
+            self.injection,
+            check_quantization(self.quantization_config, source),
+            self.device_map,
+        )
+        backbone = load_backbone(spec)
         config = ModuleConfig(
             method=self.method,
             adapter=self.adapter,
@@ -279,7 +294,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         if prompt is None:
             prompt = self._default_prompt(backbone.is_causal)
         self._blueprint, self._template = Blueprint.draw(
-            backbone, source, prompt, self.max_length, config
+            backbone, spec, prompt, self.max_length, config
         )
         seed = rng.randint(np.iinfo(np.int32).max)
         ids = self._template.prompt_ids
@@ -293,7 +308,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.injection_ = self._blueprint.injection
         self.n_virtual_tokens_ = net.module_.n_virtual_tokens
         self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
-        self.backbone_source_ = self._blueprint.source
+        self.backbone_source_ = self._blueprint.spec.source
 
     def _restore(self) -> None:
         """Rebuild the net of an unpickled estimator around the shared backbone."""

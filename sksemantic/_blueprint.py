@@ -1,14 +1,14 @@
 """What has to be known, besides the trained values, to build a fitted module again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sksemantic._backbone import load_backbone
 from sksemantic._data import Template
 from sksemantic._device import resolve_dtype
+from sksemantic._loading import BackboneSpec, load_backbone
 from sksemantic._module import ModuleConfig, SemanticModule
 from sksemantic._prompt import Prompt
-from sksemantic._resolution import BackboneSource, find_again
+from sksemantic._resolution import find_again
 
 if TYPE_CHECKING:
     import torch
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """Everything that was decided when a module was built, in plain values."""
+    """Everything that was decided when a module was built, in plain values.
 
-    source: BackboneSource
-    dtype: str
-    injection: str | None
+    Of `spec`, the device is where it was fitted: it is decided anew when it is built.
+    """
+
+    spec: BackboneSpec
     prompt: str
     max_length: int
     config: ModuleConfig
@@ -31,7 +32,7 @@ class Blueprint:
     def draw(
         cls,
         backbone: "Backbone",
-        source: BackboneSource,
+        spec: BackboneSpec,
         prompt: str,
         max_length: int | None,
         config: ModuleConfig,
@@ -46,10 +47,14 @@ class Blueprint:
             If the backbone takes no prefix.
         """
         template = Template(backbone, Prompt.parse(prompt), config.method, max_length)
-        dtype = str(backbone.model.dtype).removeprefix("torch.")
-        injection = backbone.injection.name if config.method == "prefix" else None
-        length = template.max_length
-        return cls(source, dtype, injection, prompt, length, config), template
+        if config.method == "prefix":
+            spec = replace(spec, injection=backbone.injection.name)
+        return cls(spec, prompt, template.max_length, config), template
+
+    @property
+    def injection(self) -> str | None:
+        """How the backbone is given its prefix; None for a soft prompt."""
+        return self.spec.injection if self.config.method == "prefix" else None
 
     def build(
         self, device: "torch.device", seed: int
@@ -61,9 +66,14 @@ class Blueprint:
         BackboneNotFoundError
             If the weights are no longer there.
         """
-        source = find_again(self.source)
-        dtype = resolve_dtype(self.dtype, device)
-        backbone = load_backbone(source, device, dtype, self.injection or "auto")
+        name = str(self.spec.dtype).removeprefix("torch.")
+        spec = replace(
+            self.spec,
+            source=find_again(self.spec.source),
+            device=device,
+            dtype=resolve_dtype(name, device),
+        )
+        backbone = load_backbone(spec)
         prompt = Prompt.parse(self.prompt)
         template = Template(backbone, prompt, self.config.method, self.max_length)
         module = SemanticModule.seeded(

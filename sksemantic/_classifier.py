@@ -110,6 +110,14 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Precision of the frozen backbone. Adapter, head and loss are always float32.
         "auto" is bfloat16 where the device computes natively in it, else float32.
 
+    quantization_config : dict or quantization config of transformers, default=None
+        Load packed weights, for example ``BitsAndBytesConfig(load_in_4bit=True)`` or a
+        ``TorchAoConfig``. Adapter and head stay float32.
+
+    device_map : str or dict, default=None
+        Spread a backbone that is larger than one device, for example "auto"; needs
+        accelerate. None puts it on `device`.
+
     warm_start : bool, default=False
         Start `fit` from the values trained before, instead of afresh.
 
@@ -232,6 +240,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         class_weight: "dict | str | None" = None,
         device: str = "auto",
         dtype: str = "auto",
+        quantization_config: "Any" = None,
+        device_map: "str | dict | None" = None,
         warm_start: bool = False,
         random_state: "int | np.random.RandomState | None" = None,
         verbose: int = 0,
@@ -258,6 +268,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.class_weight = class_weight
         self.device = device
         self.dtype = dtype
+        self.quantization_config = quantization_config
+        self.device_map = device_map
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.base import BaseEstimator
 
+    from sksemantic._resolution import BackboneSource
+
 _SHOWN_ROWS = 5
 _EXPECTED = (
     "X must be a sequence of texts: a list, a tuple, a Series, a 1-D array of str, or "
@@ -221,3 +223,27 @@ def check_weights(sample_weight: Any, texts: list[str]) -> "NDArray | None":
     if not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no text would count.")
     return weights.astype(np.float32)
+
+
+def check_quantization(config: Any, source: "BackboneSource") -> dict[str, Any] | None:
+    """Return a quantization config of transformers as a dictionary.
+
+    Raises
+    ------
+    ValueError
+        If it does not say by which method, or the weights are packed already.
+    """
+    if config is None:
+        return None
+    values = dict(config) if isinstance(config, dict) else config.to_dict()
+    if "quant_method" not in values:
+        raise ValueError(
+            "The 'quantization_config' parameter must name its 'quant_method', as "
+            f"transformers' own configs do. Got {config!r} instead."
+        )
+    if source.gguf_file is not None:
+        raise ValueError(
+            "The 'quantization_config' parameter must be None for a GGUF file, which "
+            f"is quantized already ({source.gguf_file}). Got {config!r} instead."
+        )
+    return values

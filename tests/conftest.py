@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, _module
-from sksemantic._backbone import load_backbone
+from sksemantic._loading import BackboneSpec, load_backbone
 from sksemantic._module import ModuleConfig, SemanticModule
 from sksemantic._resolution import resolve
 
@@ -218,7 +218,8 @@ def quietly_fit(estimator, X, y, **fit_params):
 
 def load_tiny(directory, injection="auto"):
     """Return the shared float32 backbone of a directory."""
-    return load_backbone(resolve(directory), CPU, torch.float32, injection)
+    spec = BackboneSpec(resolve(directory), CPU, torch.float32, injection)
+    return load_backbone(spec)
 
 
 def build_module(backbone, prompt_ids=(5, 6, 7), seed=0, **changes):

@@ -14,7 +14,7 @@ from sksemantic import (
     BackboneNotFoundError,
     SKTuningClassifier,
     SKTuningRegressor,
-    _backbone,
+    _loading,
 )
 
 METHODS = [
@@ -92,7 +92,7 @@ def test_pickle_when_loaded_then_attributes_are_there(fitted):
 
 def test_pickle_when_loaded_then_backbone_comes_back_only_when_needed(fitted, texts):
     saved = pickle.dumps(fitted)
-    _backbone._latest.clear()
+    _loading._latest.clear()
     copied = pickle.loads(saved)
     assert "_net" not in copied.__dict__
     assert copied.n_trainable_params_ == fitted.n_trainable_params_

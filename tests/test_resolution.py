@@ -11,7 +11,7 @@ from sksemantic import (
     BackboneNotFoundError,
     SKTuningClassifier,
     UnsupportedBackboneError,
-    _backbone,
+    _loading,
     _resolution,
 )
 from sksemantic._resolution import BackboneSource, find_again, resolve
@@ -103,7 +103,7 @@ def test_fit_when_gguf_file_is_broken_then_refused(tmp_path):
 def test_fit_when_transformers_misreads_gguf_files_then_refused(tmp_path, monkeypatch):
     file = tmp_path / "model.gguf"
     file.touch()
-    monkeypatch.setattr(_backbone, "transformers_version", "5.22.0")
+    monkeypatch.setattr(_loading, "transformers_version", "5.22.0")
     clf = SKTuningClassifier(**{**FAST, "model": str(file)})
     with pytest.raises(UnsupportedBackboneError, match="Install transformers>=5.23"):
         clf.fit(TEXTS, LABELS)

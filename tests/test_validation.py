@@ -393,6 +393,8 @@ BAD_PARAMETERS = {
     "class_weight": ["heavy", 2, [1, 2]],
     "device": [0, None],
     "dtype": ["int8", "half", None],
+    "quantization_config": ["4bit", 4],
+    "device_map": [1, ["cpu"]],
     "warm_start": ["yes", None],
     "random_state": ["seed", -1, 1.5],
     "verbose": [-1, "much", None],

@@ -139,7 +139,8 @@ class Injection(ABC):
 
 def run_bare(model: "PreTrainedModel", inputs: "dict[str, Tensor]") -> "Tensor":
     """Return the last hidden states (B, T, C) of the backbone as it is."""
-    return model(**inputs).last_hidden_state
+    hidden = model(**inputs).last_hidden_state
+    return hidden.to(model.device)  # the last layer may be on another one
 
 
 def widened(mask: "Tensor", n_prompt: int) -> "Tensor":

@@ -1,0 +1,224 @@
+"""Load a backbone's weights and tokenizer, once for all who use them."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import torch
+from packaging.version import Version
+from safetensors import SafetensorError
+from transformers import AutoModel, AutoTokenizer
+from transformers import __version__ as transformers_version
+from transformers.quantizers import AutoQuantizationConfig
+from transformers.utils import logging as transformers_logging
+
+from sksemantic._backbone import Backbone
+from sksemantic.exceptions import UnsupportedBackboneError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from sksemantic._resolution import BackboneSource
+
+_GGUF_FROM = Version("5.23")
+# What loaders raise on broken, foreign or unknown files.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    ImportError,
+    SafetensorError,
+    struct.error,
+)
+
+_shared: WeakValueDictionary[tuple[Any, ...], Backbone] = WeakValueDictionary()
+_latest: list[Backbone] = []
+_lock = Lock()
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Which weights, and how they are to be held.
+
+    Attributes
+    ----------
+    source : BackboneSource
+    device : torch.device
+    dtype : torch.dtype
+    injection : {"auto", "attention", "cache", "states"}
+        How the backbone is to be given a prefix.
+    quantization : dict or None
+        A quantization config of transformers, as a dictionary.
+    device_map : str or dict or None
+        Which layers go where; takes the place of `device` for the weights.
+    """
+
+    source: "BackboneSource"
+    device: torch.device
+    dtype: torch.dtype
+    injection: str = "auto"
+    quantization: dict[str, Any] | None = None
+    device_map: str | dict[str, Any] | None = None
+
+    @property
+    def weights_key(self) -> tuple[str, ...]:
+        """What two specs must have in common to share their weights."""
+        source = self.source
+        held = (source.location, source.gguf_file, _stamp(source), self.device)
+        how = (self.dtype, self.quantization, self.device_map)
+        return tuple(map(repr, (*held, *how)))
+
+
+def load_backbone(spec: BackboneSpec) -> Backbone:
+    """Load a backbone, or return the copy this process already holds.
+
+    Backbones that differ in their injection alone share their weights. The latest one
+    is kept alive, so that a search whose estimators come and go does not load it again
+    and again; any other is freed with the last estimator that uses it.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If the weights are there but cannot be loaded safely or take no prefix.
+    """
+    key = spec.weights_key
+    with _lock:
+        kin = [other for other_key, other in [*_shared.items()] if other_key[0] == key]
+        backbone = next((b for b in kin if b.answers_to(spec.injection)), None)
+        if backbone is None:
+            if kin:
+                loaded = kin[0].model, kin[0].tokenizer
+            else:
+                _latest.clear()  # let the former one go: never hold two without need
+                loaded = _load(spec)
+            backbone = Backbone(*loaded, (load_backbone, (spec,)), spec.injection)
+            _shared[key, spec.injection] = backbone
+        _latest[:] = [backbone]
+    return backbone
+
+
+def _stamp(source: "BackboneSource") -> int:
+    """When the weights were last written: a changed directory is another backbone."""
+    files = Path(source.location).glob(source.gguf_file or "*.safetensors")
+    return max((file.stat().st_mtime_ns for file in files), default=0)
+
+
+def _load(spec: BackboneSpec) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    source = spec.source
+    kwargs: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if source.gguf_file is not None:
+        kwargs["gguf_file"] = source.gguf_file
+    try:
+        with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+            model, info = AutoModel.from_pretrained(
+                source.location,
+                dtype=spec.dtype,
+                use_safetensors=True,  # never a pickle
+                output_loading_info=True,
+                **kwargs,
+                **_placement(spec),
+            )
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **kwargs)
+    except _LOADING_ERRORS as exc:
+        raise UnsupportedBackboneError(
+            f"The weights of model={source.name!r} were found ({source.origin}, "
+            f"{source.location}) but could not be loaded: {exc}\n"
+            "Only safetensors and GGUF weights of architectures that transformers "
+            "itself implements are loaded; pickled weights and remote code never are."
+        ) from exc
+    _check_complete(source, info)
+    _check_vocabulary(source, tokenizer)
+    text_model: Any = _text_model(model)
+    if not hasattr(model, "hf_device_map"):
+        text_model.to(spec.device)
+    return text_model, tokenizer
+
+
+def _text_model(model: "PreTrainedModel") -> "PreTrainedModel":
+    """Return the part that reads text: of encoder and decoder the former."""
+    if model.config.is_encoder_decoder:
+        return model.get_encoder()
+    if model.config.get_text_config() is not model.config:  # with vision, or audio
+        return model.get_decoder()
+    return model
+
+
+def _placement(spec: BackboneSpec) -> dict[str, Any]:
+    """Return how the weights are packed, and where they go if not to one device."""
+    options: dict[str, Any] = {}
+    if spec.source.gguf_file is not None:
+        options["quantization_config"] = _dense(spec.source)
+    if spec.quantization is not None:
+        options["quantization_config"] = AutoQuantizationConfig.from_dict(
+            dict(spec.quantization)
+        )
+        options["device_map"] = {"": spec.device}  # packed weights cannot be moved
+    if spec.device_map is not None:
+        options["device_map"] = spec.device_map
+    return options
+
+
+def _dense(source: "BackboneSource") -> Any:
+    """Ask for dense weights where transformers would keep GGUF blocks packed."""
+    if Version(transformers_version) < _GGUF_FROM:
+        raise UnsupportedBackboneError(
+            f"The weights of model={source.name!r} are a GGUF file, for which "
+            f"transformers {transformers_version} builds a wrong tokenizer, without an "
+            f"error. Install transformers>={_GGUF_FROM} (pip install sksemantic[gguf])."
+        )
+    from transformers import GgufConfig
+
+    return GgufConfig(dequantize=True)
+
+
+def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
+    """Refuse weights that leave part of the model at random; poolers are not used."""
+    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise UnsupportedBackboneError(
+            f"The weights of model={source.name!r} ({source.location}) lack "
+            f"{len(missing)} tensors of their own architecture, {missing[0]!r} among "
+            "them: the backbone would be partly random. Save the whole model with "
+            "`save_pretrained`."
+        )
+
+
+def _check_vocabulary(
+    source: "BackboneSource", tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    """Refuse a tokenizer made up for want of its files: all words would be unknown."""
+    if source.gguf_file is not None:
+        return
+    names = {*tokenizer.vocab_files_names.values(), "tokenizer.json"}
+    if not any((Path(source.location) / name).is_file() for name in names):
+        raise UnsupportedBackboneError(
+            f"The weights of model={source.name!r} ({source.location}) come without "
+            f"the files of their tokenizer ({', '.join(sorted(names))}). Save it there "
+            "with `tokenizer.save_pretrained`."
+        )
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence transformers' load report and bars, then restore the user's settings.
+
+    The bar of a GGUF file heeds no setting: it is kept off standard error.
+    """
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
