@@ -67,7 +67,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.created
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[test,gguf]"
+	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[test,gguf,quantization]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
