@@ -109,8 +109,9 @@ class Template:
             raise ValueError(
                 f"The 'prompt' parameter is too long: {len(self.prompt_ids)} tokens "
                 f"before and {around} around the text leave fewer than "
-                f"{_FEWEST_TEXT_TOKENS} of the backbone's {backbone.max_positions} "
-                "positions for the texts. Shorten the prompt."
+                f"{_FEWEST_TEXT_TOKENS} tokens for the texts, of the backbone's "
+                f"{backbone.max_positions} positions or of its sliding window. Shorten "
+                "the prompt."
             )
         if max_length is None:
             return min(room, max(DEFAULT_MAX_LENGTH, around + _FEWEST_TEXT_TOKENS))

@@ -148,6 +148,25 @@ def test_prefix_when_padded_then_equals_unpadded(backbone):
 
 
 @torch.no_grad()
+def test_prefix_when_padded_on_the_left_then_equals_padded_on_the_right(backbone):
+    if backbone.injection.name == "states" or not backbone.injection.positions.given:
+        pytest.skip("takes no positions that would make up for the shift")
+    rows = random_ids(3, 11, 7)
+    prefix = read_prompt(backbone)
+    right = backbone.injection.run(inputs_of(*rows), prefix)
+    inputs = inputs_of(*rows, pad_left=True)
+    own = backbone.injection.positions.own
+    first = len(PROMPT_IDS) if own is None else own
+    counted = inputs["attention_mask"].cumsum(dim=1) - 1
+    inputs["position_ids"] = first + counted.clamp(min=0)
+    left = backbone.injection.run(inputs, prefix)
+    for i, row in enumerate(rows):
+        torch.testing.assert_close(
+            left[i, -len(row) :], right[i, : len(row)], rtol=0, atol=1e-5
+        )
+
+
+@torch.no_grad()
 def test_room_when_a_text_fills_it_then_backbone_still_runs(backbone):
     (text,) = random_ids(backbone.room("prefix", len(PROMPT_IDS)))
     kept_in_window = backbone.injection.name == "cache" and getattr(
