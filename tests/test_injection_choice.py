@@ -26,6 +26,19 @@ def test_fit_when_injection_is_named_then_it_is_used_and_kept(name, fast):
     np.testing.assert_array_equal(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
 
 
+@pytest.mark.parametrize("adapter", ["linear", "embedding"])
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_fit_when_adapter_differs_then_every_value_of_it_is_trained(
+    name, adapter, fast
+):
+    clf = SKTuningClassifier(**fast, injection=name, adapter=adapter)
+    module = clf.fit(TEXTS, LABELS).net_.module_
+    ids = torch.tensor([[20, 21, 22]])
+    module(ids, torch.ones_like(ids)).square().sum().backward()
+    for parameter in module.adapter.parameters():
+        assert parameter.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize("name", ["bert", "roberta", "llama"])
 def test_features_when_untrained_then_are_the_same_by_all_injections(name, tiny):
     params = {**FAST, "model": tiny(name), "lr": 1e-30, "head_lr": 1e-30}
