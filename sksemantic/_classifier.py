@@ -78,13 +78,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 3e-3 for others.
+        2e-3 for causal backbones, 4e-3 for others.
 
     head_lr : float or "auto", default="auto"
-        Learning rate of the head. "auto" is 1e-3 for causal backbones, 2e-3 for others.
+        Learning rate of the head. "auto" is 1e-3 for causal backbones, 3e-3 for others.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the texts. "auto" is 5 for causal backbones and 8 for others, and
+        Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs.
 
     batch_size : int, default=32

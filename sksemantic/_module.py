@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # While training. Both keep few texts from being learned by heart.
 _DROPOUT = 0.3  # of the features that the head reads
-_TOKEN_DROPOUT = 0.2  # of the tokens, but for texts read off at their last one
+_TOKEN_DROPOUT = 0.1  # of the tokens, but for texts read off at their last one
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sksemantic._module import SemanticModule
 
 _WARMUP = 0.06  # share of the training
-_AVERAGE_FROM = 1 / 2
+_AVERAGE_FROM = 1 / 3
 
 
 class _SemanticNet:
@@ -142,7 +142,7 @@ class WarmupLinearDecay(_Progress):
 
 
 class TailAverage(_Progress):
-    """Average the weights of the second half's steps.
+    """Average the weights of all steps but the first third.
 
     The average generalises better than the last step (stochastic weight averaging,
     Izmailov et al. 2018, arXiv 1803.05407), and needs no validation texts to choose an
