@@ -71,14 +71,22 @@ class Comparison:
         )
 
 
-class StopWhenSettled(Callback):
-    """End training once it clearly beats the closed form on the held-back texts."""
+class StopWhenBetter(Callback):
+    """End training once the held-back texts may join it.
 
-    def __init__(self, task: "Task", held: "TextDataset", reference: "NDArray") -> None:
+    That is when the model clearly beats the closed form on them or, as they must not
+    come too late to be learned from, when it merely leads after `patience` epochs.
+    """
+
+    def __init__(
+        self, task: "Task", held: "TextDataset", reference: "NDArray", patience: int
+    ) -> None:
         self.task = task
         self.held = held
         self.reference = reference  # losses of the closed form, (n, k)
-        self.settled_ = False
+        self.patience = patience
+        self.stopped_ = False
+        self.found_: Comparison | None = None
 
     def on_epoch_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
         """Forget the former epoch's scores."""
@@ -100,8 +108,10 @@ class StopWhenSettled(Callback):
         if not self.scores_:  # the held-back texts have joined
             return
         losses = self.task.losses(np.concatenate(self.scores_), self.held.targets)
-        self.settled_ = Comparison.paired(
-            losses, self.reference, self.held.weights
-        ).settled
-        if self.settled_:
+        found = Comparison.paired(losses, self.reference, self.held.weights)
+        self.found_ = found
+        epoch = len(net.history)
+        leads = epoch >= self.patience and found.kept == "trained"
+        self.stopped_ = epoch < net.max_epochs and (found.settled or leads)
+        if self.stopped_:
             raise KeyboardInterrupt

@@ -174,9 +174,10 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     leave-one-out cross-validation) on the frozen backbone's features. It then trains on
     all but the held-back texts: `validation_fraction` of them, or 100 if that is more,
     though never more than a third. As soon as the trained model is better on these by
-    two standard errors of the paired difference, the question is settled and they join
-    the training for the remaining epochs. If it never is, the one with the lower error
-    is fitted on all texts; should that be the closed form, a `FallbackWarning` says so.
+    two standard errors of the paired difference, they join the training for the
+    remaining epochs; after two thirds of the epochs a lower error suffices. If they
+    never join, the one with the lower error is fitted on all texts; should that be the
+    closed form, a `FallbackWarning` says so.
 
     An encoder's text keeps its own positions, counted from its own start; a causal
     backbone's text goes on where the prompt ended.

@@ -176,14 +176,27 @@ def test_held_back_texts_when_settled_then_join_for_the_epochs_left(
     assert all("valid_loss" not in row for row in clf.history_[n_alone:])
 
 
-def test_held_back_texts_when_never_settled_then_all_are_trained_on_afresh(
+def test_held_back_texts_when_it_merely_leads_then_join_for_the_last_third(
     classifier, texts, labels
 ):
-    classifier.fit(texts, labels)
+    classifier.set_params(max_epochs=6).fit(texts, labels)
     assert classifier.comparison_.kept == "trained"
     assert not classifier.comparison_.settled
-    assert [row["train_batch_count"] for row in classifier.history_] == [3, 3]
-    assert not any("valid_loss" in row for row in classifier.history_)
+    counts = [row["train_batch_count"] for row in classifier.history_]
+    assert counts == [2, 2, 2, 2, 3, 3]
+    assert ["valid_loss" in row for row in classifier.history_] == [True] * 4 + (
+        [False] * 2
+    )
+
+
+def test_held_back_texts_when_there_is_no_epoch_left_then_all_are_trained_on_afresh(
+    classifier, texts, labels
+):
+    classifier.set_params(max_epochs=1).fit(texts, labels)
+    assert classifier.comparison_.kept == "trained"
+    assert not classifier.comparison_.settled
+    assert [row["train_batch_count"] for row in classifier.history_] == [3]
+    assert "valid_loss" not in classifier.history_[0]
 
 
 def test_held_back_texts_when_there_are_too_few_then_none_and_no_comparison(classifier):
@@ -501,11 +514,12 @@ def test_interrupt_when_training_then_estimator_warns_and_stays_usable(
     np.testing.assert_allclose(classifier.predict_proba(texts).sum(axis=1), 1.0)
 
 
-@pytest.mark.parametrize("step", [2, 4, 6, 10])
+@pytest.mark.parametrize("step", [2, 4, 5, 7])
 def test_interrupt_when_in_any_part_of_training_then_it_is_not_silent(
     step, classifier, texts, labels
 ):
-    # Four steps without the held-back texts, then six with all of them, from the start.
+    # Two epochs of two steps without the held-back texts, then one of three with them.
+    classifier.set_params(max_epochs=3)
     with interrupt_at(load_tiny(classifier.model).model, step):
         with pytest.warns(UserWarning, match="interrupted"):
             classifier.fit(texts, labels)
