@@ -57,7 +57,7 @@ def batch(clf, texts):
     from sksemantic._data import TextDataset, collate
 
     rows = TextDataset(clf._template.rows(texts))
-    inputs, _ = collate(clf.net_.module_.backbone.pad_id)(list(rows))
+    inputs, _ = collate(clf.net_.module_.backbone.pad_id)(rows)
     return inputs["input_ids"], inputs["attention_mask"]
 
 

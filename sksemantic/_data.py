@@ -1,7 +1,7 @@
 """From texts to batches: tokenise ragged, bucket by length, pad only within a batch."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_LENGTH = 512
 _FEWEST_TEXT_TOKENS = 8  # room that any prompt has to leave for the texts
 _BATCHES_PER_BUCKET = 32
+_EVAL_TOKENS = 2048  # of a batch without gradient, padding included
 
 
 class Template:
@@ -68,7 +69,7 @@ class Template:
         room = backbone.room(method, len(self.prompt_ids))
         self.max_length = self._fit(max_length, room, backbone, prompt)
 
-    def rows(self, texts: list[str]) -> list[list[int]]:
+    def rows(self, texts: list[str]) -> "Ragged":
         """Return the token ids of each text, cut to `max_length`, with one warning."""
         budget = self.max_length - len(self._left) - len(self._right)
         encoded = self._encode(
@@ -85,8 +86,10 @@ class Template:
                 TruncationWarning,
                 stacklevel=user_stacklevel(),
             )
-        rows = [self._left + ids[:budget] + self._right for ids in encoded]
-        return [row or [self._filler or 0] for row in rows]  # an empty text, unadorned
+        around = [np.array(ids, np.int32) for ids in (self._left, self._right)]
+        rows = [np.concatenate([around[0], ids[:budget], around[1]]) for ids in encoded]
+        filler = np.array([self._filler or 0], np.int32)  # an empty text, unadorned
+        return Ragged.of([row if len(row) else filler for row in rows])
 
     def _filler_id(self, prompt: "Prompt") -> int:
         if self._filler is None:
@@ -141,12 +144,68 @@ def _natural_boundary(prompt: "Prompt", backbone: "Backbone") -> tuple[str, str]
     return before, ""
 
 
+class Ragged:
+    """Rows of token ids of different lengths, laid end to end.
+
+    Attributes
+    ----------
+    flat : ndarray of shape (n_tokens,), int32
+    starts : ndarray of shape (n_rows + 1,), int64
+        Where each row starts, and where the last one ends.
+    """
+
+    def __init__(self, flat: "NDArray", lengths: "NDArray") -> None:
+        self.flat = flat
+        self.starts = np.concatenate([[0], np.cumsum(lengths)])
+
+    @classmethod
+    def of(cls, rows: "Sequence[Any]") -> "Ragged":
+        """Lay rows of ids end to end."""
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        flat = np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32)
+        return cls(flat, lengths)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __iter__(self) -> "Iterator[NDArray]":
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> "NDArray":
+        return self.flat[self.starts[i] : self.starts[i + 1]]
+
+    @property
+    def lengths(self) -> "NDArray":
+        """Number of tokens of each row (n_rows,)."""
+        return np.diff(self.starts)
+
+    def take(self, indices: "NDArray") -> "Ragged":
+        """Return the rows at these indices, in their order."""
+        lengths = self.lengths[indices]
+        taken = Ragged(self.flat[:0], lengths)
+        shifts = np.repeat(self.starts[:-1][indices] - taken.starts[:-1], lengths)
+        taken.flat = self.flat[np.arange(taken.starts[-1]) + shifts]
+        return taken
+
+    def padded(self, fill: int) -> "tuple[NDArray, NDArray]":
+        """Return ids (B, T), padded on the right, and which of them are real (B, T)."""
+        lengths = self.lengths
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        ids = np.full(mask.shape, fill, np.int64)
+        ids[mask] = self.flat
+        return ids, mask
+
+    def keys(self) -> list[bytes]:
+        """Return each row as bytes, to look it up by."""
+        return [row.tobytes() for row in self]
+
+
 class TextDataset(Dataset):
     """Tokenised texts with their targets and weights.
 
     Parameters
     ----------
-    rows : list of list of int
+    rows : Ragged, or list of list of int
         Token ids of each text.
     targets : ndarray of shape (n,) or None
         Class indices (int64) or standardised targets (float32).
@@ -156,24 +215,33 @@ class TextDataset(Dataset):
 
     def __init__(
         self,
-        rows: list[list[int]],
+        rows: "Ragged | Sequence[Any]",
         targets: "NDArray | None" = None,
         weights: "NDArray | None" = None,
     ) -> None:
-        self.rows = rows
-        self.targets = np.zeros(len(rows), np.int64) if targets is None else targets
-        self.weights = np.ones(len(rows), np.float32) if weights is None else weights
-        self.lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        self.rows = rows if isinstance(rows, Ragged) else Ragged.of(rows)
+        n = len(self.rows)
+        self.targets = np.zeros(n, np.int64) if targets is None else targets
+        self.weights = np.ones(n, np.float32) if weights is None else weights
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> tuple[list[int], Any, Any]:
+    def __getitem__(self, i: int) -> "tuple[NDArray, Any, Any]":
         return self.rows[i], self.targets[i], self.weights[i]
+
+    def __getitems__(self, indices: list[int]) -> "TextDataset":
+        """Return a batch, as torch's loaders ask for it."""
+        return self.take(np.asarray(indices))
+
+    @property
+    def lengths(self) -> "NDArray":
+        """Number of tokens of each text (n,)."""
+        return self.rows.lengths
 
     def take(self, indices: "NDArray") -> "TextDataset":
         """Return the rows at these indices, in their order."""
-        rows = [self.rows[i] for i in indices]
+        rows = self.rows.take(indices)
         return TextDataset(rows, self.targets[indices], self.weights[indices])
 
     def by_length(self) -> "tuple[TextDataset, NDArray]":
@@ -225,26 +293,48 @@ def train_batches(
     return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate(pad_id))
 
 
-def ordered_batches(dataset: TextDataset, batch_size: int, pad_id: int) -> DataLoader:
-    """Iterate in the dataset's own order; sort it by length first."""
-    return DataLoader(dataset, batch_size=batch_size, collate_fn=collate(pad_id))
+class TokenBudgetSampler(Sampler[list[int]]):
+    """Batches of neighbouring texts, as many as the token budget allows."""
+
+    def __init__(self, lengths: "NDArray", budget: int = _EVAL_TOKENS) -> None:
+        self.batches: list[list[int]] = []
+        longest = 0
+        for i, length in enumerate(lengths.tolist()):
+            longest = max(longest, length)
+            if not self.batches or (len(self.batches[-1]) + 1) * longest > budget:
+                self.batches.append([])
+                longest = length
+            self.batches[-1].append(i)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
 
 
-def collate(pad_id: int) -> Callable[[list[Any]], tuple[dict[str, Tensor], Tensor]]:
+def ordered_batches(
+    dataset: TextDataset, pad_id: int, batch_size: int | None = None
+) -> DataLoader:
+    """Iterate in the dataset's own order; sort it by length first.
+
+    The batches' sizes follow from the texts' lengths; `batch_size` is for training.
+    """
+    sampler = TokenBudgetSampler(dataset.lengths)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate(pad_id))
+
+
+def collate(pad_id: int) -> Callable[[TextDataset], tuple[dict[str, Tensor], Tensor]]:
     """Return a function that pads rows on the right to the longest of their batch."""
 
-    def pad(items: list[Any]) -> tuple[dict[str, Tensor], Tensor]:
-        rows, targets, weights = zip(*items, strict=True)
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        mask = np.arange(lengths.max()) < lengths[:, None]  # (B, T)
-        ids = np.full(mask.shape, pad_id, np.int64)
-        ids[mask] = np.concatenate(rows)
+    def pad(batch: TextDataset) -> tuple[dict[str, Tensor], Tensor]:
+        ids, mask = batch.rows.padded(pad_id)
         inputs = {
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-            "sample_weight": torch.from_numpy(np.asarray(weights, np.float32)),
+            "sample_weight": torch.from_numpy(batch.weights.astype(np.float32)),
         }
-        return inputs, torch.from_numpy(np.asarray(targets))
+        return inputs, torch.from_numpy(batch.targets)
 
     return pad
 

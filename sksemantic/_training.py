@@ -53,7 +53,6 @@ _AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 3e-3)}
 _FEWEST_EPOCHS = {True: 5, False: 6}
 _MOST_EPOCHS = 30
 _FEWEST_STEPS = 120
-EVAL_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -354,7 +353,7 @@ def _forward_all(
     """Run length-sorted batches without gradient, the adapter folded; restore order."""
     by_length, order = data.by_length()
     device = module.backbone.device
-    batches = ordered_batches(by_length, EVAL_BATCH_SIZE, module.backbone.pad_id)
+    batches = ordered_batches(by_length, module.backbone.pad_id)
     with module.folded():
         parts = [
             forward(X["input_ids"].to(device), X["attention_mask"].to(device))

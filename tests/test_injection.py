@@ -46,7 +46,7 @@ def read(backbone, prompt_ids=PROMPT_IDS):
 
 def batch(rows, pad_id=0):
     """Pad rows."""
-    inputs, _ = collate(pad_id)(list(TextDataset(rows)))
+    inputs, _ = collate(pad_id)(TextDataset(rows))
     del inputs["sample_weight"]
     return inputs
 

@@ -28,7 +28,7 @@ def backbone(tiny_bert):
 
 @torch.no_grad()
 def features(module, rows):
-    inputs, _ = collate(module.backbone.pad_id)(list(TextDataset(rows)))
+    inputs, _ = collate(module.backbone.pad_id)(TextDataset(rows))
     return module.features(inputs["input_ids"], inputs["attention_mask"])
 
 
