@@ -12,6 +12,8 @@ __all__ = [
     "SKTuningRegressor",
     "TruncationWarning",
     "UnsupportedBackboneError",
+    "cache_limits",
+    "clear_cache",
 ]
 
 # Public names are imported when first touched, so that `import sksemantic` stays
@@ -24,9 +26,12 @@ _HOMES = {
     "SKTuningRegressor": "_regressor",
     "TruncationWarning": "exceptions",
     "UnsupportedBackboneError": "exceptions",
+    "cache_limits": "_cache",
+    "clear_cache": "_cache",
 }
 
 if TYPE_CHECKING:
+    from sksemantic._cache import cache_limits, clear_cache
     from sksemantic._classifier import SKTuningClassifier
     from sksemantic._regressor import SKTuningRegressor
     from sksemantic.exceptions import (

@@ -4,7 +4,9 @@ With `_loading` and `_injection` the only module that knows transformers' models
 """
 
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from sksemantic._injection import (
     position_table,
     run_bare,
 )
+from sksemantic._store import activations
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from sksemantic._injection import Injection
 
 _LINE_END = "\n"
+_uids = count()
 
 
 class SpecialTokens(NamedTuple):
@@ -53,6 +57,8 @@ class Backbone:
 
     Attributes
     ----------
+    uid : int
+        A number that no other backbone of this process has, or had.
     is_causal : bool
         Whether a token sees only the tokens before it, found by a probe forward.
     hidden_size : int
@@ -70,6 +76,8 @@ class Backbone:
         reload: "tuple[Callable[..., Backbone], tuple[Any, ...]] | None" = None,
         injection_name: str = "auto",
     ) -> None:
+        self.uid = next(_uids)
+        finalize(self, activations.drop, self.uid)
         self._reload = reload
         self.injection_name = injection_name
         self.model = model.requires_grad_(False).eval()

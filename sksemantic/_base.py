@@ -25,6 +25,7 @@ from sksemantic._validation import (
     check_columns,
     check_quantization,
     check_texts,
+    check_tuned_layers,
     check_weights,
 )
 
@@ -62,6 +63,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "tuned_layers": [
             StrOptions({"all"}),
             Interval(Integral, 1, None, closed="left"),
+            tuple,
+            list,
         ],
         "injection": [StrOptions({"auto", "attention", "cache", "states"})],
         "pooling": [StrOptions(set(POOLINGS))],
@@ -259,6 +262,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Check prompt and device, load the backbone, read the prompt once."""
         if self.prompt is not None:
             Prompt.parse(self.prompt)
+        check_tuned_layers(self.tuned_layers)
         if self.method == "prompt" and self.tuned_layers != "all":
             raise ValueError(
                 "The 'tuned_layers' parameter must be 'all' with method='prompt', "

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from sksemantic._store import tokens
 from sksemantic.exceptions import TruncationWarning
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Template:
         method: str,
         max_length: int | None,
     ) -> None:
-        self._encode = backbone.encode
+        self._backbone = backbone
         before, self._space = _natural_boundary(prompt, backbone)
         self._going_on = backbone.is_causal
         (before_ids,) = backbone.encode([before])
@@ -72,8 +74,10 @@ class Template:
     def rows(self, texts: list[str]) -> "Ragged":
         """Return the token ids of each text, cut to `max_length`, with one warning."""
         budget = self.max_length - len(self._left) - len(self._right)
-        encoded = self._encode(
-            [self._space + text for text in texts], going_on=self._going_on
+        encoded = tokens.encode(
+            (self._backbone.uid, self._going_on),
+            [self._space + text for text in texts],
+            partial(self._backbone.encode, going_on=self._going_on),
         )
         n_cut = sum(len(ids) > budget for ids in encoded)
         if n_cut:
@@ -315,16 +319,34 @@ class TokenBudgetSampler(Sampler[list[int]]):
 
 def ordered_batches(
     dataset: TextDataset, pad_id: int, batch_size: int | None = None
-) -> DataLoader:
+) -> "_OrderedBatches":
     """Iterate in the dataset's own order; sort it by length first.
 
     The batches' sizes follow from the texts' lengths; `batch_size` is for training.
     """
-    sampler = TokenBudgetSampler(dataset.lengths)
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate(pad_id))
+    return _OrderedBatches(dataset, pad_id)
 
 
-def collate(pad_id: int) -> Callable[[TextDataset], tuple[dict[str, Tensor], Tensor]]:
+class _OrderedBatches:
+    """What a torch loader would do, but that one draws a random number each time.
+
+    What is kept from an earlier fit must not change the numbers drawn later in this.
+    """
+
+    def __init__(self, dataset: TextDataset, pad_id: int) -> None:
+        self.dataset = dataset
+        self.batches = TokenBudgetSampler(dataset.lengths)
+        self.collate_fn = collate(pad_id)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        for indices in self.batches:
+            yield self.collate_fn(self.dataset.__getitems__(indices))
+
+
+def collate(pad_id: int) -> Callable[[Any], tuple[dict[str, Tensor], Tensor]]:
     """Return a function that pads rows on the right to the longest of their batch."""
 
     def pad(batch: TextDataset) -> tuple[dict[str, Tensor], Tensor]:

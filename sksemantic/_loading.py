@@ -104,6 +104,12 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
     return backbone
 
 
+def release() -> None:
+    """Let the latest backbone go, unless an estimator holds it."""
+    with _lock:
+        _latest.clear()
+
+
 def _stamp(source: "BackboneSource") -> int:
     """When the weights were last written: a changed directory is another backbone."""
     files = Path(source.location).glob(source.gguf_file or "*.safetensors")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sksemantic._activations import FrozenPass
 from sksemantic._adapters import EmbeddingAdapter, PrefixAdapter, PromptAdapter
+from sksemantic._injection import Entry
 from sksemantic._pooling import pool, resolve_pooling
 
 if TYPE_CHECKING:
     from sksemantic._backbone import Backbone
     from sksemantic._injection import PromptStates
-    from sksemantic._injection._base import Prefix
 
 # While training. Both keep few texts from being learned by heart.
 _DROPOUT = 0.3  # of the features that the head reads
@@ -28,7 +29,7 @@ class ModuleConfig:
     method: str
     adapter: str
     adapter_rank: int
-    tuned_layers: str | int
+    tuned_layers: str | int | tuple[int, int]
     pooling: str
     n_outputs: int
 
@@ -47,8 +48,14 @@ class SemanticModule(nn.Module):
         self.backbone = backbone  # not an nn.Module, hence neither moved nor saved
         self.n_virtual_tokens = len(prompt_ids)
         self.config = config
-        self.pooling = resolve_pooling(config.pooling, backbone.is_causal)
-        self.adapter = _build_adapter(backbone, prompt_ids, config).to(backbone.device)
+        with torch.no_grad():
+            ids = torch.tensor(prompt_ids, device=backbone.device)
+            embeddings = backbone.embed(ids)  # (P, C)
+            is_prefix = config.method == "prefix"
+            read = backbone.injection.read(embeddings[None]) if is_prefix else None
+        self.frozen = _frozen_pass(embeddings, read, backbone, prompt_ids, config)
+        self.pooling = self.frozen.pooling
+        self.adapter = _build_adapter(embeddings, read, backbone, config)
         self.dropout = nn.Dropout(_DROPOUT)
         self.head = nn.Linear(backbone.hidden_size, config.n_outputs)
         self.feature_mean: Tensor
@@ -73,20 +80,36 @@ class SemanticModule(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits, or standardised targets, (B, K)."""
+        seen = attention_mask
         if self.training and self.pooling != "last":
-            attention_mask = _drop_tokens(attention_mask)
-        features = self.features(input_ids, attention_mask)
+            seen = _drop_tokens(attention_mask)
+        features = self.features(input_ids, attention_mask, seen)
         standardised = (features - self.feature_mean) / self.feature_scale
         return self.head(self.dropout(standardised))
 
-    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return the pooled, prompt-conditioned embeddings (B, C) in float32."""
+    def features(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        seen: Tensor | None = None,
+    ) -> Tensor:
+        """Return the pooled, prompt-conditioned embeddings (B, C) in float32.
+
+        Of the text, the tuned layers see the `seen` tokens (B, T), all if None.
+        """
+        seen = attention_mask if seen is None else seen
+        inputs = {"input_ids": input_ids, "attention_mask": seen}
         condition = self.adapter() if self._folded is None else self._folded
-        if self.config.method == "prefix":
-            hidden = self._behind_prefix(input_ids, attention_mask, condition)
+        if self.config.method == "prompt":
+            hidden = _behind_soft_prompt(self.backbone, inputs, condition)
+        elif self.frozen.entry is None:
+            hidden = self.backbone.injection.run(inputs, condition)
         else:
-            hidden = self._behind_soft_prompt(input_ids, attention_mask, condition)
-        return pool(hidden, attention_mask, self.pooling)
+            states = self.frozen.states(input_ids, attention_mask)
+            hidden = self.backbone.injection.run_above(
+                inputs, condition, self.frozen.entry, states
+            )
+        return pool(hidden, seen, self.pooling)
 
     @contextmanager
     def folded(self) -> Iterator[None]:
@@ -98,25 +121,22 @@ class SemanticModule(nn.Module):
             finally:
                 self._folded = None
 
-    def _behind_prefix(
-        self, input_ids: Tensor, mask: Tensor, prefix: "Prefix"
-    ) -> Tensor:
-        inputs = {"input_ids": input_ids, "attention_mask": mask}
-        return self.backbone.injection.run(inputs, prefix)
 
-    def _behind_soft_prompt(
-        self, input_ids: Tensor, mask: Tensor, soft: Tensor
-    ) -> Tensor:
-        text = self.backbone.embed(input_ids)  # (B, T, C)
-        prompt = soft.to(text).expand(len(text), -1, -1)  # (B, P, C)
-        seen = mask.new_ones(prompt.shape[:2])  # (B, P)
-        hidden = self.backbone.run(
-            {
-                "inputs_embeds": torch.cat([prompt, text], dim=1),
-                "attention_mask": torch.cat([seen, mask], dim=1),
-            }
-        )
-        return hidden[:, prompt.shape[1] :]
+def _behind_soft_prompt(
+    backbone: "Backbone", inputs: dict[str, Tensor], soft: Tensor
+) -> Tensor:
+    """Return the last hidden states (B, T, C) of texts behind a soft prompt (P, C)."""
+    mask = inputs["attention_mask"]
+    text = backbone.embed(inputs["input_ids"])  # (B, T, C)
+    prompt = soft.to(text).expand(len(text), -1, -1)  # (B, P, C)
+    seen = mask.new_ones(prompt.shape[:2])  # (B, P)
+    hidden = backbone.run(
+        {
+            "inputs_embeds": torch.cat([prompt, text], dim=1),
+            "attention_mask": torch.cat([seen, mask], dim=1),
+        }
+    )
+    return hidden[:, prompt.shape[1] :]
 
 
 def _drop_tokens(mask: Tensor) -> Tensor:
@@ -127,22 +147,51 @@ def _drop_tokens(mask: Tensor) -> Tensor:
 
 
 def _build_adapter(
-    backbone: "Backbone", prompt_ids: list[int], config: ModuleConfig
+    embeddings: Tensor,
+    read: "PromptStates | None",
+    backbone: "Backbone",
+    config: ModuleConfig,
 ) -> nn.Module:
-    """Read the prompt once, without gradient, and build the adapter on it."""
+    """Build the adapter on what the backbone made of the prompt."""
     rank = config.adapter_rank if config.adapter == "low_rank" else None
-    with torch.no_grad():
-        ids = torch.tensor(prompt_ids, device=backbone.device)
-        embeddings = backbone.embed(ids)  # (P, C)
-        if config.method == "prompt":
-            if config.adapter == "embedding":
-                return EmbeddingAdapter(embeddings)
-            return PromptAdapter(embeddings, rank)
-        read = backbone.injection.read(embeddings[None])
+    if read is None:
+        if config.adapter == "embedding":
+            return EmbeddingAdapter(embeddings)
+        return PromptAdapter(embeddings, rank)
     tuned = _tuned_range(config.tuned_layers, read.n_layers)
     if config.adapter == "embedding":
         return EmbeddingAdapter(embeddings, _reader(backbone), read, tuned)
     return PrefixAdapter(read, tuned, rank)
+
+
+def _frozen_pass(
+    embeddings: Tensor,
+    read: "PromptStates | None",
+    backbone: "Backbone",
+    prompt_ids: list[int],
+    config: ModuleConfig,
+) -> FrozenPass:
+    """Say how the module runs before its first step."""
+    pooling = resolve_pooling(config.pooling, backbone.is_causal)
+    kind = (config.method, tuple(prompt_ids))
+    if read is None:
+        return FrozenPass(
+            backbone,
+            kind,
+            pooling,
+            lambda inputs: _behind_soft_prompt(backbone, inputs, embeddings),
+        )
+    injection, prefix = backbone.injection, read.prefix
+    first = _tuned_range(config.tuned_layers, read.n_layers).start
+    entry = Entry(read.layers[first], first)
+    return FrozenPass(
+        backbone,
+        (*kind, injection.name),
+        pooling,
+        lambda inputs: injection.run(inputs, prefix),
+        prefix,
+        entry if injection.can_enter(read, entry) else None,
+    )
 
 
 def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
@@ -154,14 +203,19 @@ def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
     return read_again
 
 
-def _tuned_range(tuned_layers: str | int, n_layers: int) -> range:
-    """Return the indices of the top `tuned_layers` layers."""
+def _tuned_range(tuned_layers: str | int | tuple[int, int], n_layers: int) -> range:
+    """Return the indices of the tuned layers: all, the top ones, or a range."""
     if tuned_layers == "all":
         return range(n_layers)
-    n_tuned = int(tuned_layers)
-    if n_tuned > n_layers:
+    if isinstance(tuned_layers, tuple | list):
+        first, behind = tuned_layers
+        tuned = range(int(first), int(behind))
+    else:
+        tuned = range(n_layers - int(tuned_layers), n_layers)
+    if not (0 <= tuned.start < tuned.stop <= n_layers):
         raise ValueError(
-            f"The 'tuned_layers' parameter must be 'all' or at most {n_layers}, the "
-            f"number of layers of this backbone. Got {n_tuned} instead."
+            f"The 'tuned_layers' parameter must be 'all', at most {n_layers}, or a "
+            f"range (first, behind the last) within (0, {n_layers}), for the number of "
+            f"layers of this backbone. Got {tuned_layers!r} instead."
         )
-    return range(n_layers - n_tuned, n_layers)
+    return tuned

@@ -136,9 +136,11 @@ class Trainer:
 
     def _fit(self, data: TextDataset, fresh: bool) -> Trained:
         recipe = self.recipe
-        raw = compute_features(self.module, data)  # (n, C)
-        if fresh:
+        if fresh:  # still the frozen backbone
+            raw = self.module.frozen.features(data)  # (n, C)
             self._set_feature_scale(raw, data.weights)
+        else:
+            raw = compute_features(self.module, data)
         features = self._standardised(raw)
         kept, held = self._hold_back(data)
         reference = self.task.fit_reference(
@@ -177,7 +179,7 @@ class Trainer:
     def partial_fit(self, data: TextDataset, net: "NeuralNet | None") -> "NeuralNet":
         """Train one more epoch at constant rates; the first call sets the scale."""
         if net is None:
-            self._set_feature_scale(compute_features(self.module, data), data.weights)
+            self._set_feature_scale(self.module.frozen.features(data), data.weights)
             self._init_head(None)
         if net is None or any(name == "schedule" for name, _ in net.callbacks_):
             # A net from `fit` has come to the end of its schedule.

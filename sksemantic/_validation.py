@@ -1,6 +1,7 @@
 """Checks of X, y and weights, made before any backbone is loaded."""
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -247,3 +248,24 @@ def check_quantization(config: Any, source: "BackboneSource") -> dict[str, Any] 
             f"is quantized already ({source.gguf_file}). Got {config!r} instead."
         )
     return values
+
+
+def check_tuned_layers(tuned_layers: Any) -> None:
+    """Refuse a range of layers that is none.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(tuned_layers, tuple | list):
+        return
+    is_range = len(tuned_layers) == 2 and all(
+        isinstance(bound, Integral) and not isinstance(bound, bool)
+        for bound in tuned_layers
+    )
+    if not (is_range and 0 <= tuned_layers[0] < tuned_layers[1]):
+        raise ValueError(
+            "The 'tuned_layers' parameter must be 'all', a number of layers, or a pair "
+            "of the first layer and the one behind the last, counted from 0 at the "
+            f"bottom, such as (4, 16). Got {tuned_layers!r} instead."
+        )

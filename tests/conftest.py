@@ -29,6 +29,7 @@ from sksemantic import SKTuningClassifier, SKTuningRegressor, _module
 from sksemantic._loading import BackboneSpec, load_backbone
 from sksemantic._module import ModuleConfig, SemanticModule
 from sksemantic._resolution import resolve
+from sksemantic._store import activations
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -67,6 +68,12 @@ def pytest_collection_modifyitems(items):
 def _seed():
     np.random.seed(0)  # noqa: NPY002
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    # Other tests' batches would round a text's activations in another way.
+    activations.clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import build_module, load_tiny, stir
 
 from sksemantic._adapters import PrefixAdapter
-from sksemantic._injection import PromptStates
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 PROMPT_IDS = (2, 10, 11, 12, 3)
@@ -61,7 +62,8 @@ def test_reset_when_trained_then_returns_to_start(method, adapter, backbone):
 
 
 @pytest.mark.parametrize(
-    ("tuned_layers", "expected"), [("all", [0, 1]), (2, [0, 1]), (1, [1])]
+    ("tuned_layers", "expected"),
+    [("all", [0, 1]), (2, [0, 1]), (1, [1]), ((0, 1), [0]), ((1, 2), [1])],
 )
 @prefix_adapters
 @torch.no_grad()
@@ -145,7 +147,7 @@ def test_gradient_when_stirred_then_reaches_every_parameter(method, adapter, bac
 def test_prefix_when_keys_and_values_are_larger_then_so_is_the_change(backbone):
     # One learning rate is to serve backbones of any scale.
     read = backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS])))
-    large = PromptStates(read.states, [(10 * k, 100 * v) for k, v in read.prefix])
+    large = replace(read, prefix=[(10 * k, 100 * v) for k, v in read.prefix])
     prefixes = []
     for states in (read, large):
         torch.manual_seed(0)

@@ -13,6 +13,7 @@ from packaging.version import Version
 from transformers import CONFIG_MAPPING
 
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
+from sksemantic._injection import Entry
 
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.23")
 PROMPT_IDS = [10, 11, 12]
@@ -164,6 +165,29 @@ def test_prefix_when_padded_on_the_left_then_equals_padded_on_the_right(backbone
         torch.testing.assert_close(
             left[i, -len(row) :], right[i, : len(row)], rtol=0, atol=1e-5
         )
+
+
+@torch.no_grad()
+def test_entry_when_layers_below_are_skipped_then_output_is_the_same(
+    backbone, record_property
+):
+    ids = torch.tensor([PROMPT_IDS])
+    read = backbone.injection.read(backbone.embed(ids))
+    entry = Entry(read.layers[-1], len(read.layers) - 1)
+    assert entry.layer > 0
+    can_enter = backbone.injection.can_enter(read, entry)
+    record_property("entry", can_enter)
+    if not can_enter:
+        pytest.skip("cannot be entered in the middle: is always run as a whole")
+    inputs = inputs_of(*random_ids(3, 11, 7))
+    expected = backbone.injection.run(inputs, read.prefix)
+    found, states = backbone.injection.run_recording(inputs, read.prefix, entry)
+    torch.testing.assert_close(found, expected)
+    below = backbone.injection.run_below(inputs, read.prefix, entry)
+    torch.testing.assert_close(below, states)
+    above = backbone.injection.run_above(inputs, read.prefix, entry, states)
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(above[real], expected[real], rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ PUBLIC = [
     "SKTuningRegressor",
     "TruncationWarning",
     "UnsupportedBackboneError",
+    "cache_limits",
+    "clear_cache",
 ]
 
 
@@ -22,10 +24,10 @@ def test_all_when_compared_then_is_what_was_agreed():
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_member_when_fetched_then_is_a_documented_class_of_that_name(name):
+def test_member_when_fetched_then_is_documented_and_has_that_name(name):
     member = getattr(sksemantic, name)
     assert member.__name__ == name
-    assert inspect.isclass(member)
+    assert inspect.isclass(member) == name[0].isupper()
     assert member.__doc__
     assert name in dir(sksemantic)
 

@@ -12,9 +12,10 @@ PACKAGE = Path(sksemantic.__file__).parent
 # From the bottom up; a file imports from lower lines only, for types as well.
 LEVELS = [
     ["exceptions"],
-    ["_device", "_pooling", "_prompt", "_reference", "_resolution"],
-    ["_validation"],
+    ["_device", "_pooling", "_prompt", "_reference", "_resolution", "_store"],
+    ["_cache", "_validation"],
     ["_task"],
+    ["_injection._layers"],
     ["_injection._base"],
     ["_injection.attention", "_injection.cache", "_injection.states"],
     ["_injection._choice"],
@@ -23,6 +24,7 @@ LEVELS = [
     ["_backbone"],
     ["_loading"],
     ["_data"],
+    ["_activations"],
     ["_module"],
     ["_blueprint", "_comparison", "_net"],
     ["_training"],

@@ -445,6 +445,14 @@ def test_fit_when_prompt_is_bad_then_error_says_so_before_any_loading(
         make(model=NOWHERE, prompt=prompt).fit(TEXTS, TWO_KINDS)
 
 
+@both
+@pytest.mark.parametrize("layers", [(1,), (2, 2), (-1, 2), (0, 1.5), [0, True]])
+def test_fit_when_range_of_layers_is_bad_then_refused_before_any_loading(make, layers):
+    message = f"'tuned_layers' parameter must be 'all', .*Got {re.escape(repr(layers))}"
+    with pytest.raises(ValueError, match=message):
+        make(model=NOWHERE, tuned_layers=layers).fit(TEXTS, TWO_KINDS)
+
+
 def test_fit_when_tuned_layers_meet_the_prompt_method_then_refused_before_any_loading():
     clf = SKTuningClassifier(model=NOWHERE, method="prompt", tuned_layers=1)
     with pytest.raises(ValueError, match="'tuned_layers' parameter must be 'all' with"):
@@ -472,7 +480,11 @@ def test_fit_when_model_exists_nowhere_then_error_is_a_value_error():
         ({"prompt": "film " * 200}, "'prompt' parameter is too long"),
         ({"max_length": 500}, "'max_length' parameter must be between 3 and 128"),
         ({"max_length": 2}, "'max_length' parameter must be between 3 and 128"),
-        ({"tuned_layers": 3}, "'tuned_layers' parameter must be 'all' or at most 2"),
+        ({"tuned_layers": 3}, "'tuned_layers' parameter must be 'all', at most 2"),
+        (
+            {"tuned_layers": (1, 3)},
+            r"within \(0, 2\), .* Got \(1, 3\)",
+        ),
     ],
 )
 def test_fit_when_parameter_does_not_suit_the_backbone_then_error_says_so(

@@ -5,15 +5,16 @@ package and `_backbone` are the only places that know transformers' models.
 """
 
 from sksemantic._injection._base import (
+    Entry,
     Injection,
     PromptStates,
+    agree,
     first_position,
     position_table,
     run_bare,
 )
 from sksemantic._injection._choice import (
     INJECTIONS,
-    agree,
     choose_injection,
     is_self_test_on,
 )
@@ -21,6 +22,7 @@ from sksemantic._injection.attention import make_joinable
 
 __all__ = [
     "INJECTIONS",
+    "Entry",
     "Injection",
     "PromptStates",
     "agree",

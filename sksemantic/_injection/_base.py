@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import nn
 
+from sksemantic._injection._layers import entering, make_visitable, recording
+from sksemantic.exceptions import UnsupportedBackboneError
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -27,15 +30,34 @@ class PromptStates:
     prefix : list of tuple of Tensor (H, P, D)
         What the text finds there: the layer's own keys and values (rotated, where the
         backbone rotates them), or the states themselves (1, P, C).
+    layers : list of int
+        Which of the backbone's layers these are: all of them, but in hybrids.
     """
 
     states: "list[Tensor]"
     prefix: "Prefix"
+    layers: list[int]
 
     @property
     def n_layers(self) -> int:
         """Number of layers that take a prefix."""
         return len(self.prefix)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a backbone is entered in the middle.
+
+    Attributes
+    ----------
+    layer : int
+        The first layer that is run.
+    n_below : int
+        How many layers that take a prefix lie below it.
+    """
+
+    layer: int
+    n_below: int
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,8 @@ def first_position(table: nn.Embedding) -> int:
     return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
+_TOLERANCE = 1e-3  # of the largest output
+_HALF_TOLERANCE = 0.1
 _TABLE_NAMES = ("position_embeddings", "embed_positions", ".wpe")
 
 
@@ -135,6 +159,71 @@ class Injection(ABC):
     @abstractmethod
     def run(self, inputs: "dict[str, Tensor]", prefix: "Prefix") -> "Tensor":
         """Return the last hidden states (B, T, C) of a batch behind the prefix."""
+
+    def run_recording(
+        self, inputs: "dict[str, Tensor]", prefix: "Prefix", entry: Entry
+    ) -> "tuple[Tensor, Tensor]":
+        """Return the last hidden states, and those entering a layer, (B, T, C) each."""
+        with recording(entry.layer, inputs["input_ids"].shape[1]) as visit:
+            hidden = self.run(inputs, prefix)
+        return hidden, visit.recorded()
+
+    def run_below(
+        self, inputs: "dict[str, Tensor]", prefix: "Prefix", entry: Entry
+    ) -> "Tensor":
+        """Return the states (B, T, C) entering a layer, and run no further."""
+        length = inputs["input_ids"].shape[1]
+        with recording(entry.layer, length, stop=True) as visit:
+            self.run(inputs, prefix)
+        return visit.recorded()
+
+    def run_above(
+        self,
+        inputs: "dict[str, Tensor]",
+        prefix: "Prefix",
+        entry: Entry,
+        states: "Tensor",
+    ) -> "Tensor":
+        """Return the last hidden states (B, T, C) of states that enter a layer."""
+        with entering(entry.layer, states):
+            return self.run(inputs, self._above(prefix, entry))
+
+    def can_enter(self, read: PromptStates, entry: Entry) -> bool:
+        """Whether the layers above an entry make the same of its recorded states.
+
+        That is tried, on two tiny texts behind the prompt: layers may share weights, or
+        hand on more than hidden states.
+        """
+        try:
+            n_layers = make_visitable(self.model)
+        except UnsupportedBackboneError:
+            return False
+        if not 0 < entry.layer < n_layers:
+            return False
+        ids = torch.tensor([[5, 6, 7], [8, 9, 9]], device=self.model.device)
+        mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=self.model.device)
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        try:
+            with torch.no_grad():
+                states = self.run_below(inputs, read.prefix, entry)
+                found = self.run_above(inputs, read.prefix, entry, states)
+                expected = self.run(inputs, read.prefix)
+        except Exception:  # an architecture may fail in any way of its own
+            return False
+        real = mask.bool()
+        return agree(found[real], expected[real], self.model)
+
+    def _above(self, prefix: "Prefix", entry: Entry) -> "Prefix":
+        """Return the prefix as `run` wants it when the layers below are skipped."""
+        return prefix
+
+
+def agree(found: "Tensor", expected: "Tensor", model: "PreTrainedModel") -> bool:
+    """Whether two outputs (B, T, C) are the same, as far as the weights can tell."""
+    is_exact = model.dtype == torch.float32 and not hasattr(model, "hf_quantizer")
+    tolerance = _TOLERANCE if is_exact else _HALF_TOLERANCE
+    largest = expected.float().abs().max()
+    return bool((found.float() - expected.float()).abs().max() <= tolerance * largest)
 
 
 def run_bare(model: "PreTrainedModel", inputs: "dict[str, Tensor]") -> "Tensor":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sksemantic._injection._base import Positions, run_bare
+from sksemantic._injection._base import Positions, agree, run_bare
 from sksemantic._injection.attention import AttentionInjection
 from sksemantic._injection.cache import CacheInjection
 from sksemantic._injection.states import StatesInjection
@@ -21,8 +21,6 @@ INJECTIONS = {
     kind.name: kind for kind in (AttentionInjection, CacheInjection, StatesInjection)
 }
 SELF_TEST_VARIABLE = "SKSEMANTIC_SELF_TEST"
-_TOLERANCE = 1e-3  # of the largest output
-_HALF_TOLERANCE = 0.1
 
 
 def choose_injection(
@@ -114,11 +112,3 @@ def _check_gradients(hidden: "Tensor", prefix: "Prefix") -> None:
         raise UnsupportedBackboneError(
             f"The output does not depend on the prefix of layers {sorted(dead)}."
         )
-
-
-def agree(found: "Tensor", expected: "Tensor", model: "PreTrainedModel") -> bool:
-    """Whether two outputs (B, T, C) are the same, as far as the weights can tell."""
-    is_exact = model.dtype == torch.float32 and not hasattr(model, "hf_quantizer")
-    tolerance = _TOLERANCE if is_exact else _HALF_TOLERANCE
-    largest = expected.float().abs().max()
-    return bool((found.float() - expected.float()).abs().max() <= tolerance * largest)

@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
 from sksemantic._injection._base import (
+    Entry,
     Injection,
     Positions,
     PromptStates,
@@ -137,10 +138,9 @@ class AttentionInjection(Injection):
         with _active(record):
             output = self.model(inputs_embeds=inputs_embeds, output_hidden_states=True)
         states = [state[0] for state in output.hidden_states]  # L + 1 of (P, C)
-        return PromptStates(
-            [states[i] for i in self._layers(calls, len(states) - 1)],
-            [(key, value) for _, key, value in calls],  # (H_kv, P, D) each
-        )
+        layers = self._layers(calls, len(states) - 1)
+        prefix: Prefix = [(key, value) for _, key, value in calls]  # (H_kv, P, D) each
+        return PromptStates([states[i] for i in layers], prefix, layers)
 
     def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
         """Return the last hidden states (B, T, C) of a batch behind the prefix."""
@@ -150,6 +150,10 @@ class AttentionInjection(Injection):
             inputs = {"position_ids": positions.to(ids.device), **inputs}
         with _active(_Joiner(prefix)):
             return run_bare(self.model, inputs)
+
+    def _above(self, prefix: "Prefix", entry: Entry) -> "Prefix":
+        """Return the prefix of the layers whose attention is called."""
+        return prefix[entry.n_below :]
 
     @staticmethod
     def _layers(calls: "list[Any]", n_layers: int) -> list[int]:

@@ -62,9 +62,8 @@ class CacheInjection(Injection):
                 f"{len(cache.layers)} of its {len(states)} layers use a cache."
             )
         layers: list[Any] = cache.layers
-        return PromptStates(
-            states, [(layer.keys[0], layer.values[0]) for layer in layers]
-        )
+        prefix: Prefix = [(layer.keys[0], layer.values[0]) for layer in layers]
+        return PromptStates(states, prefix, list(range(len(prefix))))
 
     def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
         """Return the last hidden states (B, T, C) of a batch behind the prefix."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from sksemantic._injection._base import (
     run_bare,
     widened,
 )
-from sksemantic.exceptions import UnsupportedBackboneError
+from sksemantic._injection._layers import find_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _Visit = Callable[[int, Tensor], Tensor]
 _ACTIVE: ContextVar[_Visit | None] = ContextVar("visit", default=None)
-_hooked: "WeakKeyDictionary[nn.Module, nn.ModuleList]" = WeakKeyDictionary()
+_hooked: "WeakSet[nn.Module]" = WeakSet()
 
 
 class StatesInjection(Injection):
@@ -42,11 +42,9 @@ class StatesInjection(Injection):
     def __init__(self, model: "PreTrainedModel", positions: Positions) -> None:
         super().__init__(model, positions)
         if model not in _hooked:
-            layers = _find_layers(model)
-            for index, layer in enumerate(layers):
+            for index, layer in enumerate(find_layers(model)):
                 layer.register_forward_pre_hook(_hook(index), with_kwargs=True)
-            _hooked[model] = layers
-        self.layers = _hooked[model]
+            _hooked.add(model)
 
     def read(self, inputs_embeds: Tensor) -> PromptStates:
         """Run the backbone over one prompt (1, P, C) and record what enters a layer."""
@@ -59,7 +57,8 @@ class StatesInjection(Injection):
 
         with _active(record):
             self.model(inputs_embeds=inputs_embeds)
-        return PromptStates(states, [(state[None],) for state in states])
+        prefix: Prefix = [(state[None],) for state in states]
+        return PromptStates(states, prefix, list(range(len(prefix))))
 
     def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
         """Return the last hidden states (B, T, C) of a batch behind the prefix."""
@@ -109,37 +108,3 @@ def _active(visit: _Visit) -> Iterator[None]:
         yield
     finally:
         _ACTIVE.reset(token)
-
-
-def _find_layers(model: "PreTrainedModel") -> nn.ModuleList:
-    """Find the list whose members pass the hidden states (B, T, C) on, each once."""
-    lists = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) > 0
-    }
-    calls: list[nn.Module] = []
-
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hidden = args[0] if args else kwargs.get("hidden_states")
-        if isinstance(hidden, Tensor) and hidden.dim() == 3 and len(hidden) == 1:
-            calls.append(module)
-
-    members = {member for layers in lists.values() for member in layers}
-    hooks = [m.register_forward_pre_hook(note, with_kwargs=True) for m in members]
-    try:
-        ids = torch.tensor([[5, 6, 7]], device=model.device)
-        with torch.no_grad():
-            model(input_ids=ids, attention_mask=torch.ones_like(ids))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    wanted = model.config.num_hidden_layers
-    for layers in lists.values():
-        if len(layers) == wanted and [m for m in calls if m in set(layers)] == [
-            *layers
-        ]:
-            return layers
-    raise UnsupportedBackboneError(
-        f"No list of {wanted} layers was found that pass hidden states on."
-    )

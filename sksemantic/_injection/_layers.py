@@ -1,0 +1,181 @@
+"""A backbone's layers, and how to run only some of them.
+
+What enters a layer can be recorded, and put back later: the layers below are then
+skipped, while everything around them (embeddings, masks, rotary tables, the running
+index of a layer) is made by the backbone's own code as always.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from sksemantic.exceptions import UnsupportedBackboneError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class _Reached(Exception):
+    """A layer was reached, and nothing above it is wanted."""
+
+
+@dataclass
+class _Visit:
+    """What is to happen at one layer: its states are recorded, or replaced.
+
+    The states (B, T, C) are the text's: the last T of what enters the layer.
+    """
+
+    layer: int
+    length: int
+    states: Tensor | None = None
+    stops: bool = False
+
+    def recorded(self) -> Tensor:
+        """Return the recorded states (B, T, C)."""
+        if self.states is None:
+            raise UnsupportedBackboneError(f"Layer {self.layer} was never reached.")
+        return self.states
+
+    def see(self, hidden: Tensor) -> Tensor:
+        """Record what enters the layer, or return what is to enter in its place."""
+        before = hidden.shape[1] - self.length
+        if self.states is None:
+            self.states = hidden[:, before:]
+            if self.stops:
+                raise _Reached
+            return hidden
+        states = self.states.to(hidden)
+        return torch.cat([hidden[:, :before], states], dim=1) if before else states
+
+
+@dataclass
+class _Skip:
+    """Everything below a layer is skipped."""
+
+    visit: _Visit
+
+
+_ACTIVE: ContextVar["_Visit | _Skip | None"] = ContextVar("visit", default=None)
+_visited: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
+
+
+def make_visitable(model: "PreTrainedModel") -> int:
+    """Let a model's layers be recorded and skipped; return how many there are.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If it has no list of layers that pass the hidden states on.
+    """
+    if model not in _visited:
+        layers = find_layers(model)
+        for index, (layer, is_tuple) in enumerate(layers.items()):
+            layer.forward = _visiting(layer.forward, index, is_tuple)
+        _visited[model] = len(layers)
+    return _visited[model]
+
+
+@contextmanager
+def recording(layer: int, length: int, *, stop: bool = False) -> Iterator[_Visit]:
+    """Record the last `length` states (B, T, C) that enter a layer.
+
+    With `stop` the forward ends there, and leaves the block.
+    """
+    visit = _Visit(layer, length, stops=stop)
+    token = _ACTIVE.set(visit)
+    try:
+        yield visit
+    except _Reached:
+        pass
+    finally:
+        _ACTIVE.reset(token)
+
+
+@contextmanager
+def entering(layer: int, states: Tensor) -> Iterator[None]:
+    """Skip all layers below one, and let these states (B, T, C) enter it."""
+    token = _ACTIVE.set(_Skip(_Visit(layer, states.shape[1], states)))
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def _visiting(
+    forward: Callable[..., Any], index: int, is_tuple: bool
+) -> Callable[..., Any]:
+    """Wrap a layer's forward, which runs as always unless a block above is active."""
+
+    def visited(*args: Any, **kwargs: Any) -> Any:
+        active = _ACTIVE.get()
+        if active is None:
+            return forward(*args, **kwargs)
+        hidden = args[0] if args else kwargs["hidden_states"]
+        visit = active.visit if isinstance(active, _Skip) else active
+        if isinstance(active, _Skip) and index < visit.layer:
+            return (hidden, None) if is_tuple else hidden
+        if index == visit.layer:
+            hidden = visit.see(hidden)
+        if args:
+            return forward(hidden, *args[1:], **kwargs)
+        return forward(**{**kwargs, "hidden_states": hidden})
+
+    return visited
+
+
+def find_layers(model: "PreTrainedModel") -> dict[nn.Module, bool]:
+    """Find the list whose members pass the hidden states (B, T, C) on, each once.
+
+    Returns
+    -------
+    dict of Module to bool
+        The layers from the bottom up, and whether they return a tuple.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If there is none, as where layers are shared.
+    """
+    lists = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.ModuleList) and len(module) > 0
+    ]
+    calls: list[nn.Module] = []
+    is_tuple: dict[nn.Module, bool] = {}
+
+    def note_input(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        hidden = args[0] if args else kwargs.get("hidden_states")
+        if isinstance(hidden, Tensor) and hidden.dim() == 3 and len(hidden) == 1:
+            calls.append(module)
+
+    def note_output(module: nn.Module, args: Any, output: Any) -> None:
+        is_tuple[module] = isinstance(output, tuple)
+
+    members = {member for layers in lists for member in layers}
+    hooks = [m.register_forward_pre_hook(note_input, with_kwargs=True) for m in members]
+    hooks += [m.register_forward_hook(note_output) for m in members]
+    try:
+        ids = torch.tensor([[5, 6, 7]], device=model.device)
+        with torch.no_grad():
+            model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wanted = model.config.num_hidden_layers
+    for layers in lists:
+        called = [module for module in calls if module in set(layers)]
+        if len(layers) == wanted and called == [*layers]:
+            return {layer: is_tuple[layer] for layer in layers}
+    raise UnsupportedBackboneError(
+        f"No list of {wanted} layers was found that pass hidden states on."
+    )

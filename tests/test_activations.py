@@ -1,0 +1,192 @@
+"""Frozen states: computed once, kept, and the same as running the whole backbone."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from conftest import build_module, load_tiny, random_ids, stir
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from sksemantic import SKTuningClassifier, cache_limits
+from sksemantic._data import TextDataset, collate
+from sksemantic._store import activations
+from sksemantic._training import compute_features
+
+NAMES = ["bert", "roberta", "llama", "gemma3"]
+every_backbone = pytest.mark.parametrize("name", NAMES)
+
+
+@contextmanager
+def counted(model):
+    """Count the texts that go through the bottom layer and through the top one."""
+    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+    counts = {"bottom": 0, "top": 0}
+
+    def count(name, layer):
+        def add(module, args, output):
+            counts[name] += len(output[0])
+
+        attention = next(
+            module
+            for name, module in layer.named_modules()
+            if name.endswith(("attention", "self_attn"))
+        )
+        return attention.register_forward_hook(add)
+
+    hooks = [count("bottom", layers[0]), count("top", layers[-1])]
+    try:
+        yield counts
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def batch(*rows):
+    inputs, _ = collate(0)(TextDataset(list(rows)))
+    return inputs["input_ids"], inputs["attention_mask"]
+
+
+@every_backbone
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_features_when_lower_layers_are_looked_up_then_equal_the_whole_forward(
+    name, is_kept, tiny
+):
+    backbone = load_tiny(tiny(name))
+    module = build_module(backbone, tuned_layers=1)
+    assert module.frozen.entry is not None
+    stir(module)
+    rows = random_ids(3, 17, 9)
+    if is_kept:
+        module.frozen.features(TextDataset(rows[:2] if name == "bert" else rows))
+    found = module.features(*batch(*rows))
+    whole = backbone.injection.run(
+        dict(zip(("input_ids", "attention_mask"), batch(*rows), strict=True)),
+        module.adapter(),
+    )
+    for i, row in enumerate(rows):
+        kept = whole[i, : len(row)]
+        expected = kept[-1] if module.pooling == "last" else kept.mean(dim=0)
+        torch.testing.assert_close(found[i], expected, rtol=0, atol=1e-5)
+
+
+@every_backbone
+def test_gradient_when_lower_layers_are_looked_up_then_equals_the_whole_forwards(
+    name, tiny
+):
+    backbone = load_tiny(tiny(name))
+    module = build_module(backbone, tuned_layers=1)
+    stir(module)
+    rows = random_ids(3, 17, 9)
+    gradients = []
+    for frozen in (module.frozen, None):
+        if frozen is None:
+            module.frozen.entry = None
+        module.zero_grad()
+        module.features(*batch(*rows)).square().sum().backward()
+        gradients.append([p.grad.clone() for p in module.adapter.parameters()])
+    for found, expected in zip(*gradients, strict=True):
+        assert found.any()
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_features_when_looked_up_then_equal_the_computed_ones(tiny_bert):
+    module = build_module(load_tiny(tiny_bert), tuned_layers=1)
+    data = TextDataset(random_ids(4, 9, 1, 6) + random_ids(9, 1))
+    with cache_limits(0, 0):
+        expected = module.frozen.features(data)
+    computed = module.frozen.features(data.take(np.array([1, 0])))
+    np.testing.assert_allclose(computed, expected[[1, 0]], atol=1e-6)
+    np.testing.assert_allclose(module.frozen.features(data), expected, atol=1e-6)
+    np.testing.assert_allclose(compute_features(module, data), expected, atol=1e-6)
+
+
+def test_frozen_features_when_a_text_comes_twice_then_is_computed_once(tiny_bert):
+    backbone = load_tiny(tiny_bert)
+    module = build_module(backbone)
+    one, other = random_ids(5, 7)
+    with counted(backbone.model) as counts:
+        found = module.frozen.features(TextDataset([one, other, one, one]))
+    assert counts["top"] == 2
+    np.testing.assert_array_equal(found[[0, 0]], found[[2, 3]])
+    assert not np.allclose(found[0], found[1])
+
+
+@every_backbone
+def test_fit_when_top_layers_are_tuned_then_each_text_passes_the_lower_ones_once(
+    name, tiny, fast, texts, labels
+):
+    params = {**fast, "model": tiny(name), "tuned_layers": 1, "max_epochs": 3}
+    clf = SKTuningClassifier(**params)
+    with counted(load_tiny(params["model"]).model) as counts:
+        clf.fit(texts, labels)
+        clf.predict(texts)
+    n_texts = len(set(texts))
+    slack = 12  # the prompt, and the tiny texts of the self-tests
+    assert counts["bottom"] <= n_texts + slack
+    assert counts["top"] > 3 * n_texts
+
+
+def test_fit_when_nothing_may_be_kept_then_predictions_are_the_same(
+    classifier, texts, labels
+):
+    classifier.set_params(tuned_layers=1, max_epochs=3)
+    expected = classifier.fit(texts, labels).predict_proba(texts)
+    with cache_limits(0, 0):
+        found = classifier.fit(texts, labels).predict_proba(texts)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    with cache_limits(0):  # everything in files
+        activations.clear()
+        found = classifier.fit(texts, labels).predict_proba(texts)
+        assert activations.disk > 0
+        assert activations.memory == 0
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_cross_validation_when_top_layers_are_tuned_then_texts_are_encoded_once(
+    classifier, texts, labels
+):
+    classifier.set_params(tuned_layers=1)
+    backbone = load_tiny(classifier.model)
+    with counted(backbone.model) as counts:
+        cross_val_score(classifier, texts, labels, cv=4)
+    n_texts = len(set(texts))
+    # The first fold's held-out texts are met by predict, before any fit has kept them.
+    assert counts["bottom"] <= 1.5 * n_texts + 4 * 12
+
+
+def test_grid_search_when_rates_differ_then_frozen_pass_is_done_once(
+    classifier, texts, labels
+):
+    backbone = load_tiny(classifier.model)
+    search = GridSearchCV(
+        classifier.set_params(tuned_layers=1), {"lr": [1e-3, 2e-3, 3e-3]}, cv=2
+    )
+    with counted(backbone.model) as counts:
+        search.fit(texts, labels)
+    assert counts["bottom"] <= 2 * len(set(texts)) + 7 * 12
+
+
+def test_grid_search_when_prompts_differ_then_activations_do_too(
+    classifier, texts, labels
+):
+    classifier.set_params(tuned_layers=1, prompt="rate the film")
+    first = classifier.fit(texts, labels).reference_.coef
+    classifier.set_params(prompt="is it about a book")
+    second = classifier.fit(texts, labels).reference_.coef
+    activations.clear()
+    fresh = classifier.fit(texts, labels).reference_.coef
+    np.testing.assert_allclose(second, fresh, atol=1e-4)
+    assert not np.allclose(first, second, atol=1e-4)
+
+
+def test_warm_start_when_refitted_then_frozen_features_are_not_taken_for_trained(
+    classifier, texts, labels
+):
+    classifier.set_params(tuned_layers=1, warm_start=True, max_epochs=3)
+    classifier.fit(texts, labels)
+    trained = classifier.transform(texts)
+    frozen = classifier.net_.module_.frozen.features(classifier._dataset(texts))
+    assert np.abs(trained - frozen).max() > 1e-3
+    classifier.fit(texts, labels)
+    assert np.isfinite(classifier.transform(texts)).all()
