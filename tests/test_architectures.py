@@ -14,6 +14,7 @@ from transformers import CONFIG_MAPPING
 
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
 from sksemantic._injection import Entry
+from sksemantic._injection._layers import find_layers
 
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.23")
 PROMPT_IDS = [10, 11, 12]
@@ -127,7 +128,7 @@ def test_states_when_those_of_the_whole_row_then_output_is_the_bare_models(
             ),
             with_kwargs=True,
         )
-        for layer in backbone.injection.layers
+        for layer in find_layers(backbone.model)
     ]
     expected = backbone.run(joint)[:, n_prompt:]
     for handle in handles:
