@@ -20,6 +20,7 @@ from sksemantic._injection import (
     position_table,
     run_bare,
 )
+from sksemantic._norms import speed_up_norms
 from sksemantic._store import activations
 from sksemantic.exceptions import UnsupportedBackboneError
 
@@ -84,6 +85,7 @@ class Backbone:
         model.config.use_cache = False  # nothing is ever generated
         self.tokenizer = tokenizer
         make_joinable(model)
+        speed_up_norms(model)
         self.hidden_size: int = model.config.hidden_size
         self.is_causal = self._probe()
         self.max_positions = _max_positions(model, tokenizer)

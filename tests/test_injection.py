@@ -242,28 +242,50 @@ def test_attention_when_prefix_joined_then_equals_naive_loop(
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["none", "boolean", "additive"])
-def test_attention_when_bfloat16_is_trained_on_a_cpu_then_computed_in_float32(kind):
-    generator = torch.Generator().manual_seed(0)
-    tensors = torch.randn(3, 2, 4, 5, 8, generator=generator).bfloat16().unbind()
-    query, key, value = (tensor.requires_grad_() for tensor in tensors)
-    seen = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
-    additive = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill(~seen, -1e4)
-    mask = {"none": None, "boolean": seen, "additive": additive}[kind]
+def attend_and_derive(query, key, value, mask):
+    """Return attention's output, and the gradients of a weighted sum of it."""
+    leaves = [
+        tensor.detach().clone().requires_grad_() for tensor in (query, key, value)
+    ]
     module = nn.Module()
     module.is_causal = False
+    output, _ = _attention(module, *leaves, mask)
+    weights = torch.linspace(-1, 1, output.numel()).view(output.shape)
+    (output.float() * weights).sum().backward()
+    return output, [leaf.grad for leaf in leaves]
 
-    output, _ = _attention(module, query, key, value, mask)
-    output.float().sum().backward()
 
-    copies = [t.detach().float().requires_grad_() for t in (query, key, value)]
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("n_groups", [1, 2])
+@pytest.mark.parametrize("kind", ["none", "boolean", "additive"])
+@pytest.mark.parametrize("few_scores", [0, 2**22])
+def test_attention_when_trained_on_a_cpu_then_is_that_of_float32(
+    few_scores, kind, n_groups, dtype, monkeypatch
+):
+    monkeypatch.setattr("sksemantic._injection.attention._FEW_SCORES", few_scores)
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 4, 5, 8, generator=generator).to(dtype)
+    key, value = torch.randn(2, 2, 4 // n_groups, 7, 8, generator=generator).to(dtype)
+    seen = torch.ones(2, 1, 5, 7, dtype=torch.bool).tril(diagonal=2)
+    least = torch.finfo(dtype).min
+    additive = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, least)
+    mask = {"none": None, "boolean": seen, "additive": additive}[kind]
+
+    output, gradients = attend_and_derive(query, key, value, mask)
+
+    leaves = [t.float().requires_grad_() for t in (query, key, value)]
+    repeated = [t.repeat_interleave(n_groups, dim=1) for t in leaves[1:]]
     expected = nn.functional.scaled_dot_product_attention(
-        *copies, attn_mask=mask.float() if kind == "additive" else mask
-    )
-    expected.transpose(1, 2).bfloat16().float().sum().backward()
-    assert output.dtype == torch.bfloat16
-    assert torch.equal(output, expected.transpose(1, 2).bfloat16())
-    assert torch.equal(key.grad, copies[1].grad.bfloat16())
+        leaves[0], *repeated, attn_mask=None if kind == "none" else seen
+    ).transpose(1, 2)
+    weights = torch.linspace(-1, 1, expected.numel()).view(expected.shape)
+    (expected * weights).sum().backward()
+    tolerance = 1e-5 if dtype == torch.float32 else 0.02
+    assert output.dtype == dtype
+    torch.testing.assert_close(output.float(), expected, rtol=0, atol=tolerance)
+    for found, leaf in zip(gradients, leaves, strict=True):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), leaf.grad, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", [ENCODERS[0], DECODERS[0]])

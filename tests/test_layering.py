@@ -12,7 +12,7 @@ PACKAGE = Path(sksemantic.__file__).parent
 # From the bottom up; a file imports from lower lines only, for types as well.
 LEVELS = [
     ["exceptions"],
-    ["_device", "_pooling", "_prompt", "_reference", "_resolution", "_store"],
+    ["_device", "_norms", "_pooling", "_prompt", "_reference", "_resolution", "_store"],
     ["_cache", "_validation"],
     ["_task"],
     ["_injection._layers"],

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 SDPA_NAME = "sksemantic_sdpa"
 EAGER_NAME = "sksemantic_eager"
 
+_FEW_SCORES = 2**22  # of all heads of a batch, up to which plain products are faster
+
 _Call = tuple[Tensor, Tensor, Tensor | None, bool]
 _Join = Callable[[torch.nn.Module, Tensor, Tensor, Tensor | None, bool], _Call]
 _ACTIVE: ContextVar[_Join | None] = ContextVar("join", default=None)
@@ -70,6 +72,10 @@ def _attention(
         )
     dtype = query.dtype
     if key.requires_grad and key.device.type == "cpu":
+        n_scores = query.shape[:-1].numel() * key.shape[2]
+        if n_scores <= _FEW_SCORES and not (is_causal and attention_mask is None):
+            scaling = kwargs.get("scaling")
+            return _attend(query, key, value, attention_mask, scaling), None
         # SDPA's backward in half precision is 5 times as slow on CPUs as in float32.
         query, key, value = query.float(), key.float(), value.float()
         if attention_mask is not None and attention_mask.is_floating_point():
@@ -78,6 +84,34 @@ def _attention(
         module, query, key, value, attention_mask, is_causal=is_causal, **kwargs
     )
     return output.to(dtype), weights
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+) -> Tensor:
+    """Attend by two plain products: for short texts twice as fast as SDPA on CPUs.
+
+    Query (B, H, T, D); key, value (B, H_kv, S, D); returns (B, T, H, D).
+    """
+    batch, n_heads, length, size = query.shape
+    n_groups = n_heads // key.shape[1]
+    scale = size**-0.5 if scaling is None else scaling
+    # The heads that share keys and values stand in one long query.
+    shared = (query * scale).reshape(batch, -1, n_groups * length, size)
+    scores = shared @ key.transpose(-1, -2)  # (B, H_kv, G * T, S)
+    scores = scores.view(batch, n_heads, length, -1)
+    if mask is not None and mask.dtype == torch.bool:
+        least = torch.finfo(scores.dtype).min
+        mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, least)
+    if mask is not None:
+        scores = scores + mask
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    weights = weights.view(batch, -1, n_groups * length, key.shape[2])
+    return (weights @ value).view(batch, n_heads, length, -1).transpose(1, 2)
 
 
 def _eager_attention(
