@@ -177,7 +177,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     all but the held-back texts: `validation_fraction` of them, or 100 if that is more,
     though never more than a third. As soon as the trained model is better on these by
     two standard errors of the paired difference, they join the training for the
-    remaining epochs; after two thirds of the epochs a lower error suffices. If they
+    remaining epochs; after half of the epochs a lower error suffices. If they
     never join, the one with the lower error is fitted on all texts; should that be the
     closed form, a `FallbackWarning` says so.
 

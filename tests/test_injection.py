@@ -244,11 +244,10 @@ def test_attention_when_prefix_joined_then_equals_naive_loop(
 
 def attend_and_derive(query, key, value, mask):
     """Return attention's output, and the gradients of a weighted sum of it."""
-    leaves = [
-        tensor.detach().clone().requires_grad_() for tensor in (query, key, value)
-    ]
+    leaves = [t.detach().clone().requires_grad_() for t in (query, key, value)]
     module = nn.Module()
     module.is_causal = False
+    module.num_key_value_groups = query.shape[1] // key.shape[1]
     output, _ = _attention(module, *leaves, mask)
     weights = torch.linspace(-1, 1, output.numel()).view(output.shape)
     (output.float() * weights).sum().backward()

@@ -176,16 +176,16 @@ def test_held_back_texts_when_settled_then_join_for_the_epochs_left(
     assert all("valid_loss" not in row for row in clf.history_[n_alone:])
 
 
-def test_held_back_texts_when_it_merely_leads_then_join_for_the_last_third(
+def test_held_back_texts_when_it_merely_leads_then_join_for_the_last_half(
     classifier, texts, labels
 ):
     classifier.set_params(max_epochs=6).fit(texts, labels)
     assert classifier.comparison_.kept == "trained"
     assert not classifier.comparison_.settled
     counts = [row["train_batch_count"] for row in classifier.history_]
-    assert counts == [2, 2, 2, 2, 3, 3]
-    assert ["valid_loss" in row for row in classifier.history_] == [True] * 4 + (
-        [False] * 2
+    assert counts == [2, 2, 2, 3, 3, 3]
+    assert ["valid_loss" in row for row in classifier.history_] == [True] * 3 + (
+        [False] * 3
     )
 
 
@@ -518,8 +518,8 @@ def test_interrupt_when_training_then_estimator_warns_and_stays_usable(
 def test_interrupt_when_in_any_part_of_training_then_it_is_not_silent(
     step, classifier, texts, labels
 ):
-    # Two epochs of two steps without the held-back texts, then one of three with them.
-    classifier.set_params(max_epochs=3)
+    # Two epochs of two steps without the held-back texts, then two of three with them.
+    classifier.set_params(max_epochs=4)
     with interrupt_at(load_tiny(classifier.model).model, step):
         with pytest.warns(UserWarning, match="interrupted"):
             classifier.fit(texts, labels)
