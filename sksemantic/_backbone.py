@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 _LINE_END = "\n"
 _uids = count()
+_KEPT_PER_LAYER = 40  # bytes for each hidden unit of a token; Gemma 3 270M keeps 38
+_ROOM = 2**30
+_SHARE_OF_GPU = 1 / 2
+_FEWEST_TOKENS = 256
 
 
 class SpecialTokens(NamedTuple):
@@ -131,6 +135,20 @@ class Backbone:
     def device(self) -> torch.device:
         """The device the weights are on."""
         return self.model.device
+
+    @property
+    def training_tokens(self) -> int:
+        """How many tokens, padding included, one forward with gradient may have.
+
+        Estimated from the activations that a layer keeps for its backward pass.
+        """
+        per_token = (
+            _KEPT_PER_LAYER * self.hidden_size * self.model.config.num_hidden_layers
+        )
+        room = _ROOM
+        if self.device.type == "cuda":
+            room = int(_SHARE_OF_GPU * torch.cuda.mem_get_info(self.device)[0])
+        return max(_FEWEST_TOKENS, room // per_token)
 
     @property
     def pad_id(self) -> int:

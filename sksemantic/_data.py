@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,6 +199,12 @@ class Ragged:
         ids = np.full(mask.shape, fill, np.int64)
         ids[mask] = self.flat
         return ids, mask
+
+    def digest(self) -> bytes:
+        """Return a fingerprint of all rows."""
+        found = blake2b(self.flat.tobytes())
+        found.update(self.starts.tobytes())
+        return found.digest()
 
     def keys(self) -> list[bytes]:
         """Return each row as bytes, to look it up by."""

@@ -63,6 +63,7 @@ class SemanticModule(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(backbone.hidden_size))
         self.register_buffer("feature_scale", torch.ones(backbone.hidden_size))
         self._folded: Any = None
+        self.memo: tuple[Any, Any] | None = None  # the latest texts, and their scores
         self.to(backbone.device)
 
     @classmethod
@@ -114,7 +115,7 @@ class SemanticModule(nn.Module):
     @contextmanager
     def folded(self) -> Iterator[None]:
         """Run the adapter once for all the forwards inside, without gradient."""
-        with torch.no_grad():
+        with torch.inference_mode():
             self._folded = self.adapter()
             try:
                 yield

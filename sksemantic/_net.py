@@ -49,6 +49,43 @@ class _SemanticNet:
             x["input_ids"].to(device), x["attention_mask"].to(device), **fit_params
         )
 
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        """Run forward and backward, in parts if the batch has very many tokens.
+
+        The gradient is that of the whole batch. Where a GPU runs out of memory all the
+        same, the parts are halved, for good.
+        """
+        self._set_training(True)  # type: ignore[attr-defined]
+        if not hasattr(self, "token_budget_"):
+            self.token_budget_ = self.module_.backbone.training_tokens
+        while True:
+            try:
+                return self._step_in_parts(batch, **fit_params)
+            except torch.cuda.OutOfMemoryError:
+                tokens = batch[0]["input_ids"]  # (B, T)
+                if len(tokens) == 1 or self.token_budget_ <= tokens.shape[1]:
+                    raise  # a single text does not fit
+            self.module_.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            self.token_budget_ = min(self.token_budget_, tokens.numel()) // 2
+
+    def _step_in_parts(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
+        inputs, targets = batch
+        n_rows, length = inputs["input_ids"].shape
+        size = max(1, self.token_budget_ // length)
+        loss: Any = 0.0
+        outputs = []
+        for start in range(0, n_rows, size):
+            rows = slice(start, start + size)
+            part = {name: values[rows] for name, values in inputs.items()}
+            y_pred = self.infer(part, **fit_params)
+            share = len(y_pred) / n_rows
+            part_loss = share * self.get_loss(y_pred, targets[rows], X=part)
+            part_loss.backward()
+            loss = loss + part_loss.detach()
+            outputs.append(y_pred.detach())
+        return {"loss": loss, "y_pred": torch.cat(outputs)}
+
     def get_loss(
         self,
         y_pred: Tensor,

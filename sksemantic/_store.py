@@ -29,6 +29,7 @@ _MOST_MEMORY = 2**30
 _DISK_SHARE = 1 / 4  # of what is free in the folder for temporary files
 _MOST_DISK = 2**36
 _RESIDENT = 2**26  # bytes read from files before their pages are given back
+_TEXTS_AT_ONCE = 2**13
 _ENTRY_BYTES = 300  # of a text's place in a dictionary, about
 
 
@@ -328,10 +329,11 @@ class TokenCache:
         """Return the ids (T_i,), int32, of each text; only new ones are encoded."""
         known = self._ids
         new = list(dict.fromkeys(t for t in texts if (owner, t) not in known))
-        fresh = {
-            text: np.array(ids, np.int32)
-            for text, ids in zip(new, encode(new), strict=True)
-        }
+        fresh: dict[str, NDArray] = {}
+        for start in range(0, len(new), _TEXTS_AT_ONCE):
+            chunk = new[start : start + _TEXTS_AT_ONCE]
+            rows = [np.array(ids, np.int32) for ids in encode(chunk)]
+            fresh.update(zip(chunk, rows, strict=True))
         found = [fresh[t] if t in fresh else known[owner, t] for t in texts]
         size = sum(_ENTRY_BYTES + 4 * len(ids) + len(t) for t, ids in fresh.items())
         if self._n_bytes + size > self.most_bytes:

@@ -343,8 +343,15 @@ def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
 
 
 def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return logits, or standardised targets, (n, K) in the dataset's order."""
-    return _forward_all(module, data, module)
+    """Return logits, or standardised targets, (n, K) in the dataset's order.
+
+    The latest ones are kept: `predict`, `predict_proba` and `score` ask for the same.
+    """
+    versions = [t._version for t in module.state_dict(keep_vars=True).values()]
+    key = (data.rows.digest(), tuple(versions))
+    if module.memo is None or module.memo[0] != key:
+        module.memo = (key, _forward_all(module, data, module))
+    return module.memo[1].copy()
 
 
 def _forward_all(
@@ -356,6 +363,7 @@ def _forward_all(
     by_length, order = data.by_length()
     device = module.backbone.device
     batches = ordered_batches(by_length, module.backbone.pad_id)
+    module.eval()
     with module.folded():
         parts = [
             forward(X["input_ids"].to(device), X["attention_mask"].to(device))

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor
+from sksemantic._data import collate
 from sksemantic._net import _AVERAGE_FROM
 from sksemantic._training import (
     _AUTO_RATES,
@@ -545,3 +546,91 @@ def test_history_when_fitted_then_holds_epochs_but_no_batches(
     assert [row["epoch"] for row in history] == [1, 2]
     assert all(row["train_loss"] > 0 for row in history)
     assert not any("batches" in row for row in history)
+
+
+def gradients_of_one_step(clf, data, budget):
+    """Return the gradients that one training step leaves behind."""
+    net = clf.net_
+    net.module_.zero_grad()
+    net.module_.dropout.p = 0.0
+    net.token_budget_ = budget
+    X, y = collate(0)(data)
+    net.train_step_single((X, y))
+    return [p.grad.clone() for p in net.module_.parameters()]
+
+
+@pytest.mark.parametrize("budget", [1, 30, 100])
+def test_step_when_batch_has_many_tokens_then_gradient_is_that_of_the_whole(
+    budget, classifier, texts, labels, no_dropout, monkeypatch
+):
+    clf = classifier.fit(texts, labels)
+    data = clf._dataset(
+        texts[:9],
+        np.arange(9) % 2,
+        np.linspace(0.1, 2, 9, dtype=np.float32),
+    )
+    expected = gradients_of_one_step(clf, data, 10**6)
+    found = gradients_of_one_step(clf, data, budget)
+    for one, other in zip(found, expected, strict=True):
+        assert other.any()
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_step_when_gpu_memory_runs_out_then_parts_are_halved_and_step_repeated(
+    classifier, texts, labels, no_dropout, monkeypatch
+):
+    clf = classifier.fit(texts, labels)
+    data = clf._dataset(texts[:8], np.arange(8) % 2)
+    expected = gradients_of_one_step(clf, data, 10**6)
+    sizes = []
+    infer = type(clf.net_).infer
+
+    def infer_small(net, x, **params):
+        sizes.append(len(x["input_ids"]))
+        if sizes[-1] > 2:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return infer(net, x, **params)
+
+    monkeypatch.setattr(type(clf.net_), "infer", infer_small)
+    found = gradients_of_one_step(clf, data, 10**6)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    sizes.clear()
+    clf.net_.train_step_single(collate(0)(data))
+    assert sizes == [2, 2, 2, 2]
+
+
+def test_step_when_not_even_one_text_fits_then_the_error_is_the_users(
+    classifier, texts, labels, monkeypatch
+):
+    clf = classifier.fit(texts, labels)
+
+    def infer(net, x, **params):
+        raise torch.cuda.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(type(clf.net_), "infer", infer)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        clf.net_.train_step_single(collate(0)(clf._dataset(texts[:8])))
+
+
+def test_predict_when_asked_again_then_forward_is_done_once(
+    classifier, texts, labels, monkeypatch
+):
+    classifier.fit(texts, labels)
+    calls = []
+    forward = type(classifier.net_.module_).forward
+    monkeypatch.setattr(
+        type(classifier.net_.module_),
+        "forward",
+        lambda self, *args: calls.append(1) or forward(self, *args),
+    )
+    probabilities = classifier.predict_proba(texts)
+    n_calls = len(calls)
+    classifier.predict(texts)
+    classifier.score(texts, labels)
+    assert len(calls) == n_calls > 0
+    classifier.predict(texts[:3])
+    assert len(calls) > n_calls
+    classifier.partial_fit(texts, labels)
+    assert not np.array_equal(classifier.predict_proba(texts), probabilities)
