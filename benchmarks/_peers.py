@@ -1,0 +1,315 @@
+"""Parameter-efficient fine-tuning by other means: the peers of `speed.py`.
+
+Each peer is set up as its own documentation recommends, on transformers' `Trainer`,
+with padding per batch and batches of similar length. Nothing here imports sksemantic.
+"""
+
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from _baselines import locate
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    DynamicCache,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.utils import logging
+
+warnings.filterwarnings("ignore", category=FutureWarning)
+logging.set_verbosity_error()
+
+# Learning rates of the methods' pages in PEFT's documentation; full fine-tuning's is
+# the one of the transformers course.
+RATES = {
+    "LoRA": 1e-3,
+    "prefix tuning": 1e-2,
+    "prompt tuning": 3e-2,
+    "P-tuning": 1e-3,
+    "full fine-tuning": 2e-5,
+}
+
+
+def peft_config(method):
+    """Return PEFT's configuration of a method, None for full fine-tuning."""
+    import peft
+
+    task = peft.TaskType.SEQ_CLS
+    return {
+        "LoRA": lambda: peft.LoraConfig(task_type=task, r=8, lora_alpha=16),
+        "prefix tuning": lambda: peft.PrefixTuningConfig(
+            task_type=task, num_virtual_tokens=20
+        ),
+        "prompt tuning": lambda: peft.PromptTuningConfig(
+            task_type=task, num_virtual_tokens=20
+        ),
+        "P-tuning": lambda: peft.PromptEncoderConfig(
+            task_type=task, num_virtual_tokens=20, encoder_hidden_size=128
+        ),
+        "full fine-tuning": lambda: None,
+    }[method]()
+
+
+class Rows(torch.utils.data.Dataset):
+    """Tokenised texts with labels, as `Trainer` takes them."""
+
+    def __init__(self, ids, labels=None):
+        self.ids = ids
+        self.labels = labels
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, i):
+        row = {"input_ids": self.ids[i], "attention_mask": [1] * len(self.ids[i])}
+        return row if self.labels is None else row | {"labels": int(self.labels[i])}
+
+
+class Clock(TrainerCallback):
+    """Stops the time of training alone, and scores after every epoch."""
+
+    def __init__(self, score):
+        self.score = score
+        self.seconds, self.scores = [], []
+
+    def on_epoch_begin(self, *args, **kwargs):
+        """Start."""
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, *args, **kwargs):
+        """Stop, and score outside the measured time."""
+        self.seconds.append(time.perf_counter() - self.started)
+        self.scores.append(self.score())
+
+
+def unpacked(model, dtype):
+    """Return a folder with a model's dense weights, written once."""
+    source, gguf_file = locate(model)
+    if gguf_file is None:
+        return source
+    folder = Path(tempfile.gettempdir()) / f"sksemantic-benchmark-{gguf_file}"
+    if not (folder / "config.json").exists():
+        from transformers import GgufConfig
+
+        config = GgufConfig(dequantize=True)
+        dense = AutoModel.from_pretrained(
+            source, gguf_file=gguf_file, dtype=dtype, quantization_config=config
+        )
+        dense.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(source, gguf_file=gguf_file).save_pretrained(
+            folder
+        )
+    return str(folder)
+
+
+def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed):
+    """Train a peer; return seconds and test accuracy of every epoch.
+
+    Parameters
+    ----------
+    method : str
+        A key of `RATES`.
+    model : str
+        A folder or the id of a model.
+    data : tuple
+        X_train, X_test, y_train, y_test; labels are 0 and up.
+    """
+    import peft
+
+    X_train, X_test, y_train, y_test = data
+    folder = unpacked(model, dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(seed)
+    # Updates of all weights would be lost to rounding in bfloat16: only products are.
+    is_full = method == "full fine-tuning"
+    network = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        num_labels=int(max(y_train)) + 1,
+        dtype=torch.float32 if is_full else dtype,
+    )
+    network.config.pad_token_id = tokenizer.pad_token_id
+    config = peft_config(method)
+    if config is not None:
+        network = peft.get_peft_model(network, config)
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    train = Rows(tokenizer(list(X_train))["input_ids"], y_train)
+    test = Rows(tokenizer(list(X_test))["input_ids"])
+    collator = DataCollatorWithPadding(tokenizer)
+    clock = Clock(lambda: accuracy(network, test, y_test, collator))
+    with tempfile.TemporaryDirectory() as output:
+        arguments = TrainingArguments(
+            output_dir=output,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch_size,
+            learning_rate=RATES[method],
+            train_sampling_strategy="group_by_length",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            logging_strategy="no",
+            bf16=is_full and dtype == torch.bfloat16,
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_pin_memory=torch.cuda.is_available(),
+            seed=seed,
+        )
+        Trainer(
+            network,
+            arguments,
+            train_dataset=train,
+            data_collator=collator,
+            callbacks=[clock],
+        ).train()
+    return {
+        "seconds": clock.seconds,
+        "scores": clock.scores,
+        "trained": trainable,
+        "bytes": 4 * trainable,
+    }
+
+
+@torch.inference_mode()
+def accuracy(network, test, labels, collator, batch_size=64):
+    """Return the share of test texts that are labelled right, in batches by length."""
+    network.eval()
+    order = np.argsort([len(ids) for ids in test.ids], kind="stable")
+    right = 0
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = collator([test[i] for i in chosen]).to(network.device)
+        found = network(**batch).logits.argmax(-1).cpu().numpy()
+        right += int((found == np.asarray(labels)[chosen]).sum())
+    network.train()
+    return right / len(order)
+
+
+class AuthorsPrefix(nn.Module):
+    """SK-Tuning as its paper's code for large decoders trains it (arXiv 2410.08598).
+
+    The prompt's token embeddings are trained. In every step the frozen model reads
+    them, once for each text of the batch, and the texts attend to the keys and values
+    that it makes of them; the mean of the texts' states goes into a linear head.
+    """
+
+    def __init__(self, folder, prompt, n_labels, dtype):
+        super().__init__()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModel.from_pretrained(folder, dtype=dtype)
+        self.model.requires_grad_(False)
+        ids = torch.tensor(tokenizer(prompt)["input_ids"])
+        embeddings = self.model.get_input_embeddings()(ids).float()  # (P, C)
+        self.prompt = nn.Parameter(embeddings.detach().clone())
+        self.head = nn.Linear(embeddings.shape[1], n_labels)
+
+    def forward(self, input_ids, attention_mask):
+        """Return logits (B, K)."""
+        n_texts, n_prompt = len(input_ids), len(self.prompt)
+        prompts = self.prompt.to(self.model.dtype).repeat(n_texts, 1, 1)
+        cache = DynamicCache()
+        self.model(inputs_embeds=prompts, past_key_values=cache, use_cache=True)
+        seen = attention_mask.new_ones(n_texts, n_prompt)
+        states = self.model(
+            input_ids=input_ids,
+            attention_mask=torch.cat([seen, attention_mask], dim=1),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state.float()  # (B, T, C)
+        weights = attention_mask[:, :, None].float()
+        return self.head((states * weights).sum(1) / weights.sum(1))
+
+
+def fit_authors(model, prompt, data, *, epochs, batch_size, dtype, seed):
+    """Train the authors' algorithm; return seconds and test accuracy of every epoch."""
+    X_train, X_test, y_train, y_test = data
+    folder = unpacked(model, dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(seed)
+    network = AuthorsPrefix(folder, prompt, int(max(y_train)) + 1, dtype)
+    trained = [network.prompt, *network.head.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3)
+    collator = DataCollatorWithPadding(tokenizer)
+    encode = lambda texts: tokenizer(list(texts), add_special_tokens=False)  # noqa: E731
+    train, test = (Rows(encode(X)["input_ids"]) for X in (X_train, X_test))
+    y = torch.as_tensor(np.asarray(y_train))
+    rng = np.random.RandomState(seed)
+    seconds, scores = [], []
+    for _ in range(epochs):
+        start = time.perf_counter()
+        for rows in similar_batches([len(ids) for ids in train.ids], batch_size, rng):
+            batch = collator([train[i] for i in rows])
+            loss = nn.functional.cross_entropy(network(**batch), y[rows])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        seconds.append(time.perf_counter() - start)
+        scores.append(plain_accuracy(network, test, y_test, collator))
+    n_trained = sum(p.numel() for p in trained)
+    return {
+        "seconds": seconds,
+        "scores": scores,
+        "trained": n_trained,
+        "bytes": 4 * n_trained,
+    }
+
+
+def similar_batches(lengths, batch_size, rng):
+    """Yield the rows of batches of similar length, in random order."""
+    order = rng.permutation(len(lengths))
+    order = order[np.argsort(np.asarray(lengths)[order], kind="stable")]
+    starts = rng.permutation(range(0, len(order), batch_size))
+    for start in starts:
+        yield order[start : start + batch_size]
+
+
+@torch.inference_mode()
+def plain_accuracy(network, test, labels, collator, batch_size=64):
+    """Return the share of test texts that are labelled right."""
+    order = np.argsort([len(ids) for ids in test.ids], kind="stable")
+    right = 0
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        found = network(**collator([test[i] for i in chosen])).argmax(-1).numpy()
+        right += int((found == np.asarray(labels)[chosen]).sum())
+    return right / len(order)
+
+
+def fit_setfit(model, data, *, seed):
+    """Train SetFit as its quick start does; it is made for few texts.
+
+    Its contrastive pairs grow with the square of the texts.
+    """
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, models
+    from setfit import SetFitModel, Trainer, TrainingArguments
+    from sklearn.linear_model import LogisticRegression
+
+    X_train, X_test, y_train, y_test = data
+    source, _ = locate(model)
+    reader = models.Transformer(source)
+    pooling = models.Pooling(reader.get_word_embedding_dimension())
+    body = SentenceTransformer(modules=[reader, pooling], device="cpu")
+    network = SetFitModel(model_body=body, model_head=LogisticRegression())
+    rows = Dataset.from_dict({"text": list(X_train), "label": list(map(int, y_train))})
+    with tempfile.TemporaryDirectory() as output:
+        arguments = TrainingArguments(
+            output_dir=output, batch_size=16, num_epochs=1, seed=seed, report_to="none"
+        )
+        start = time.perf_counter()
+        Trainer(network, args=arguments, train_dataset=rows).train()
+        seconds = time.perf_counter() - start
+    found = np.asarray(network.predict(list(X_test)))
+    n_trained = sum(p.numel() for p in body.parameters())
+    return {
+        "seconds": [seconds],
+        "scores": [float((found == np.asarray(y_test)).mean())],
+        "trained": n_trained,
+        "bytes": 4 * n_trained,
+    }

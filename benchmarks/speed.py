@@ -1,0 +1,267 @@
+"""Seconds and accuracy beside those of other ways to adapt the same backbone.
+
+Same backbone, texts, epochs, batch size and type of weights on every side; each peer as
+its documentation recommends, see `_peers.py`. All methods take turns in one run.
+Printed are medians, the seconds as ratios of ours: per epoch, for the whole fit, and
+until a method first reaches 95 % of its own final accuracy, and the accuracy of the
+slower of ours and the peer. ``--plot FILE`` draws accuracy against seconds.
+"""
+
+import argparse
+import json
+import pickle
+import time
+import traceback
+import warnings
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from _baselines import (
+    GEMMA,
+    MINILM,
+    FrozenBackbone,
+    embedding_logistic,
+    fast_dtype,
+    fill_slot,
+    tfidf_logistic,
+)
+from _data import data_folder, load_sst2
+from accuracy import REVIEW_PROMPT
+from sklearn.model_selection import train_test_split
+from throughput import peak_mib, timed
+
+PROMPTS = {MINILM: None, GEMMA: REVIEW_PROMPT}
+POOLINGS = {MINILM: "mean", GEMMA: "last"}
+OURS = "SKTuningClassifier"
+PEERS = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning", "full fine-tuning")
+AUTHORS = "authors' algorithm"
+SETFIT = "SetFit"
+MOST_FOR_SETFIT = 100  # texts
+NOT_NEURAL = ("frozen + LR", "TF-IDF + LR")
+
+
+def methods(args):
+    """Return what takes part, ours first."""
+    ours = [OURS, *(f"{OURS}, top {k}" for k in args.tuned)]
+    authors = [AUTHORS] if args.model == GEMMA else []  # a decoder is what they take
+    few = args.model == MINILM and args.rows <= MOST_FOR_SETFIT
+    setfit = [SETFIT] if few else []
+    return args.only or [*ours, *PEERS, *authors, *setfit, *NOT_NEURAL]
+
+
+def run(name, args, data, seed):
+    """Return seconds and test accuracy of every epoch, and what was trained."""
+    from _peers import fit_authors, fit_peer, fit_setfit
+
+    X_train, X_test, y_train, y_test = data
+    if name.startswith(OURS):
+        return run_ours(name, args, data, seed)
+    if name == "TF-IDF + LR":
+        peer, seconds = timed(tfidf_logistic("accuracy").fit, X_train, y_train)
+        return {"seconds": [seconds], "scores": [peer.score(X_test, y_test)]}
+    prompt = PROMPTS[args.model]
+    if name == "frozen + LR":
+        return run_frozen(args, data)
+    shared = {"epochs": args.epochs, "batch_size": args.batch_size}
+    shared |= {"dtype": fast_dtype(), "seed": seed}
+    if name == SETFIT:
+        return fit_setfit(args.model, data, seed=seed)
+    if name == AUTHORS:
+        before, after = prompt.split("{text}")
+        texts = [[text + after for text in X] for X in (X_train, X_test)]
+        return fit_authors(args.model, before, (*texts, y_train, y_test), **shared)
+    texts = [fill_slot(prompt, X) for X in (X_train, X_test)]
+    return fit_peer(name, args.model, (*texts, y_train, y_test), **shared)
+
+
+def run_ours(name, args, data, seed):
+    """Fit the estimator; its epochs hold the frozen pass and the comparison, too."""
+    from skorch.callbacks import Callback
+
+    from sksemantic import FallbackWarning, SKTuningClassifier, _training
+    from sksemantic._store import activations
+
+    warnings.simplefilter("ignore", FallbackWarning)
+    X_train, X_test, y_train, y_test = data
+    test = {}
+    marks, scores = [], []
+
+    class Score(Callback):
+        """Scores after every epoch, outside the measured time."""
+
+        def on_epoch_end(self, net, **kwargs):
+            start = time.perf_counter()
+            found = _training.compute_scores(net.module_, test["data"])
+            scores.append(float((found.argmax(1) == np.asarray(y_test)).mean()))
+            net.module_.train()
+            lost["seconds"] += time.perf_counter() - start
+            marks.append(time.perf_counter() - lost["start"] - lost["seconds"])
+
+    tuned = int(name.rsplit(" ", 1)[1]) if ", top " in name else "all"
+    clf = SKTuningClassifier(
+        model=args.model,
+        prompt=PROMPTS[args.model],
+        tuned_layers=tuned,
+        max_epochs=args.epochs,
+        batch_size=args.batch_size,
+        random_state=seed,
+    )
+    # The net's own callbacks, so that texts are held back as they are by default.
+    build = _training.build_net
+
+    def with_score(module, *, callbacks, **others):
+        return build(module, callbacks=[("score", Score()), *callbacks], **others)
+
+    activations.clear()
+    template = clf.set_params(max_epochs=1).fit(X_train[:32], y_train[:32])
+    test["data"] = template._dataset(list(X_test))
+    activations.clear()
+    lost = {"seconds": 0.0, "start": time.perf_counter()}
+    _training.build_net = with_score
+    try:
+        clf.set_params(max_epochs=args.epochs).fit(X_train, y_train)
+    finally:
+        _training.build_net = build
+    total = time.perf_counter() - lost["start"] - lost["seconds"]
+    final = clf.score(X_test, y_test)
+    return {
+        # A second training, if there was one, goes on where the first one ended.
+        "seconds": np.diff([0.0, *marks[:-1], total]).tolist(),
+        "scores": [*scores[:-1], final],
+        "trained": clf.n_trainable_params_,
+        "bytes": len(pickle.dumps(clf)),
+    }
+
+
+def run_frozen(args, data):
+    """Fit a logistic regression on the frozen backbone's embeddings."""
+    X_train, X_test, y_train, y_test = data
+    prompt = PROMPTS[args.model]
+    backbone = FrozenBackbone(args.model, fast_dtype())
+    pooling = POOLINGS[args.model]
+    start = time.perf_counter()
+    features = backbone.embed(fill_slot(prompt, X_train), pooling)
+    peer = embedding_logistic("accuracy").fit(features, y_train)
+    seconds = time.perf_counter() - start
+    found = peer.score(backbone.embed(fill_slot(prompt, X_test), pooling), y_test)
+    return {"seconds": [seconds], "scores": [found], "trained": features.shape[1] + 1}
+
+
+def seconds_to(result, accuracy):
+    """Return the seconds after which an accuracy was first reached, or infinity."""
+    times = np.cumsum(result["seconds"])
+    reached = [t for t, s in zip(times, result["scores"], strict=True) if s >= accuracy]
+    return float(reached[0]) if reached else float("inf")
+
+
+def report(results):
+    """Print medians and ratios."""
+    ours = next((v for k, v in results.items() if k.startswith(OURS)), None)
+    base = np.median([sum(r["seconds"]) for r in ours]) if ours else np.nan
+    print(
+        f"\n{'':26}{'accuracy':>9}{'fit s':>9}{'ratio':>7}{'s/epoch':>9}"
+        f"{'to 95 %':>9}{'vs ours':>9}{'trained':>11}{'bytes':>12}"
+    )
+    for name, runs in results.items():
+        middle = lambda f, runs=runs: float(np.median([f(r) for r in runs]))  # noqa: E731
+        total = middle(lambda r: sum(r["seconds"]))
+        to_own = middle(lambda r: seconds_to(r, 0.95 * r["scores"][-1]))
+        common = reach(runs, ours) if ours else float("nan")
+        print(
+            f"{name:26}{middle(lambda r: r['scores'][-1]):9.3f}{total:9.1f}"
+            f"{total / base:7.2f}{middle(lambda r: np.mean(r['seconds'])):9.2f}"
+            f"{to_own:9.1f}{common:9.2f}{runs[0].get('trained', 0):11d}"
+            f"{runs[0].get('bytes', 0):12d}"
+        )
+    print(
+        "\nvs ours: the peer's seconds over ours to the accuracy that the worse of the "
+        "two ends with"
+    )
+
+
+def reach(runs, ours):
+    """Return the ratio of seconds to the accuracy that the worse of the two ends with.
+
+    Each method's accuracy of an epoch is the mean over the repeats, which all see the
+    same texts: single runs cross a line by chance.
+    """
+    curves = []
+    for group in (runs, ours):
+        n_epochs = min(len(r["scores"]) for r in group)
+        curves.append(
+            {
+                key: np.mean([r[key][:n_epochs] for r in group], axis=0).tolist()
+                for key in ("seconds", "scores")
+            }
+        )
+    goal = min(curve["scores"][-1] for curve in curves)
+    return seconds_to(curves[0], goal) / seconds_to(curves[1], goal)
+
+
+def plot(results, file):
+    """Draw accuracy against seconds."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    for name, runs in results.items():
+        times = np.mean([np.cumsum(r["seconds"]) for r in runs], axis=0)
+        scores = np.mean([r["scores"] for r in runs], axis=0)
+        axes.plot(times, scores, marker="o", label=name)
+    axes.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy")
+    axes.legend()
+    figure.savefig(file)
+
+
+def parse_args():
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--model", choices=[*PROMPTS], default=GEMMA)
+    add("--rows", type=int, default=600, help="to train on")
+    add("--epochs", type=int, default=5)
+    add("--batch-size", type=int, default=32)
+    add("--repeats", type=int, default=3)
+    add("--tuned", type=int, nargs="*", default=[], help="top layers, beside all")
+    add("--only", nargs="+", metavar="METHOD", help="these methods alone")
+    add("--data", type=Path, default=data_folder(), help="folder that holds sst2/")
+    add("--json", type=Path, metavar="FILE", help="append each run to this file")
+    add("--plot", type=Path, metavar="FILE", help="draw accuracy against seconds")
+    return parser.parse_args()
+
+
+def main():
+    """Measure and print."""
+    args = parse_args()
+    X, y = load_sst2(args.data)
+    X_test, y_test = load_sst2(args.data, "test")
+    labels, y = np.unique(y, return_inverse=True)
+    y_test = np.searchsorted(labels, y_test)
+    results = defaultdict(list)
+    for seed in range(args.repeats):
+        X_train, _, y_train, _ = train_test_split(
+            X, y, train_size=args.rows, stratify=y, random_state=seed
+        )
+        for name in methods(args):
+            try:
+                found = run(name, args, (X_train, X_test, y_train, y_test), seed)
+            except Exception:  # a peer may fail in any way: the others go on
+                print(f"{name} failed:\n{traceback.format_exc(limit=-2)}", flush=True)
+                continue
+            results[name].append(found)
+            setting = {"model": args.model, "rows": args.rows, "seed": seed}
+            record = setting | {"method": name, "peak_mib": peak_mib()} | found
+            print(json.dumps(record), flush=True)
+            if args.json:
+                with args.json.open("a") as file:
+                    file.write(json.dumps(record) + "\n")
+    report(results)
+    if args.plot:
+        plot(results, args.plot)
+
+
+if __name__ == "__main__":
+    main()
