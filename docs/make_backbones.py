@@ -67,6 +67,7 @@ def line(name, row):
         row.get("injection", ""),
         mark(row, "prefix"),
         mark(row, "prompt"),
+        {"True": "yes", "False": "no"}.get(row.get("entry"), ""),
         error if proved else "FAILED",
     ]
     return f"| {' | '.join(cells)} |"
@@ -92,8 +93,8 @@ def table(rows):
             f"With transformers {transformers.__version__}: {counts['prefix']} "
             f"architectures by `prefix`, {counts['prompt']} by `prompt`.",
             "",
-            "| architecture | kind | injection | `prefix` | `prompt` | error |",
-            "|---|---|---|---|---|---|",
+            "| architecture | kind | injection | `prefix` | `prompt` | entered | error |",
+            "|---|---|---|---|---|---|---|",
             *(line(name, row) for name, row in working.items()),
             "",
             "Refused, with this error:",
