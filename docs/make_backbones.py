@@ -12,6 +12,10 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "backbones.md"
 TESTS = ROOT / "tests" / "test_architectures.py"
+COLUMNS = (
+    *("architecture", "kind", "injection"),
+    *("`prefix`", "`prompt`", "entered", "error"),
+)
 START, END = "<!-- matrix -->", "<!-- end of matrix -->"
 
 
@@ -93,8 +97,8 @@ def table(rows):
             f"With transformers {transformers.__version__}: {counts['prefix']} "
             f"architectures by `prefix`, {counts['prompt']} by `prompt`.",
             "",
-            "| architecture | kind | injection | `prefix` | `prompt` | entered | error |",
-            "|---|---|---|---|---|---|---|",
+            f"| {' | '.join(COLUMNS)} |",
+            "|" + len(COLUMNS) * "---|",
             *(line(name, row) for name, row in working.items()),
             "",
             "Refused, with this error:",
