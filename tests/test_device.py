@@ -1,11 +1,8 @@
 import pytest
 import torch
 
-from sksemantic._device import (
-    _cpu_multiplies_bfloat16,
-    resolve_device,
-    resolve_dtype,
-)
+from sksemantic import _device
+from sksemantic._device import is_bfloat16_fast, resolve_device, resolve_dtype
 
 CPU = torch.device("cpu")
 
@@ -41,6 +38,30 @@ def test_dtype_when_named_then_is_that_one(name):
     assert resolve_dtype(name, CPU) == getattr(torch, name)
 
 
-def test_dtype_when_auto_on_cpu_then_follows_the_processor():
-    fast = _cpu_multiplies_bfloat16()
-    assert resolve_dtype("auto", CPU) == (torch.bfloat16 if fast else torch.float32)
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.25, torch.bfloat16), (0.9, torch.float32), (4.0, torch.float32)],
+)
+def test_dtype_when_auto_on_cpu_then_follows_a_measurement(
+    seconds, expected, monkeypatch
+):
+    times = {torch.bfloat16: seconds, torch.float32: 1.0}
+    monkeypatch.setattr(_device, "_seconds_to_multiply", times.__getitem__)
+    is_bfloat16_fast.cache_clear()
+    try:
+        assert resolve_dtype("auto", CPU) == expected
+    finally:
+        is_bfloat16_fast.cache_clear()
+
+
+def test_bfloat16_when_asked_again_then_is_not_measured_again(monkeypatch):
+    asked = []
+    measure = _device._seconds_to_multiply
+    monkeypatch.setattr(
+        _device,
+        "_seconds_to_multiply",
+        lambda dtype: asked.append(dtype) or measure(dtype),
+    )
+    is_bfloat16_fast.cache_clear()
+    assert is_bfloat16_fast() == is_bfloat16_fast()
+    assert asked == [torch.bfloat16, torch.float32]
