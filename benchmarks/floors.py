@@ -4,8 +4,9 @@ The yardstick is F, the time of one forward pass of the bare backbone over the t
 texts, length-sorted, in the batch size that suits it best. Training needs a forward and
 a backward pass of the tuned layers for each text and epoch, 2 * E * F * k / L, where k
 of L layers are run; what lies below is needed once, F. Everything is measured
-alternately in one run; medians are printed. ``--memory`` reports the peak memory of
-fits of growing size instead, each in a process of its own.
+alternately in one run; medians are printed. Instead, ``--memory`` reports the peak
+memory of fits of growing size, each in a process of its own, and ``--linear`` their
+seconds.
 """
 
 import argparse
@@ -106,9 +107,40 @@ def load_rows(args, rows):
     order = np.random.RandomState(0).permutation(len(X))
     order = np.resize(order, rows)
     X, y = np.asarray(X, dtype=object)[order], np.asarray(y)[order]
-    if rows > len(X):
+    if len(set(order)) < rows:
         X = [f"{text} {i}" for i, text in enumerate(X)]
     return list(X), y
+
+
+def measure_linearity(args):
+    """Yield the seconds of fits of growing size, each on texts of its own."""
+    from sksemantic._store import activations, tokens
+
+    X, y = load_rows(args, args.linear[0])
+    make(args).set_params(max_epochs=1).fit(X[:64], y[:64])  # loads
+    for rows in args.linear:
+        X, y = load_rows(args, rows)
+        activations.clear()
+        tokens.clear()
+        _, seconds = timed(make(args).fit, X, y)
+        yield {"rows": rows, "seconds": seconds, "per_text": seconds / rows}
+
+
+def draw_linearity(results, file):
+    """Draw seconds against texts, beside a straight line through the largest fit."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    rows = np.array([result["rows"] for result in results])
+    seconds = np.array([result["seconds"] for result in results])
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    axes.plot(rows, seconds, marker="o", label="fit")
+    axes.plot(rows, rows * seconds[-1] / rows[-1], linestyle="--", label="linear")
+    axes.set(xscale="log", yscale="log", xlabel="texts", ylabel="seconds")
+    axes.legend()
+    figure.savefig(file)
 
 
 def measure_memory(args):
@@ -168,6 +200,8 @@ def parse_args():
     add("--repeats", type=int, default=5)
     add("--no-grid", dest="grid", action="store_false")
     add("--memory", type=int, nargs="+", metavar="ROWS", help="sizes of fits")
+    add("--linear", type=int, nargs="+", metavar="ROWS", help="sizes of fits, in time")
+    add("--plot", type=Path, metavar="FILE", help="draw what --linear measured")
     add("--budget", type=int, help="bytes of memory for activations, with --memory")
     add("--data", type=Path, default=data_folder(), help="folder that holds sst2/")
     add("--json", type=Path, metavar="FILE", help="append what was measured")
@@ -180,11 +214,13 @@ def main():
     args = parse_args()
     if args.child:
         return fit_child(args)
-    if args.memory:
+    if args.memory or args.linear:
         results = []
-        for result in measure_memory(args):
+        for result in (measure_memory if args.memory else measure_linearity)(args):
             print(json.dumps(result), flush=True)
             results.append(result)
+        if args.plot:
+            draw_linearity(results, args.plot)
     else:
         start = time.time()
         seconds, floors = measure(args)
