@@ -110,6 +110,29 @@ def test_run_when_encoder_then_equals_bare_model_under_block_mask(
 
 
 @torch.no_grad()
+def test_run_when_text_is_a_pair_then_its_token_types_count(injection, tiny_bert):
+    backbone = load_tiny(tiny_bert, injection)
+    (text,) = random_ids(9)
+    n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + len(text)
+    types = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]])
+    inputs = batch([text]) | {"token_type_ids": types}
+    prefix = read(backbone).prefix
+    found = backbone.injection.run(inputs, prefix)
+
+    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
+    mask[:, :, :n_prompt, n_prompt:] = False  # the prompt is read alone
+    bare = bare_model(tiny_bert)(
+        torch.tensor([PROMPT_IDS + text]),
+        attention_mask=mask,
+        position_ids=torch.cat([torch.arange(n_prompt), torch.arange(len(text))])[None],
+        token_type_ids=torch.cat([torch.zeros(1, n_prompt, dtype=int), types], dim=1),
+    )
+    expected = bare.last_hidden_state[:, n_prompt:]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert (found - backbone.injection.run(batch([text]), prefix)).abs().max() > 1e-2
+
+
+@torch.no_grad()
 def test_run_when_no_prefix_then_equals_bare_model(backbone):
     (text,) = random_ids(12)
     bare = bare_model(backbone.model.name_or_path)(torch.tensor([text]))

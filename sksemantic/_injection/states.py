@@ -77,6 +77,12 @@ class StatesInjection(Injection):
             "input_ids": torch.cat([places, ids], dim=1),
             "attention_mask": widened(inputs["attention_mask"], n_prompt),
         }
+        if (
+            "token_type_ids" in inputs
+        ):  # those of a pair; the prompt is of the first type
+            types = inputs["token_type_ids"]
+            none = types.new_zeros(len(types), n_prompt)
+            joint["token_type_ids"] = torch.cat([none, types], dim=1)
         positions = self.positions.of_both(n_prompt, ids.shape[1])
         if positions is not None:
             joint["position_ids"] = positions.to(ids.device)
