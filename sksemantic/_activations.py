@@ -112,7 +112,9 @@ class FrozenPass:
         found = np.empty((len(data), self.backbone.hidden_size), np.float32)
         buffers = [_Buffer(shelf) for shelf in shelves]
         start = 0
-        for X, _ in ordered_batches(by_length, self.backbone.pad_id):
+        for X, _ in ordered_batches(
+            by_length, self.backbone.pad_id, self.backbone.inference_tokens
+        ):
             mask = X["attention_mask"].to(device)
             inputs = {"input_ids": X["input_ids"].to(device), "attention_mask": mask}
             kept = []

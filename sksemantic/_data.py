@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_MAX_LENGTH = 512
 _FEWEST_TEXT_TOKENS = 8  # room that any prompt has to leave for the texts
 _BATCHES_PER_BUCKET = 32
-_EVAL_TOKENS = 2048  # of a batch without gradient, padding included
 
 
 class Template:
@@ -307,7 +306,7 @@ def train_batches(
 class TokenBudgetSampler(Sampler[list[int]]):
     """Batches of neighbouring texts, as many as the token budget allows."""
 
-    def __init__(self, lengths: "NDArray", budget: int = _EVAL_TOKENS) -> None:
+    def __init__(self, lengths: "NDArray", budget: int) -> None:
         self.batches: list[list[int]] = []
         longest = 0
         for i, length in enumerate(lengths.tolist()):
@@ -325,13 +324,14 @@ class TokenBudgetSampler(Sampler[list[int]]):
 
 
 def ordered_batches(
-    dataset: TextDataset, pad_id: int, batch_size: int | None = None
+    dataset: TextDataset, pad_id: int, budget: int, batch_size: int | None = None
 ) -> "_OrderedBatches":
     """Iterate in the dataset's own order; sort it by length first.
 
-    The batches' sizes follow from the texts' lengths; `batch_size` is for training.
+    A batch has so many texts that its tokens, padding included, keep the budget;
+    `batch_size` is for training.
     """
-    return _OrderedBatches(dataset, pad_id)
+    return _OrderedBatches(dataset, pad_id, budget)
 
 
 class _OrderedBatches:
@@ -340,9 +340,9 @@ class _OrderedBatches:
     What is kept from an earlier fit must not change the numbers drawn later in this.
     """
 
-    def __init__(self, dataset: TextDataset, pad_id: int) -> None:
+    def __init__(self, dataset: TextDataset, pad_id: int, budget: int) -> None:
         self.dataset = dataset
-        self.batches = TokenBudgetSampler(dataset.lengths)
+        self.batches = TokenBudgetSampler(dataset.lengths, budget)
         self.collate_fn = collate(pad_id)
 
     def __len__(self) -> int:

@@ -259,6 +259,7 @@ def build_net(
         iterator_train__generator=rng,
         iterator_valid=ordered_batches,
         iterator_valid__pad_id=pad_id,
+        iterator_valid__budget=module.backbone.inference_tokens,
         callbacks=list(callbacks),
         callbacks__print_log=None,
         warm_start=True,

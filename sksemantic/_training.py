@@ -361,8 +361,9 @@ def _forward_all(
 ) -> "NDArray":
     """Run length-sorted batches without gradient, the adapter folded; restore order."""
     by_length, order = data.by_length()
-    device = module.backbone.device
-    batches = ordered_batches(by_length, module.backbone.pad_id)
+    backbone = module.backbone
+    device = backbone.device
+    batches = ordered_batches(by_length, backbone.pad_id, backbone.inference_tokens)
     module.eval()
     with module.folded():
         parts = [

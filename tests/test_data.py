@@ -81,7 +81,7 @@ def test_train_batches_when_iterated_then_targets_stay_with_their_rows():
 
 def test_ordered_batches_when_iterated_then_order_is_kept():
     data = TextDataset(random_ids(3, 1, 2, 1500), np.array([3, 0, 2, 1]))
-    batches = list(ordered_batches(data, 0))
+    batches = list(ordered_batches(data, 0, budget=2048))
     assert [y.tolist() for _, y in batches] == [[3, 0, 2], [1]]
 
 
