@@ -11,6 +11,7 @@ from conftest import FAST, LABELS, TEXTS, random_ids, save_wordpiece
 from sksemantic import SKTuningClassifier
 from sksemantic._loading import BackboneSpec, load_backbone
 from sksemantic._resolution import resolve
+from sksemantic._store import activations
 
 pytestmark = [
     pytest.mark.gpu,
@@ -56,3 +57,12 @@ def test_fit_when_device_is_auto_then_on_the_gpu_in_bfloat16(directory, method):
     assert {p.dtype for p in module.parameters()} == {torch.float32}
     copy = pickle.loads(pickle.dumps(clf))
     np.testing.assert_allclose(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+
+
+def test_fit_when_top_layers_are_tuned_then_stored_states_come_to_the_gpu(directory):
+    params = FAST | {"device": "cuda", "dtype": "float32", "tuned_layers": 1}
+    clf = SKTuningClassifier(model=directory, **params).fit(TEXTS, LABELS)
+    found = clf.predict_proba(TEXTS)
+    clf.net_.module_.memo = None
+    activations.clear()  # now the states are computed with the predictions
+    np.testing.assert_allclose(clf.predict_proba(TEXTS), found, atol=1e-4)
