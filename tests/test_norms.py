@@ -72,11 +72,9 @@ def test_norm_when_not_known_or_not_frozen_then_is_left_alone(norm):
     assert "forward" not in vars(norm)
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"), [("bert", 0), ("llama", 5), ("gemma3", 13)]
-)
-def test_backbone_when_made_then_all_its_norms_are_fast(name, expected, tiny):
-    model = load_tiny(tiny(name)).model
-    fast = [m for m in model.modules() if "forward" in vars(m) and "Norm" in repr(m)]
-    fast = [m for m in fast if type(m).__name__.endswith("RMSNorm")]
-    assert len(fast) == expected
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_backbone_when_made_then_all_its_norms_are_fast(name, tiny):
+    modules = load_tiny(tiny(name)).model.modules()
+    norms = [module for module in modules if type(module).__name__.endswith("RMSNorm")]
+    assert norms
+    assert all("forward" in vars(norm) for norm in norms)
