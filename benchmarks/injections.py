@@ -56,15 +56,16 @@ def batch(clf, texts):
     """Return token ids and mask of one batch of texts."""
     from sksemantic._data import TextDataset, collate
 
-    rows = TextDataset(clf._template.rows(texts))
+    rows = TextDataset(clf._template.rows([texts]))
     inputs, _ = collate(clf.net_.module_.backbone.pad_id)(rows)
-    return inputs["input_ids"], inputs["attention_mask"]
+    del inputs["sample_weight"]
+    return inputs
 
 
 def step(module, inputs):
     """Run a training step without the optimizer."""
     module.train()
-    module(*inputs).square().sum().backward()
+    module(**inputs).square().sum().backward()
     module.zero_grad()
 
 
@@ -72,7 +73,7 @@ def predict(module, inputs):
     """Run a prediction."""
     module.eval()
     with module.folded():
-        module(*inputs)
+        module(**inputs)
 
 
 def timed(function, *args):

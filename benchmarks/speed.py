@@ -115,7 +115,7 @@ def run_ours(name, args, data, seed):
 
     activations.clear()
     template = clf.set_params(max_epochs=1).fit(X_train[:32], y_train[:32])
-    test["data"] = template._dataset(list(X_test))
+    test["data"] = template._check_and_tokenise(list(X_test))
     activations.clear()
     lost = {"seconds": 0.0, "start": time.perf_counter()}
     _training.build_net = with_score

@@ -10,6 +10,7 @@ __all__ = [
     "SKSemanticError",
     "SKTuningClassifier",
     "SKTuningRegressor",
+    "SKTuningTokenClassifier",
     "TruncationWarning",
     "UnsupportedBackboneError",
     "cache_limits",
@@ -24,6 +25,7 @@ _HOMES = {
     "SKSemanticError": "exceptions",
     "SKTuningClassifier": "_classifier",
     "SKTuningRegressor": "_regressor",
+    "SKTuningTokenClassifier": "_token_classifier",
     "TruncationWarning": "exceptions",
     "UnsupportedBackboneError": "exceptions",
     "cache_limits": "_cache",
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sksemantic._cache import cache_limits, clear_cache
     from sksemantic._classifier import SKTuningClassifier
     from sksemantic._regressor import SKTuningRegressor
+    from sksemantic._token_classifier import SKTuningTokenClassifier
     from sksemantic.exceptions import (
         BackboneNotFoundError,
         FallbackWarning,

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sksemantic._data import TextDataset, ordered_batches
-from sksemantic._pooling import pool
+from sksemantic._data import TextDataset, ordered_batches, pair_key, spots_key
+from sksemantic._pooling import TOKENS, pick, pool
 from sksemantic._store import activations
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sksemantic._injection._base import Prefix
     from sksemantic._store import Shelf
 
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _SEGMENT = 2**23  # bytes that are put into the store at once
 
 
@@ -37,7 +38,7 @@ class FrozenPass:
     backbone : Backbone
     kind : tuple
         All that decides what comes out, besides backbone and texts.
-    pooling : {"mean", "last", "first"}
+    pooling : {"mean", "last", "first", "tokens"}
     run : callable
         Maps ids and mask (B, T) to the last hidden states (B, T, C).
     prefix : Prefix or None
@@ -67,39 +68,41 @@ class FrozenPass:
         return self
 
     def features(self, data: TextDataset) -> "NDArray":
-        """Return the pooled embeddings (n, C), float32, and keep what was computed."""
+        """Return the embeddings (n_units, C), float32, and keep what was computed."""
         pooled = self._shelf("features", self.pooling)
         shelves = [pooled]
         if self.entry is not None:
             shelves.append(self._shelf("states", self.entry.layer))
-        keys = data.rows.keys()
+        keys = data.keys()
         has = np.logical_and.reduce([shelf.has(keys) for shelf in shelves])  # (n,)
-        found = np.empty((len(data), self.backbone.hidden_size), np.float32)
+        n_units = len(data.units(np.arange(len(data))))
+        found = np.empty((n_units, self.backbone.hidden_size), np.float32)
         known = np.flatnonzero(has)
         if len(known):
-            found[known] = pooled.get([keys[i] for i in known])[0][:, 0].numpy()
+            rows, lengths = pooled.get([keys[i] for i in known])  # (n, S, C)
+            real = np.arange(rows.shape[1]) < lengths[:, None]
+            found[data.units(known)] = rows.numpy()[real]
         # A text that comes twice is computed once.
         places: dict[bytes, int] = {}
         new = np.flatnonzero(~has)
         repeats = np.array([places.setdefault(keys[i], len(places)) for i in new], int)
         firsts = new[np.unique(repeats, return_index=True)[1]]
         if len(new):
-            found[new] = self._compute(data.take(firsts), shelves)[repeats]
+            fresh = data.take(firsts)
+            found[data.units(new)] = self._compute(fresh, shelves)[fresh.units(repeats)]
         return found
 
     @torch.no_grad()
-    def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def states(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the states (B, T, C) that enter the first tuned layer."""
         assert self.entry is not None
         assert self._prefix is not None
         shelf = self._shelf("states", self.entry.layer)
-        lengths = attention_mask.sum(dim=1).tolist()
-        ids = input_ids.to("cpu", torch.int32).numpy()
-        keys = [row[:n].tobytes() for row, n in zip(ids, lengths, strict=True)]
+        keys = _keys(inputs)
         if shelf.has(keys).all():
-            return shelf.get(keys)[0].to(input_ids.device)
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return self.backbone.injection.run_below(inputs, self._prefix, self.entry)
+            return shelf.get(keys)[0].to(inputs["input_ids"].device)
+        read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+        return self.backbone.injection.run_below(read, self._prefix, self.entry)
 
     def _shelf(self, *what: "Hashable") -> "Shelf":
         return activations.shelf((*self._kind, *what))
@@ -109,35 +112,63 @@ class FrozenPass:
         """Run the backbone over texts; keep features, and states if it is entered."""
         by_length, order = data.by_length()
         device = self.backbone.device
-        found = np.empty((len(data), self.backbone.hidden_size), np.float32)
+        parts = []
         buffers = [_Buffer(shelf) for shelf in shelves]
         start = 0
         for X, _ in ordered_batches(
             by_length, self.backbone.pad_id, self.backbone.inference_tokens
         ):
-            mask = X["attention_mask"].to(device)
-            inputs = {"input_ids": X["input_ids"].to(device), "attention_mask": mask}
+            inputs = {name: values.to(device) for name, values in X.items()}
+            read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+            mask = read["attention_mask"]
             kept = []
             if self.entry is None or self._prefix is None:
-                hidden = self._run(inputs)
+                hidden = self._run(read)
             else:
                 hidden, states = self.backbone.injection.run_recording(
-                    inputs, self._prefix, self.entry
+                    read, self._prefix, self.entry
                 )
                 kept = [states[mask.bool()]]  # (n_tokens, C)
-            features = pool(hidden, mask, self.pooling).cpu()  # (B, C)
-            rows = slice(start, start + len(features))
-            start = rows.stop
-            found[order[rows]] = features.numpy()
-            keys = by_length.rows.take(np.arange(rows.start, rows.stop)).keys()
-            lengths = [np.ones(len(keys), np.int64), by_length.lengths[rows]]
+            features = embed(hidden, inputs, mask, self.pooling).cpu()  # (n_units, C)
+            parts.append(features.numpy())
+            batch = by_length.take(np.arange(start, start + len(mask)))
+            start += len(mask)
+            n_units = np.ones(len(batch), np.int64)
+            lengths = [n_units if batch.spots is None else batch.spots.lengths]
             for buffer, values, n in zip(
-                buffers, [features, *kept], lengths, strict=False
+                buffers, [features, *kept], [*lengths, batch.lengths], strict=False
             ):
-                buffer.add(keys, values.cpu(), n)
+                buffer.add(batch.keys(), values.cpu(), n)
+        found = np.empty((sum(map(len, parts)), self.backbone.hidden_size), np.float32)
+        found[data.units(order)] = np.concatenate(parts)
         for buffer in buffers:
             buffer.flush()
         return found
+
+
+def embed(
+    hidden: Tensor, inputs: dict[str, Tensor], seen: Tensor, pooling: str
+) -> Tensor:
+    """Return what the head reads of the last hidden states (B, T, C): (n_units, C)."""
+    if pooling == TOKENS:
+        return pick(hidden, inputs["spots"])
+    return pool(hidden, seen, pooling)
+
+
+def _keys(inputs: dict[str, Tensor]) -> list[bytes]:
+    """Return the keys of a batch's rows, the same as their dataset's."""
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    ids = inputs["input_ids"].to("cpu", torch.int32).numpy()
+    rows = [row[:n] for row, n in zip(ids, lengths, strict=True)]
+    keys = [row.tobytes() for row in rows]
+    if "token_type_ids" in inputs:
+        n_second = inputs["token_type_ids"].sum(dim=1).tolist()
+        seconds = [n - second for n, second in zip(lengths, n_second, strict=True)]
+        keys = [pair_key(row, i) for row, i in zip(rows, seconds, strict=True)]
+    if "spots" in inputs:
+        spots = inputs["spots"].cpu().numpy()
+        keys = [spots_key(k, s[s >= 0]) for k, s in zip(keys, spots, strict=True)]
+    return keys
 
 
 @dataclass

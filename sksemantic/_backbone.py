@@ -4,6 +4,7 @@ With `_loading` and `_injection` the only module that knows transformers' models
 """
 
 from functools import cached_property
+from inspect import signature
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import finalize
@@ -48,6 +49,16 @@ class SpecialTokens(NamedTuple):
     right: list[int]
 
 
+class PairTokens(NamedTuple):
+    """How the tokenizer puts two texts into one row."""
+
+    left: list[int]
+    middle: list[int]
+    right: list[int]
+    has_types: bool  # whether the tokens of the second text are of another type
+    n_first: int  # how many tokens in the middle still are of the first
+
+
 class Backbone:
     """A frozen language model, its tokenizer, and what there is to know about them.
 
@@ -74,6 +85,8 @@ class Backbone:
         The most tokens (prompt and text together) that the model has positions for.
     special_tokens : SpecialTokens
         What the tokenizer puts around one text.
+    pair_tokens : PairTokens or None
+        What it puts around two; None if it has no form for pairs.
     """
 
     def __init__(
@@ -96,6 +109,7 @@ class Backbone:
         self.is_causal = self._probe()
         self.max_positions = _max_positions(model, tokenizer)
         self.special_tokens = _special_tokens(tokenizer)
+        self.pair_tokens = _pair_tokens(tokenizer, model)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Backbone":
         """Share: a frozen model never needs a copy."""
@@ -170,6 +184,12 @@ class Backbone:
         ids = [getattr(self.tokenizer, name, None) for name in names]
         return next((i for i in ids if i is not None), None)
 
+    @property
+    def unknown_id(self) -> int:
+        """Id for a word that the tokenizer makes nothing of."""
+        unknown = self.tokenizer.unk_token_id
+        return (self.start_id or 0) if unknown is None else unknown
+
     def embed(self, input_ids: Tensor) -> Tensor:
         """Look up input embeddings: (..., T) -> (..., T, C), without positions."""
         return self.model.get_input_embeddings()(input_ids)
@@ -182,7 +202,7 @@ class Backbone:
         """
         if not texts:
             return []
-        if going_on and self._puts_a_space_first():
+        if going_on and self.puts_a_space_first:
             # Behind a line's end there is none; the line's end itself is cut off again.
             (lead,) = self._encode([_LINE_END])
             whole = self._encode([_LINE_END + text for text in texts])
@@ -200,7 +220,9 @@ class Backbone:
         )
         return encoded["input_ids"]
 
-    def _puts_a_space_first(self) -> bool:
+    @cached_property
+    def puts_a_space_first(self) -> bool:
+        """Whether the tokenizer puts a space in front of every text (SentencePiece)."""
         tokens = self.tokenizer.tokenize("a")
         return bool(tokens) and tokens[0].startswith("▁")
 
@@ -281,3 +303,22 @@ def _special_tokens(tokenizer: "PreTrainedTokenizerBase") -> SpecialTokens:
     starts = range(len(full) - len(plain) + 1)
     at = next(i for i in starts if full[i : i + len(plain)] == plain)
     return SpecialTokens(full[:at], full[at + len(plain) :])
+
+
+def _pair_tokens(
+    tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel"
+) -> PairTokens | None:
+    """Find how the tokenizer joins two texts, by showing it a pair."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    encoded = tokenizer("a", "a", return_token_type_ids=True)
+    ids, types = encoded["input_ids"], encoded["token_type_ids"]
+    n = len(plain)
+    places = [i for i in range(len(ids) - n + 1) if ids[i : i + n] == plain]
+    if len(places) != 2 or places[1] == places[0] + n:
+        return None  # the texts would run into each other
+    first, second = places
+    middle = ids[first + n : second]
+    takes_types = "token_type_ids" in signature(model.forward).parameters
+    has_types = takes_types and types[second] == 1 and types[first] == 0
+    n_first = types[first + n : second].count(0)
+    return PairTokens(ids[:first], middle, ids[second + n :], has_types, n_first)

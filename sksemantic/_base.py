@@ -23,6 +23,7 @@ from sksemantic._prompt import Prompt
 from sksemantic._resolution import resolve
 from sksemantic._validation import (
     check_columns,
+    check_groups,
     check_quantization,
     check_texts,
     check_tuned_layers,
@@ -92,18 +93,24 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     }
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "BaseSKTuning":
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> "BaseSKTuning":
         """Read the prompt once, then train adapter and head on the texts.
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts; empty ones are legal. List, tuple, ndarray, pandas, pyarrow or
-            polars Series, one-column DataFrame.
-        y : array-like of shape (n_samples,)
-            Labels, or numbers.
+            polars Series, one-column DataFrame. Several texts a row: tuples, a 2-D
+            array, or a DataFrame.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels, or numbers; with several columns, indicators of labels, or several
+            targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the texts in the loss.
+        groups : array-like of shape (n_samples,), default=None
+            Texts of one group are held back together, or not at all.
 
         Returns
         -------
@@ -121,21 +128,22 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             If the weights cannot be loaded safely, or take no semantic prefix.
         """
         with self._all_or_nothing():
-            return self._fit(X, y, sample_weight)
+            return self._fit(X, y, sample_weight, groups)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> "BaseSKTuning":
-        texts = check_texts(X)
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> "BaseSKTuning":
+        texts = self._check_fit_texts(X)
         if len(texts) < 2:
             raise ValueError("X has 1 sample; fit needs at least 2 texts.")
         weights = check_weights(sample_weight, texts)
+        groups = check_groups(groups, texts)
         warm = bool(self.warm_start) and self.__sklearn_is_fitted__()
-        targets, weights = self._encode_fit_targets(y, len(texts), weights, warm)
+        targets, weights = self._encode_fit_targets(y, texts, weights, warm)
         rng = check_random_state(self.random_state)
         former = self.net_.module_.state_dict() if warm else None
-        module = self._build(rng)
+        module = self._build(texts, rng)
         if former is not None:
             _load_former(module, former)
-        data = self._dataset(texts, targets, weights)
+        data = self._dataset(texts, targets, weights, groups)
 
         from sksemantic._training import Trainer
 
@@ -160,14 +168,14 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise
 
     def _partial_fit(
-        self, X: Any, texts: list[str], targets: "NDArray", weights: "NDArray | None"
+        self, X: Any, texts: Any, targets: "NDArray", weights: "NDArray | None"
     ) -> "BaseSKTuning":
         """Train one epoch on these texts, at constant rates."""
         from sksemantic._training import Trainer
 
         first = not self.__sklearn_is_fitted__()
         rng = check_random_state(self.random_state)
-        module = self._build(rng) if first else self.net_.module_
+        module = self._build(texts, rng) if first else self.net_.module_
         data = self._dataset(texts, targets, weights)
         net = None if first else self.net_
         trainer = Trainer(
@@ -181,7 +189,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
 
         Returns
@@ -243,25 +251,45 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _check_and_tokenise(self, X: Any) -> "TextDataset":
         check_is_fitted(self)
-        texts = check_texts(X)
+        texts = self._check_texts(X)
         check_columns(self, X, reset=False)
         _ = self.net_  # after unpickling this restores the template as well
         return self._dataset(texts)
 
+    def _check_fit_texts(self, X: Any) -> Any:
+        """Check X, and that its texts go into the prompt."""
+        texts = check_texts(X)
+        prompt = Prompt(("",)) if self.prompt is None else Prompt.parse(self.prompt)
+        prompt.columns(texts.n_columns, texts.names)
+        return texts
+
+    def _check_texts(self, X: Any) -> Any:
+        """Check X of a fitted estimator."""
+        texts = check_texts(X)
+        order = Prompt.parse(self.prompt_).columns(texts.n_columns, texts.names)
+        if len(order) != self._blueprint.n_texts:
+            raise ValueError(
+                f"X has {len(order)} text(s) a row, but this {type(self).__name__} was "
+                f"fitted with {self._blueprint.n_texts}."
+            )
+        return texts
+
     def _dataset(
         self,
-        texts: list[str],
+        texts: Any,
         targets: "NDArray | None" = None,
         weights: "NDArray | None" = None,
+        groups: "NDArray | None" = None,
     ) -> "TextDataset":
         from sksemantic._data import TextDataset
 
-        return TextDataset(self._template.rows(texts), targets, weights)
+        prompt = Prompt.parse(self._blueprint.prompt)
+        order = prompt.columns(texts.n_columns, texts.names)
+        rows = self._template.rows([texts.values[i] for i in order])
+        return TextDataset(rows, targets, weights, groups=groups)
 
-    def _build(self, rng: np.random.RandomState) -> "SemanticModule":
-        """Check prompt and device, load the backbone, read the prompt once."""
-        if self.prompt is not None:
-            Prompt.parse(self.prompt)
+    def _build(self, texts: Any, rng: np.random.RandomState) -> "SemanticModule":
+        """Check the device, load the backbone, read the prompt once."""
         check_tuned_layers(self.tuned_layers)
         if self.method == "prompt" and self.tuned_layers != "all":
             raise ValueError(
@@ -291,14 +319,15 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
             tuned_layers=self.tuned_layers,
-            pooling=self.pooling,
+            pooling=self._pooling(),
             n_outputs=self._task().n_outputs,
         )
+        n_texts = getattr(texts, "n_columns", 1)
         prompt = self.prompt
         if prompt is None:
-            prompt = self._default_prompt(backbone.is_causal)
+            prompt = self._default_prompt(backbone.is_causal, n_texts)
         self._blueprint, self._template = Blueprint.draw(
-            backbone, spec, prompt, self.max_length, config
+            backbone, spec, prompt, self.max_length, config, n_texts
         )
         seed = rng.randint(np.iinfo(np.int32).max)
         ids = self._template.prompt_ids
@@ -346,14 +375,18 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             verbose=int(self.verbose),
         )
 
+    def _pooling(self) -> str:
+        """Return what the head reads of a text."""
+        return self.pooling
+
     def _task(self) -> "Task":
         raise NotImplementedError
 
-    def _default_prompt(self, is_causal: bool) -> str:
+    def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
         raise NotImplementedError
 
     def _encode_fit_targets(
-        self, y: Any, n_texts: int, weights: "NDArray | None", warm: bool
+        self, y: Any, texts: Any, weights: "NDArray | None", warm: bool
     ) -> "tuple[NDArray, NDArray | None]":
         raise NotImplementedError
 

@@ -27,6 +27,7 @@ class Blueprint:
     prompt: str
     max_length: int
     config: ModuleConfig
+    n_texts: int = 1
 
     @classmethod
     def draw(
@@ -36,6 +37,7 @@ class Blueprint:
         prompt: str,
         max_length: int | None,
         config: ModuleConfig,
+        n_texts: int = 1,
     ) -> "tuple[Blueprint, Template]":
         """Check that prompt and texts fit the backbone, and fix what was left open.
 
@@ -46,10 +48,11 @@ class Blueprint:
         UnsupportedBackboneError
             If the backbone takes no prefix.
         """
-        template = Template(backbone, Prompt.parse(prompt), config.method, max_length)
+        parsed = Prompt.parse(prompt)
+        template = Template(backbone, parsed, config.method, max_length, n_texts)
         if config.method == "prefix":
             spec = replace(spec, injection=backbone.injection.name)
-        return cls(spec, prompt, template.max_length, config), template
+        return cls(spec, prompt, template.max_length, config, n_texts), template
 
     @property
     def injection(self) -> str | None:
@@ -75,7 +78,9 @@ class Blueprint:
         )
         backbone = load_backbone(spec)
         prompt = Prompt.parse(self.prompt)
-        template = Template(backbone, prompt, self.config.method, self.max_length)
+        template = Template(
+            backbone, prompt, self.config.method, self.max_length, self.n_texts
+        )
         module = SemanticModule.seeded(
             backbone, template.prompt_ids, self.config, seed=seed
         )

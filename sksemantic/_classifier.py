@@ -1,25 +1,26 @@
 """SKTuningClassifier: labels in, labels and probabilities out."""
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._validation import (
     check_columns,
+    check_indicators,
     check_labels,
-    check_texts,
     check_weights,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sksemantic._task import Classification
+    from sksemantic._task import Task
 
 
 class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
@@ -37,10 +38,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         installed weights packages, in the hub cache and on the hub, in this order.
 
     prompt : str, default=None
-        A plain text, optionally with one ``{text}`` slot. What stands before the slot
+        A plain text, optionally with a ``{text}`` slot. What stands before the slot
         becomes the semantic prefix; what stands after it is appended to every text.
-        Without a slot the prompt stands before the text. Literal braces are doubled.
-        None takes a default that suits the kind of backbone.
+        Without a slot the prompt stands before the text. Several texts a row go into
+        slots named by column, ``{premise}``, or by position, ``{0}``; a pair without
+        slots is put together as the tokenizer does it, or a line each for causal
+        backbones. Literal braces are doubled. None takes a default that suits the kind
+        of backbone.
 
     method : {"prefix", "prompt"}, default="prefix"
         "prefix" gives every layer keys and values of the prompt; "prompt" gives the
@@ -103,7 +107,17 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Epochs without a lower validation loss before early stopping stops.
 
     class_weight : dict or "balanced", default=None
-        Weights of the classes in the loss, as in scikit-learn.
+        Weights of the classes in the loss, as in scikit-learn. Not with several labels
+        a text.
+
+    ordinal : bool or list of labels, default=False
+        Whether the classes are ordered: as they are sorted, or as they are listed. The
+        head then has one output for each step from a class to the next [2]_, and
+        `predict` returns the median class, which has the least expected distance.
+
+    threshold : float or array-like of shape (n_labels,), default=0.5
+        With several labels a text, the probability from which `predict` gives a label.
+        It may be set after `fit`.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
@@ -139,7 +153,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Class labels, sorted.
+        Class labels, sorted. With several labels a text the columns of y, 0 to
+        n_labels - 1.
 
     net_ : skorch.NeuralNet
         The trained net; `net_.module_` holds adapter and head.
@@ -202,6 +217,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     .. [1] N. J. Prottasha et al., "Parameter-efficient fine-tuning of large language
        models using semantic knowledge tuning", Scientific Reports 14:30667, 2024.
        arXiv 2410.08598.
+    .. [2] X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent
+       ordinal regression based on conditional probabilities", 2021. arXiv 2111.08851.
 
     Examples
     --------
@@ -214,10 +231,14 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     """
 
     classes_: "NDArray"
+    _is_multilabel: bool
+    _ranks: "NDArray | None"
 
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
+        "ordinal": ["boolean", list, tuple, np.ndarray],
+        "threshold": [Interval(Real, 0, 1, closed="neither"), list, tuple, np.ndarray],
     }
 
     def __init__(
@@ -241,6 +262,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 3,
         class_weight: "dict | str | None" = None,
+        ordinal: "bool | list" = False,
+        threshold: "float | list" = 0.5,
         device: str = "auto",
         dtype: str = "auto",
         quantization_config: "Any" = None,
@@ -269,6 +292,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
+        self.ordinal = ordinal
+        self.threshold = threshold
         self.device = device
         self.dtype = dtype
         self.quantization_config = quantization_config
@@ -294,7 +319,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
         y : array-like of shape (n_samples,)
             Labels.
@@ -313,75 +338,84 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ValueError
             If `classes` is missing in the first call, or y holds a label not in it.
         """
-        texts = check_texts(X)
-        weights = check_weights(sample_weight, texts)
-        labels = check_labels(y, len(texts))
         first = not self.__sklearn_is_fitted__()
         if first and classes is None:
             raise ValueError(
                 "classes must be passed on the first call to partial_fit: all labels "
-                "that will ever occur, for example np.unique(y_all)."
+                "that will ever occur, for example np.unique(y_all), or the number of "
+                "columns as np.arange(n_labels) for several labels a text."
             )
-        if first:
-            known = check_labels(classes, np.asarray(classes).size)
-        else:
+        texts = self._check_fit_texts(X) if first else self._check_texts(X)
+        weights = check_weights(sample_weight, texts)
+        indicators = check_indicators(y, len(texts))
+        labels = None if indicators is not None else check_labels(y, len(texts))
+        if not first:
             check_columns(self, X, reset=False)
-            known = self.classes_
-            if classes is not None and not np.array_equal(np.unique(classes), known):
+        known = self.classes_ if not first else None
+        if classes is not None:
+            passed = np.unique(check_labels(classes, np.asarray(classes).size))
+            if known is not None and not np.array_equal(passed, known):
                 raise ValueError(
                     f"`classes={classes!r}` is not the same as on the last call to "
                     f"partial_fit or fit, was: {known!r}."
                 )
-        known = _two_classes(np.unique(known))
-        unknown = np.setdiff1d(labels, known)
-        if len(unknown):
-            raise ValueError(
-                f"y contains {len(unknown)} label(s) that are not among the classes: "
-                f"{unknown[:5].tolist()}. The classes are {known.tolist()}; they are "
-                "fixed by the first call."
-            )
-        self.classes_ = known
-        weights = self._weigh_classes(labels, weights)
-        self._partial_fit(X, texts, np.searchsorted(known, labels), weights)
-        return self
+            known = _two_classes(passed)
+        assert known is not None
+        with self._all_or_nothing():
+            self._set_classes(known, indicators is not None, fresh=first)
+            if indicators is not None:
+                targets = self._encode_indicators(indicators, weights)
+            elif labels is not None:
+                targets = self._encode_labels(labels, weights)
+            return self._partial_fit(X, texts, *targets)
 
     def predict(self, X: Any) -> "NDArray":
-        """Return the most probable label of each text.
+        """Return the most probable label of each text, or all that are probable enough.
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Labels, as in `classes_`.
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels, as in `classes_`, or indicators of 0 and 1.
         """
-        best = self._scores(X).argmax(axis=1)  # raises NotFittedError first
-        return self.classes_[best]
+        scores = self._scores(X)  # raises NotFittedError first
+        if self._is_multilabel:
+            return (expit(scores) >= self._thresholds()).astype(np.int64)
+        if self._ranks is not None:
+            from sksemantic._task import Ordinal
+
+            return self.classes_[np.argsort(self._ranks)[Ordinal.medians(scores)]]
+        return self.classes_[scores.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Columns in the order of `classes_`.
+            Columns in the order of `classes_`. With several labels a text each column
+            is a probability of its own.
         """
-        return softmax(self._scores(X), axis=1)
+        scores = self._scores(X)
+        if self._is_multilabel:
+            return expit(scores)
+        return np.exp(self._log_probabilities(scores))
 
     def predict_log_proba(self, X: Any) -> "NDArray":
         """Return the log-probability of each class.
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
 
         Returns
@@ -389,38 +423,135 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return log_softmax(self._scores(X), axis=1)
+        scores = self._scores(X)
+        if self._is_multilabel:
+            return log_expit(scores)
+        return self._log_probabilities(scores)
 
     def decision_function(self, X: Any) -> "NDArray":
         """Return the logits.
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes the log-odds of `classes_[1]`, else one logit per class.
+            For two classes the log-odds of `classes_[1]`, else one logit per class or
+            label, or one log-probability per ordered class.
         """
         scores = self._scores(X)
+        if self._is_multilabel:
+            return scores
+        if self._ranks is not None:
+            scores = self._log_probabilities(scores)
         if scores.shape[1] == 2:
             return scores[:, 1] - scores[:, 0]
         return scores
 
+    def _log_probabilities(self, scores: "NDArray") -> "NDArray":
+        """Return the log-probabilities (n, n_classes) in the order of `classes_`."""
+        if self._ranks is None:
+            return log_softmax(scores, axis=1)
+        from sksemantic._task import Ordinal
+
+        return Ordinal.log_probabilities(scores)[:, self._ranks]
+
     def _encode_fit_targets(
-        self, y: Any, n_texts: int, weights: "NDArray | None", warm: bool
+        self, y: Any, texts: Any, weights: "NDArray | None", warm: bool
     ) -> "tuple[NDArray, NDArray | None]":
-        labels = check_labels(y, n_texts)
-        classes = _two_classes(np.unique(labels))
-        if warm and not np.array_equal(classes, self.classes_):
+        indicators = check_indicators(y, len(texts))
+        if indicators is not None:
+            self._set_classes(np.arange(indicators.shape[1]), True, fresh=not warm)
+            return self._encode_indicators(indicators, weights)
+        labels = check_labels(y, len(texts))
+        self._set_classes(_two_classes(np.unique(labels)), False, fresh=not warm)
+        return self._encode_labels(labels, weights)
+
+    def _set_classes(
+        self, classes: "NDArray", is_multilabel: bool, *, fresh: bool
+    ) -> None:
+        """Fix the classes of a fresh fit; a warm start must find the same ones."""
+        if not fresh:
+            same = is_multilabel == self._is_multilabel
+            if not (same and np.array_equal(classes, self.classes_)):
+                raise ValueError(
+                    "This needs the same classes as the fit before, "
+                    f"{self.classes_.tolist()}. Got {classes.tolist()} instead. To "
+                    "start afresh, set warm_start=False."
+                )
+            return
+        ordered = self.ordinal is not False
+        if is_multilabel and (ordered or self.class_weight is not None):
+            name = "ordinal" if ordered else "class_weight"
             raise ValueError(
-                "warm_start=True needs the same classes as the fit before, "
-                f"{self.classes_.tolist()}. Got {classes.tolist()} instead."
+                f"The {name!r} parameter must be left alone with several labels a "
+                f"text. Got {getattr(self, name)!r} instead. To favour rare labels, "
+                "lower `threshold`."
             )
         self.classes_ = classes
-        return np.searchsorted(classes, labels), self._weigh_classes(labels, weights)
+        self._is_multilabel = is_multilabel
+        self._ranks = self._check_ranks(classes) if ordered else None
+        self._thresholds()
+
+    def _check_ranks(self, classes: "NDArray") -> "NDArray":
+        """Return the rank of each class in the order that `ordinal` says."""
+        if isinstance(self.ordinal, bool | np.bool_):
+            if classes.dtype.kind not in "biuf":
+                raise ValueError(
+                    "The 'ordinal' parameter must list the classes in their order if "
+                    f"they are no numbers: ordinal={classes.tolist()!r}, put in order. "
+                    f"Got {self.ordinal!r} instead."
+                )
+            return np.arange(len(classes))
+        order = np.asarray(self.ordinal)
+        if order.shape != classes.shape or not np.array_equal(np.sort(order), classes):
+            raise ValueError(
+                "The 'ordinal' parameter must list every class of y once: "
+                f"{classes.tolist()}. Got {order.tolist()} instead."
+            )
+        return np.argsort(np.searchsorted(classes, order))
+
+    def _thresholds(self) -> "NDArray":
+        """Return the thresholds of several labels, checked."""
+        found = np.asarray(self.threshold, dtype=float)
+        wanted: tuple[int, ...] = self.classes_.shape if self._is_multilabel else ()
+        if found.shape not in ((), wanted) or not ((found > 0) & (found < 1)).all():
+            raise ValueError(
+                "The 'threshold' parameter must be one number between 0 and 1"
+                + (f", or {wanted[0]} of them" if wanted else "")
+                + f". Got {self.threshold!r} instead."
+            )
+        return found
+
+    def _encode_indicators(
+        self, indicators: "NDArray", weights: "NDArray | None"
+    ) -> "tuple[NDArray, NDArray | None]":
+        if indicators.shape[1] != len(self.classes_):
+            raise ValueError(
+                f"y must have {len(self.classes_)} columns, one for each label. Got "
+                f"{indicators.shape[1]} instead."
+            )
+        if weights is not None:
+            weights = (weights / weights.mean()).astype(np.float32)
+        return indicators, weights
+
+    def _encode_labels(
+        self, labels: "NDArray", weights: "NDArray | None"
+    ) -> "tuple[NDArray, NDArray | None]":
+        """Return class indices, or ranks, and weights."""
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y contains {len(unknown)} label(s) that are not among the classes: "
+                f"{unknown[:5].tolist()}. The classes are {self.classes_.tolist()}; "
+                "they are fixed by the first call."
+            )
+        weights = self._weigh_classes(labels, weights)
+        codes = np.searchsorted(self.classes_, labels)
+        return codes if self._ranks is None else self._ranks[codes], weights
 
     def _weigh_classes(
         self, labels: "NDArray", weights: "NDArray | None"
@@ -437,14 +568,31 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             weights = weights * per_class[np.searchsorted(self.classes_, labels)]
         return (weights / weights.mean()).astype(np.float32)
 
-    def _task(self) -> "Classification":
-        from sksemantic._task import Classification
+    def __sklearn_tags__(self):
+        """Declare that a text may have several labels."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
+    def _task(self) -> "Task":
+        from sksemantic._task import Classification, MultiLabel, Ordinal
+
+        if self._is_multilabel:
+            return MultiLabel(len(self.classes_))
+        if self._ranks is not None:
+            return Ordinal(len(self.classes_))
         return Classification(len(self.classes_))
 
-    def _default_prompt(self, is_causal: bool) -> str:
+    def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
+        if is_causal and n_texts == 2:
+            return (
+                'First: "{0}"\nSecond: "{1}"\n'
+                "In one word, how the second relates to the first:"
+            )
         if is_causal:
             return 'Text: "{text}"\nIn one word, the category of this text is'
+        if n_texts == 2:
+            return "Classify how the second text relates to the first."
         return "Classify the text by its sentiment, topic or intent."
 
 

@@ -26,8 +26,8 @@ class Comparison:
     n_texts : int
         Number of held-back texts.
     trained, closed_form : tuple of float
-        Mean losses: error rate and log-loss (classifier), or squared error of the
-        standardised target (regressor).
+        Mean losses: error rate and log-loss (classifier), or the loss of the
+        standardised targets (regressor).
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "closed_form"}
@@ -83,7 +83,7 @@ class StopWhenBetter(Callback):
     ) -> None:
         self.task = task
         self.held = held
-        self.reference = reference  # losses of the closed form, (n, k)
+        self.reference = reference  # losses of the closed form by row, (n, k)
         self.patience = patience
         self.stopped_ = False
         self.found_: Comparison | None = None
@@ -107,8 +107,9 @@ class StopWhenBetter(Callback):
         """Compare, and end the loop the way skorch's `EarlyStopping` does."""
         if not self.scores_:  # the held-back texts have joined
             return
-        losses = self.task.losses(np.concatenate(self.scores_), self.held.targets)
-        found = Comparison.paired(losses, self.reference, self.held.weights)
+        scores = np.concatenate(self.scores_)
+        losses = self.held.row_means(self.task.losses(scores, self.held.targets))
+        found = Comparison.paired(losses, self.reference, self.held.row_weights)
         self.found_ = found
         epoch = len(net.history)
         leads = epoch >= self.patience and found.kept == "trained"

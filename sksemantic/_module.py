@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sksemantic._activations import FrozenPass
+from sksemantic._activations import MODEL_INPUTS, FrozenPass, embed
 from sksemantic._adapters import EmbeddingAdapter, PrefixAdapter, PromptAdapter
 from sksemantic._injection import Entry
-from sksemantic._pooling import pool, resolve_pooling
+from sksemantic._pooling import resolve_pooling
 
 if TYPE_CHECKING:
     from sksemantic._backbone import Backbone
@@ -79,38 +79,43 @@ class SemanticModule(nn.Module):
             torch.manual_seed(seed)
             return cls(backbone, prompt_ids, config)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return logits, or standardised targets, (B, K)."""
-        seen = attention_mask
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Return logits, or standardised targets, (n_units, K) of a batch.
+
+        Parameters
+        ----------
+        input_ids, attention_mask : Tensor of shape (B, T)
+        token_type_ids : Tensor of shape (B, T), optional
+            For pairs of texts.
+        spots : Tensor of shape (B, S), optional
+            Which tokens are units, filled up with -1.
+        """
+        seen = inputs["attention_mask"]
         if self.training and self.pooling != "last":
-            seen = _drop_tokens(attention_mask)
-        features = self.features(input_ids, attention_mask, seen)
+            seen = _drop_tokens(seen)
+        features = self.features(inputs, seen)
         standardised = (features - self.feature_mean) / self.feature_scale
         return self.head(self.dropout(standardised))
 
-    def features(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        seen: Tensor | None = None,
-    ) -> Tensor:
-        """Return the pooled, prompt-conditioned embeddings (B, C) in float32.
+    def features(self, inputs: dict[str, Tensor], seen: Tensor | None = None) -> Tensor:
+        """Return the prompt-conditioned embeddings (n_units, C) in float32.
 
         Of the text, the tuned layers see the `seen` tokens (B, T), all if None.
         """
-        seen = attention_mask if seen is None else seen
-        inputs = {"input_ids": input_ids, "attention_mask": seen}
+        seen = inputs["attention_mask"] if seen is None else seen
+        read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+        read["attention_mask"] = seen
         condition = self.adapter() if self._folded is None else self._folded
         if self.config.method == "prompt":
-            hidden = _behind_soft_prompt(self.backbone, inputs, condition)
+            hidden = _behind_soft_prompt(self.backbone, read, condition)
         elif self.frozen.entry is None:
-            hidden = self.backbone.injection.run(inputs, condition)
+            hidden = self.backbone.injection.run(read, condition)
         else:
-            states = self.frozen.states(input_ids, attention_mask)
+            states = self.frozen.states(inputs)
             hidden = self.backbone.injection.run_above(
-                inputs, condition, self.frozen.entry, states
+                read, condition, self.frozen.entry, states
             )
-        return pool(hidden, seen, self.pooling)
+        return embed(hidden, inputs, seen, self.pooling)
 
     @contextmanager
     def folded(self) -> Iterator[None]:
@@ -131,12 +136,14 @@ def _behind_soft_prompt(
     text = backbone.embed(inputs["input_ids"])  # (B, T, C)
     prompt = soft.to(text).expand(len(text), -1, -1)  # (B, P, C)
     seen = mask.new_ones(prompt.shape[:2])  # (B, P)
-    hidden = backbone.run(
-        {
-            "inputs_embeds": torch.cat([prompt, text], dim=1),
-            "attention_mask": torch.cat([seen, mask], dim=1),
-        }
-    )
+    joint = {
+        "inputs_embeds": torch.cat([prompt, text], dim=1),
+        "attention_mask": torch.cat([seen, mask], dim=1),
+    }
+    if "token_type_ids" in inputs:  # those of a pair; the prompt is of the first type
+        types = inputs["token_type_ids"]
+        joint["token_type_ids"] = torch.cat([torch.zeros_like(seen), types], dim=1)
+    hidden = backbone.run(joint)
     return hidden[:, prompt.shape[1] :]
 
 

@@ -1,10 +1,11 @@
 """The skorch net: trains adapter and head, and nothing else."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    from skorch import NeuralNet
 
     from sksemantic._module import SemanticModule
+    from sksemantic._task import Task
 
 _WARMUP = 0.06  # share of the training
 _AVERAGE_FROM = 1 / 3
@@ -45,9 +46,8 @@ class _SemanticNet:
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Tensor:
         """Run the module over one batch; weights are for the loss alone."""
         device = self.module_.backbone.device
-        return self.module_(
-            x["input_ids"].to(device), x["attention_mask"].to(device), **fit_params
-        )
+        inputs = {k: each.to(device) for k, each in x.items() if k != "sample_weight"}
+        return self.module_(**inputs, **fit_params)
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and backward, in parts if the batch has very many tokens.
@@ -75,12 +75,15 @@ class _SemanticNet:
         size = max(1, self.token_budget_ // length)
         loss: Any = 0.0
         outputs = []
+        n_done = 0
         for start in range(0, n_rows, size):
             rows = slice(start, start + size)
             part = {name: values[rows] for name, values in inputs.items()}
             y_pred = self.infer(part, **fit_params)
-            share = len(y_pred) / n_rows
-            part_loss = share * self.get_loss(y_pred, targets[rows], X=part)
+            units = slice(n_done, n_done + len(y_pred))
+            n_done = units.stop
+            share = len(y_pred) / len(targets)
+            part_loss = share * self.get_loss(y_pred, targets[units], X=part)
             part_loss.backward()
             loss = loss + part_loss.detach()
             outputs.append(y_pred.detach())
@@ -93,12 +96,12 @@ class _SemanticNet:
         X: Any = None,
         training: bool = False,
     ) -> Tensor:
-        """Return the mean loss, each text counted by its weight."""
-        targets = y_true.to(y_pred.device)
-        if y_pred.shape[1] == 1:
-            targets = targets[:, None]  # (B, 1)
-        losses = self.criterion_(y_pred, targets).reshape(len(targets), -1)[:, 0]
-        return (losses * X["sample_weight"].to(losses)).mean()
+        """Return the mean loss of the units, each counted by its text's weight."""
+        losses = self.criterion_(y_pred, y_true.to(y_pred.device))  # (n_units,)
+        weights = X["sample_weight"]
+        if "spots" in X:
+            weights = weights.repeat_interleave((X["spots"] >= 0).sum(dim=1))
+        return (losses * weights.to(losses)).mean()
 
 
 class ClassifierNet(_SemanticNet, NeuralNetClassifier):
@@ -107,6 +110,34 @@ class ClassifierNet(_SemanticNet, NeuralNetClassifier):
 
 class RegressorNet(_SemanticNet, NeuralNetRegressor):
     """skorch regressor over a `SemanticModule`."""
+
+
+class LabelsNet(_SemanticNet, NeuralNet):
+    """skorch net over a `SemanticModule`, without scores of its own."""
+
+
+class Loss(nn.Module):
+    """The loss of a task, unit by unit, as skorch asks for it."""
+
+    def __init__(self, task: "Task") -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return the losses (n_units,)."""
+        return self.task.loss(scores, targets)
+
+
+_PROBABILITIES: dict[str, Any] = {
+    "classes": partial(torch.softmax, dim=-1),
+    "labels": torch.sigmoid,
+    "numbers": None,
+}
+_NETS: dict[str, type[NeuralNet]] = {
+    "classes": ClassifierNet,
+    "labels": LabelsNet,
+    "numbers": RegressorNet,
+}
 
 
 class _Progress(Callback):
@@ -228,6 +259,7 @@ class EpochLine(Callback):
 
 def build_net(
     module: "SemanticModule",
+    task: "Task",
     *,
     lr: float,
     head_lr: float,
@@ -238,15 +270,13 @@ def build_net(
     weight_decay: float = 0.0,
 ) -> "NeuralNet":
     """Return an initialised net whose optimizer holds adapter and head alone."""
-    is_classifier = module.config.n_outputs > 1
-    criterion = nn.CrossEntropyLoss if is_classifier else nn.MSELoss
-    extra = {"classes": list(range(module.config.n_outputs))} if is_classifier else {}
+    extra = {"classes": list(range(task.n_outputs))} if task.kind == "classes" else {}
     pad_id = module.backbone.pad_id
-    net_class = ClassifierNet if is_classifier else RegressorNet
-    return net_class(
+    return _NETS[task.kind](
         module,
-        criterion=criterion,
-        criterion__reduction="none",
+        predict_nonlinearity=_PROBABILITIES[task.kind],
+        criterion=Loss,
+        criterion__task=task,
         optimizer=torch.optim.AdamW,
         optimizer__param_groups=[("head.*", {"lr": head_lr})],
         optimizer__weight_decay=weight_decay,

@@ -1,4 +1,4 @@
-"""Pooling: from token states to one vector per text. Padding never enters."""
+"""Pooling: from token states to what the head reads. Padding never enters."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 POOLINGS = ("auto", "mean", "last", "first")
+TOKENS = "tokens"  # not pooled: token by token
 
 
 def resolve_pooling(pooling: str, is_causal: bool) -> str:
@@ -41,3 +42,21 @@ def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":
     weights = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
     total = (hidden * weights).float().sum(dim=1)  # (B, C)
     return total / attention_mask.sum(dim=1, keepdim=True)
+
+
+def pick(hidden: "Tensor", spots: "Tensor") -> "Tensor":
+    """Return the states of some tokens of each text, row by row, in float32.
+
+    Parameters
+    ----------
+    hidden : Tensor of shape (B, T, C)
+        Token states, the prompt's excluded.
+    spots : Tensor of shape (B, S)
+        Positions of the tokens; -1 fills up.
+
+    Returns
+    -------
+    Tensor of shape (n_spots, C)
+    """
+    rows, columns = (spots >= 0).nonzero(as_tuple=True)
+    return hidden[rows, spots[rows, columns]].float()

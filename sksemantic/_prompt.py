@@ -1,12 +1,18 @@
-"""The user's prompt: the text before the `{text}` slot and the text after it."""
+"""The user's prompt: literal text, and slots where the texts of a row belong."""
 
 from dataclasses import dataclass
 from string import Formatter
 
+TEXT = "text"  # the slot of the only text of a row
 _REMEDY = (
-    "Write a plain text such as 'Classify the sentiment.', or put one {text} slot "
-    "where each text belongs, such as 'Review: {text}\\nOverall, it was'. "
-    "Literal braces are doubled: '{{' and '}}'."
+    "Write a plain text such as 'Classify the sentiment.', or put the {text} slot "
+    "where each text belongs, such as 'Review: {text}\\nOverall, it was'. Several "
+    "columns go into slots by name or position, such as '{premise} ... {hypothesis}' "
+    "or '{0} ... {1}'. Literal braces are doubled: '{{' and '}}'."
+)
+_OTHER_COLUMNS = (
+    "Columns that are not texts go into a tabular model, beside transform()'s "
+    "features, with a ColumnTransformer."
 )
 
 
@@ -14,31 +20,113 @@ _REMEDY = (
 class Prompt:
     """A parsed prompt.
 
-    `before` is what the backbone reads once (the semantic prefix or soft prompt),
-    `after` is appended to every text.
+    Attributes
+    ----------
+    literals : tuple of str
+        What stands before, between and behind the slots: one more than there are slots.
+        The first is what the backbone reads once (the semantic prefix or soft prompt),
+        the others are laid around the texts of every row.
+    fields : tuple of str
+        What the slots are called.
     """
 
-    before: str
-    after: str = ""
-    has_slot: bool = False
+    literals: tuple[str, ...]
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, template: str) -> "Prompt":
-        """Split a template at its `{text}` slot; raise ValueError if it has another."""
+        """Split a template at its slots.
+
+        Raises
+        ------
+        ValueError
+            If it is no valid template, has a slot twice, or no text besides its slots.
+        """
         fields, literals = _split(template)
-        if len(fields) > 1 or any(field != "text" for field in fields):
-            shown = ", ".join("{" + field + "}" for field in fields)
+        twice = sorted({field for field in fields if fields.count(field) > 1})
+        if twice or not all(fields):
+            problem = "twice" if twice else "without a name"
             raise ValueError(
-                "The 'prompt' parameter may contain at most one slot, and only "
-                f"{{text}}. Got {shown} in {template!r} instead. {_REMEDY}"
+                f"The 'prompt' parameter has a slot {problem}: "
+                f"{_shown(twice or [''])} in {template!r}. {_REMEDY}"
             )
-        before, after = literals[0], literals[1] if fields else ""
-        if not (before + after).strip():
+        if not "".join(literals).strip():
             raise ValueError(
-                f"The 'prompt' parameter must contain some text besides its slot. "
+                "The 'prompt' parameter must contain some text besides its slots. "
                 f"Got {template!r} instead. {_REMEDY}"
             )
-        return cls(before, after, has_slot=bool(fields))
+        return cls(tuple(literals), tuple(fields))
+
+    @property
+    def before(self) -> str:
+        """What stands before the first slot."""
+        return self.literals[0]
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether texts go into slots, instead of behind the prompt."""
+        return bool(self.fields)
+
+    def columns(self, n_columns: int, names: tuple[str, ...] | None) -> list[int]:
+        """Return which column goes into which slot; without slots, all in order.
+
+        Parameters
+        ----------
+        n_columns : int
+            Texts of each row.
+        names : tuple of str or None
+            What the columns are called, if X is a table with named columns.
+
+        Raises
+        ------
+        ValueError
+            If slots and columns do not match.
+        """
+        if not self.fields:
+            if n_columns > 2:
+                raise ValueError(
+                    f"X has {n_columns} columns{_listed(names)}; with a 'prompt' "
+                    "without slots it may have one text a row, or a pair of texts. "
+                    "Select the text column, for example X['text'], or name the "
+                    "columns in slots of the prompt, such as '{a} ... {b} ... {c}'. "
+                    f"{_OTHER_COLUMNS}"
+                )
+            return list(range(n_columns))
+        if self.fields == (TEXT,) and n_columns == 1:
+            return [0]
+        chosen = [self._column(field, n_columns, names) for field in self.fields]
+        unused = sorted(set(range(n_columns)) - set(chosen))
+        if unused:
+            called = [names[i] if names else str(i) for i in unused]
+            raise ValueError(
+                f"The 'prompt' parameter has no slot for column(s) {_shown(called)} "
+                f"of X. Put them into the prompt, or pass X without them. "
+                f"{_OTHER_COLUMNS}"
+            )
+        return chosen
+
+    def _column(self, field: str, n_columns: int, names: tuple[str, ...] | None) -> int:
+        if names is not None and field in names:
+            return names.index(field)
+        if field.isdecimal() and int(field) < n_columns:
+            return int(field)
+        if n_columns == 1 and names is None:
+            expected = "X holds one text a row: its slot is {text}."
+        else:
+            called = names if names else range(n_columns)
+            expected = f"X has the columns {_shown(list(map(str, called)))}."
+        raise ValueError(
+            f"The 'prompt' parameter has the slot {_shown([field])}, but X has no such "
+            f"column. {expected}"
+        )
+
+
+def _shown(fields: "list[str]") -> str:
+    return ", ".join("{" + field + "}" for field in fields)
+
+
+def _listed(names: tuple[str, ...] | None) -> str:
+    return f" ({', '.join(map(repr, names))})" if names else ""
 
 
 def _split(template: str) -> tuple[list[str], list[str]]:
@@ -54,10 +142,14 @@ def _split(template: str) -> tuple[list[str], list[str]]:
         ) from exc
     for literal, field, spec, conversion in parts:
         literals[-1] += literal
-        if field is not None:
-            extra = (f"!{conversion}" if conversion else "") + (
-                f":{spec}" if spec else ""
+        if field is None:
+            continue
+        if spec or conversion:
+            raise ValueError(
+                "The 'prompt' parameter must not format its slots. Got "
+                f"{{{field}{'!' + conversion if conversion else ''}"
+                f"{':' + spec if spec else ''}}} in {template!r} instead. {_REMEDY}"
             )
-            fields.append(field + extra)
-            literals.append("")
+        fields.append(field)
+        literals.append("")
     return fields, literals

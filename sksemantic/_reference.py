@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn import config_context
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 _INVERSE_PENALTIES = np.logspace(-4, 0, 7)
@@ -21,6 +23,9 @@ _RIDGE_PENALTIES = np.logspace(-1, 5, 13)
 _FOLDS = 3
 _CV_ROWS = 3000  # enough to choose a penalty by; more only costs time
 _MAX_ITER = 200
+_CV_COLUMNS = 5  # of many labels; they share one penalty
+_CERTAIN = 5.0  # log-odds of what was always, or never, seen
+_REWEIGHTINGS = 20
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class ClosedFormHead:
         ridge regression.
     cv_loss : float
         Its cross-validated loss: log-loss, or squared error of the standardised
-        target. NaN where there were too few texts to cross-validate.
+        targets. NaN where there were too few texts to cross-validate.
     """
 
     coef: "NDArray"
@@ -91,6 +96,54 @@ def fit_logistic(
     return ClosedFormHead(coef, intercept, 1 / inverse, cv_loss)
 
 
+def fit_each_logistic(
+    features: "NDArray",
+    y: "NDArray",
+    weights: "NDArray",
+    rng: np.random.RandomState,
+    penalty: float | None = None,
+) -> ClosedFormHead:
+    """Fit one logistic regression for each column of y, with one penalty for all.
+
+    The penalty is chosen by the cross-validated log-loss of the most balanced columns.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, C)
+        Standardised.
+    y : ndarray of shape (n, K)
+        0 or 1; NaN where a row does not count. Columns may be constant.
+    weights : ndarray of shape (n,)
+    rng : RandomState
+    penalty : float or None
+        Used as it is, without cross-validation.
+    """
+    counts = np.isfinite(y) & (weights > 0)[:, None]  # (n, K)
+    shares = np.where(counts, y, 0).sum(axis=0) / np.maximum(counts.sum(axis=0), 1)
+    cv_loss = float("nan")
+    inverse = _INVERSE_PENALTIES[3] if penalty is None else 1 / penalty
+    if penalty is None:
+        losses = []
+        for k in np.argsort(np.abs(shares - 0.5))[:_CV_COLUMNS]:
+            rows = counts[:, k]
+            found = _cv_losses(
+                features[rows], y[rows, k].astype(int), weights[rows], rng
+            )
+            losses += [] if found is None else [found]
+        if losses:
+            mean = np.mean(losses, axis=0)
+            inverse, cv_loss = _INVERSE_PENALTIES[mean.argmin()], float(mean.min())
+    coef = np.zeros((y.shape[1], features.shape[1]))
+    intercept = np.where(shares > 0.5, _CERTAIN, -_CERTAIN)
+    for k in range(y.shape[1]):
+        rows = counts[:, k]
+        if 0 < shares[k] < 1:
+            model = _logistic(inverse)
+            model.fit(features[rows], y[rows, k], sample_weight=weights[rows])
+            coef[k], intercept[k] = model.coef_[0], model.intercept_[0]
+    return ClosedFormHead(coef, intercept, float(1 / inverse), cv_loss)
+
+
 def _logistic(inverse_penalty: float) -> LogisticRegression:
     return LogisticRegression(C=inverse_penalty, max_iter=_MAX_ITER, tol=1e-3)
 
@@ -98,15 +151,28 @@ def _logistic(inverse_penalty: float) -> LogisticRegression:
 def _best_inverse_penalty(
     features: "NDArray", y: "NDArray", weights: "NDArray", rng: np.random.RandomState
 ) -> tuple[float, float]:
-    """Cross-validate the penalty on at most `_CV_ROWS` rows."""
+    losses = _cv_losses(features, y, weights, rng)
+    if losses is None:
+        return float(_INVERSE_PENALTIES[3]), float("nan")
+    best = int(np.argmin(losses))
+    return float(_INVERSE_PENALTIES[best]), float(losses[best])
+
+
+def _cv_losses(
+    features: "NDArray", y: "NDArray", weights: "NDArray", rng: np.random.RandomState
+) -> "NDArray | None":
+    """Return the cross-validated log-loss of each penalty, on at most `_CV_ROWS` rows.
+
+    None if there are too few rows of a class.
+    """
     rows = rng.permutation(len(y))[:_CV_ROWS]
     features, y, weights = features[rows], y[rows], weights[rows]
     counts = np.bincount(y)
-    folds = min(_FOLDS, counts[counts > 0].min())
-    if folds < 2:
-        return float(_INVERSE_PENALTIES[3]), float("nan")
-    losses = np.zeros(len(_INVERSE_PENALTIES))
+    folds = min(_FOLDS, counts[counts > 0].min(initial=_FOLDS))
     labels = np.unique(y)
+    if folds < 2 or len(labels) < 2:
+        return None
+    losses = np.zeros(len(_INVERSE_PENALTIES))
     for train, test in StratifiedKFold(folds).split(features, y):
         model = _logistic(1.0).set_params(warm_start=True)
         for i, inverse in enumerate(_INVERSE_PENALTIES):
@@ -117,8 +183,7 @@ def _best_inverse_penalty(
             losses[i] += log_loss(
                 y[test], probabilities, labels=labels, sample_weight=weights[test]
             )
-    best = int(np.argmin(losses))
-    return float(_INVERSE_PENALTIES[best]), float(losses[best] / folds)
+    return losses / folds
 
 
 def fit_ridge(
@@ -126,6 +191,7 @@ def fit_ridge(
     y: "NDArray",
     weights: "NDArray",
     penalty: float | None = None,
+    reweigh: "Callable[[NDArray], NDArray] | None" = None,
 ) -> ClosedFormHead:
     """Fit ridge regression, its penalty by leave-one-out squared error.
 
@@ -133,20 +199,29 @@ def fit_ridge(
     ----------
     features : ndarray of shape (n, C)
         Standardised.
-    y : ndarray of shape (n,)
+    y : ndarray of shape (n, K)
         Standardised targets.
     weights : ndarray of shape (n,)
     penalty : float or None
         Used as it is, instead of the best of a range.
+    reweigh : callable or None
+        Maps errors (n,) to weights: another loss than the squared error, fitted by
+        iteratively reweighted least squares.
     """
     keep = weights > 0
+    features, y, weights = features[keep], y[keep], weights[keep]
     penalties = _RIDGE_PENALTIES if penalty is None else [penalty]
     model = RidgeCV(alphas=penalties)
     with config_context(enable_metadata_routing=False):  # the user's, for our fit
-        model.fit(features[keep], y[keep], sample_weight=weights[keep])
-    return ClosedFormHead(
-        model.coef_[None],
-        np.array([model.intercept_]),
-        model.alpha_,
-        -model.best_score_,
-    )
+        model.fit(features, y, sample_weight=weights)
+    coef = model.coef_.reshape(y.shape[1], -1)
+    intercept = np.reshape(model.intercept_, -1)
+    if reweigh is not None:
+        for k in range(y.shape[1]):
+            ridge = Ridge(alpha=model.alpha_)
+            errors = y[:, k] - features @ coef[k] - intercept[k]
+            for _ in range(_REWEIGHTINGS):
+                ridge.fit(features, y[:, k], sample_weight=weights * reweigh(errors))
+                errors = y[:, k] - ridge.predict(features)
+            coef[k], intercept[k] = ridge.coef_, ridge.intercept_
+    return ClosedFormHead(coef, intercept, model.alpha_, -model.best_score_)

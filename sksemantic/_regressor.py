@@ -1,15 +1,16 @@
 """SKTuningRegressor: a number for every text."""
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._validation import (
     check_columns,
     check_targets,
-    check_texts,
     check_weights,
 )
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     """Text regressor: a frozen language model behind a trained semantic prefix.
 
-    SK-Tuning [1]_ with a head of one output and squared error. The target is
-    standardised inside, and predictions are given in its own units.
+    SK-Tuning [1]_ with a head of one output for each target. Targets are standardised
+    inside (by median and median absolute deviation for robust losses), and predictions
+    are given in their own units.
 
     Parameters
     ----------
@@ -32,10 +34,13 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         installed weights packages, in the hub cache and on the hub, in this order.
 
     prompt : str, default=None
-        A plain text, optionally with one ``{text}`` slot. What stands before the slot
+        A plain text, optionally with a ``{text}`` slot. What stands before the slot
         becomes the semantic prefix; what stands after it is appended to every text.
-        Without a slot the prompt stands before the text. Literal braces are doubled.
-        None takes a default that suits the kind of backbone.
+        Without a slot the prompt stands before the text. Several texts a row go into
+        slots named by column, ``{premise}``, or by position, ``{0}``; a pair without
+        slots is put together as the tokenizer does it, or a line each for causal
+        backbones. Literal braces are doubled. None takes a default that suits the kind
+        of backbone.
 
     method : {"prefix", "prompt"}, default="prefix"
         "prefix" gives every layer keys and values of the prompt; "prompt" gives the
@@ -96,6 +101,15 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     n_iter_no_change : int, default=3
         Epochs without a lower validation loss before early stopping stops.
+
+    loss : {"squared_error", "huber", "absolute_error", "quantile"}, \
+            default="squared_error"
+        What is made small. The robust ones are for targets with outliers; "huber" is
+        quadratic up to 1.35 robust standard deviations. "absolute_error" predicts
+        medians, "quantile" the `quantile`.
+
+    quantile : float, default=0.5
+        Which one, between 0 and 1, with ``loss="quantile"``.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
@@ -204,6 +218,16 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     True
     """
 
+    _is_multi_output: bool
+    _target_center: "NDArray"
+    _target_scale: "NDArray"
+
+    _parameter_constraints: dict = {
+        **BaseSKTuning._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "huber", "absolute_error", "quantile"})],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+    }
+
     def __init__(
         self,
         model: str = "sentence-transformers/all-MiniLM-L6-v2",
@@ -224,6 +248,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 3,
+        loss: str = "squared_error",
+        quantile: float = 0.5,
         device: str = "auto",
         dtype: str = "auto",
         quantization_config: "Any" = None,
@@ -251,6 +277,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.loss = loss
+        self.quantile = quantile
         self.device = device
         self.dtype = dtype
         self.quantization_config = quantization_config
@@ -272,9 +300,9 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Numbers.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
@@ -284,12 +312,13 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self : SKTuningRegressor
             The estimator.
         """
-        texts = check_texts(X)
+        fitted = self.__sklearn_is_fitted__()
+        texts = self._check_texts(X) if fitted else self._check_fit_texts(X)
         weights = check_weights(sample_weight, texts)
-        if self.__sklearn_is_fitted__():
+        if fitted:
             check_columns(self, X, reset=False)
         targets, weights = self._encode_fit_targets(
-            y, len(texts), weights, self.__sklearn_is_fitted__()
+            y, texts, weights, self.__sklearn_is_fitted__()
         )
         self._partial_fit(X, texts, targets, weights)
         return self
@@ -299,36 +328,71 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
         Parameters
         ----------
-        X : sequence of str of length n_samples, or table with one column
+        X : sequence of str of length n_samples, or of tuples, or table
             Texts.
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
             In the units of y.
         """
-        return self._scores(X)[:, 0] * self._target_scale + self._target_mean
+        found = self._scores(X) * self._target_scale + self._target_center
+        return found if self._is_multi_output else found[:, 0]
 
     def _encode_fit_targets(
-        self, y: Any, n_texts: int, weights: "NDArray | None", warm: bool
+        self, y: Any, texts: Any, weights: "NDArray | None", warm: bool
     ) -> "tuple[NDArray, NDArray | None]":
-        """Standardise the target; a warm start keeps the former mean and scale."""
-        targets = check_targets(y, n_texts)
+        """Standardise the targets; a warm start keeps the former centre and scale."""
+        targets = check_targets(y, len(texts))
+        columns = targets.reshape(len(targets), -1)  # (n, n_targets)
+        if warm and columns.shape[1] != len(self._target_center):
+            raise ValueError(
+                f"y has {columns.shape[1]} target(s), but this SKTuningRegressor was "
+                f"fitted with {len(self._target_center)}."
+            )
         if not warm:
-            self._target_mean = float(np.average(targets, weights=weights))
-            spread = np.average(np.square(targets - self._target_mean), weights=weights)
-            self._target_scale = float(np.sqrt(spread)) or 1.0
+            self._is_multi_output = targets.ndim == 2
+            location = _mean if self.loss == "squared_error" else _median
+            found = [location(column, weights) for column in columns.T]
+            self._target_center, self._target_scale = np.array(found).T
         if weights is not None:
             weights = (weights / weights.mean()).astype(np.float32)
-        standardised = (targets - self._target_mean) / self._target_scale
-        return standardised.astype(np.float32), weights
+        standardised = (columns - self._target_center) / self._target_scale
+        return standardised.reshape(targets.shape).astype(np.float32), weights
+
+    def __sklearn_tags__(self):
+        """Declare several targets."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _task(self) -> "Regression":
         from sksemantic._task import Regression
 
-        return Regression()
+        return Regression(len(self._target_center), self.loss, self.quantile)
 
-    def _default_prompt(self, is_causal: bool) -> str:
+    def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
+        if is_causal and n_texts == 2:
+            return 'First: "{0}"\nSecond: "{1}"\nHow alike the two are:'
         if is_causal:
             return 'Text: "{text}"\nOn a scale from very low to very high, this is'
-        return "Rate the text."
+        return "Rate the two texts." if n_texts == 2 else "Rate the text."
+
+
+def _mean(values: "NDArray", weights: "NDArray | None") -> tuple[float, float]:
+    """Return mean and standard deviation, 1 if that is 0."""
+    mean = np.average(values, weights=weights)
+    spread = np.sqrt(np.average(np.square(values - mean), weights=weights))
+    return float(mean), float(spread) or 1.0
+
+
+def _median(values: "NDArray", weights: "NDArray | None") -> tuple[float, float]:
+    """Return the median and a scale that outliers do not move.
+
+    The scale is that of a normal distribution with the same median absolute deviation.
+    """
+    if weights is not None:
+        values = values[weights > 0]
+    median = float(np.median(values))
+    spread = 1.4826 * float(np.median(np.abs(values - median)))
+    return median, spread or _mean(values, None)[1]

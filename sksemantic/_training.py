@@ -126,7 +126,12 @@ class Trainer:
         self.recipe = recipe
         self.rng = rng
 
-    def fit(self, data: TextDataset, *, fresh: bool = True) -> Trained:
+    def fit(
+        self,
+        data: TextDataset,
+        *,
+        fresh: bool = True,
+    ) -> Trained:
         """Fit the closed-form head, train, and leave the better one in the module.
 
         With `fresh=False` (warm start) head and feature scale stay as they are.
@@ -137,15 +142,13 @@ class Trainer:
     def _fit(self, data: TextDataset, fresh: bool) -> Trained:
         recipe = self.recipe
         if fresh:  # still the frozen backbone
-            raw = self.module.frozen.features(data)  # (n, C)
-            self._set_feature_scale(raw, data.weights)
+            raw = self.module.frozen.features(data)  # (n_units, C)
+            self._set_feature_scale(raw, data.unit_weights)
         else:
             raw = compute_features(self.module, data)
         features = self._standardised(raw)
         kept, held = self._hold_back(data)
-        reference = self.task.fit_reference(
-            features[kept], data.targets[kept], data.weights[kept], self.rng
-        )
+        reference = self._fit_reference(features, data, kept)
         if fresh:
             self._init_head(reference)
         start = deepcopy(self.module.state_dict())
@@ -153,8 +156,9 @@ class Trainer:
             return Trained(self._run(data), reference, None, False)
 
         held_data, order = data.take(held).by_length()
-        reference_losses = self.task.losses(
-            reference.scores(features[held[order]]), held_data.targets
+        units = data.units(held[order])
+        reference_losses = held_data.row_means(
+            self.task.losses(reference.scores(features[units]), held_data.targets)
         )
         watch = None
         if not recipe.early_stopping and not recipe.callbacks:
@@ -164,11 +168,12 @@ class Trainer:
         comparison = watch.found_ if watch is not None and watch.stopped_ else None
         if comparison is None:
             scores = compute_scores(self.module, held_data)
-            losses = self.task.losses(scores, held_data.targets)
-            comparison = Comparison.paired(losses, reference_losses, held_data.weights)
-        reference = self.task.fit_reference(
-            features, data.targets, data.weights, self.rng, penalty=reference.penalty
-        )
+            losses = held_data.row_means(self.task.losses(scores, held_data.targets))
+            comparison = Comparison.paired(
+                losses, reference_losses, held_data.row_weights
+            )
+        everything = np.arange(len(data))
+        reference = self._fit_reference(features, data, everything, reference.penalty)
         if comparison.kept == "closed_form":
             self.module.load_state_dict(start)  # as it was when the features were made
             self._fall_back(reference, comparison)
@@ -176,10 +181,28 @@ class Trainer:
             net = self._use_all_texts(net, data, watch, start)
         return Trained(net, reference, comparison, comparison.kept == "closed_form")
 
+    def _fit_reference(
+        self,
+        features: "NDArray",
+        data: TextDataset,
+        rows: "NDArray",
+        penalty: float | None = None,
+    ) -> "ClosedFormHead":
+        """Fit the closed-form head on the units of some rows."""
+        units = data.units(rows)
+        return self.task.fit_reference(
+            features[units],
+            data.targets[units],
+            data.unit_weights[units],
+            self.rng,
+            penalty,
+        )
+
     def partial_fit(self, data: TextDataset, net: "NeuralNet | None") -> "NeuralNet":
         """Train one more epoch at constant rates; the first call sets the scale."""
         if net is None:
-            self._set_feature_scale(self.module.frozen.features(data), data.weights)
+            raw = self.module.frozen.features(data)
+            self._set_feature_scale(raw, data.unit_weights)
             self._init_head(None)
         if net is None or any(name == "schedule" for name, _ in net.callbacks_):
             # A net from `fit` has come to the end of its schedule.
@@ -277,6 +300,7 @@ class Trainer:
             callbacks.append(("early_stopping", patience))
         return build_net(
             self.module,
+            self.task,
             lr=recipe.lr,
             head_lr=recipe.head_lr,
             max_epochs=max_epochs,
@@ -286,16 +310,26 @@ class Trainer:
         )
 
     def _hold_back(self, data: TextDataset) -> "tuple[NDArray, NDArray]":
-        """Return the rows to train on and those to hold back, strata in proportion."""
+        """Return the rows to train on and those to hold back.
+
+        Strata are kept in proportion, or whole groups are held back.
+        """
         fraction = self.recipe.validation_fraction
         if not self.recipe.early_stopping:
             wanted = min(_MOST_HELD_BACK, _HELD_BACK_ROWS / len(data))
             fraction = max(fraction, wanted)
-        strata = self.task.strata(data.targets)
         held = np.zeros(len(data), bool)
-        for stratum in np.unique(strata):
-            rows = self.rng.permutation(np.flatnonzero(strata == stratum))
-            held[rows[: int(fraction * len(rows))]] = True
+        if data.groups is not None:
+            numbers = np.unique(data.groups, return_inverse=True)[1]
+            sizes = np.bincount(numbers)
+            drawn = self.rng.permutation(len(sizes))
+            so_far = np.cumsum(sizes[drawn])
+            held = np.isin(numbers, drawn[so_far <= fraction * len(data)])
+        else:
+            strata = self.task.strata(data.targets, len(data))
+            for stratum in np.unique(strata):
+                rows = self.rng.permutation(np.flatnonzero(strata == stratum))
+                held[rows[: int(fraction * len(rows))]] = True
         held &= data.weights > 0
         return np.flatnonzero(~held), np.flatnonzero(held)
 
@@ -338,26 +372,27 @@ class Trainer:
 
 
 def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return the pooled embeddings (n, C) in the dataset's order."""
+    """Return the embeddings (n_units, C) in the dataset's order."""
     return _forward_all(module, data, module.features)
 
 
 def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return logits, or standardised targets, (n, K) in the dataset's order.
+    """Return logits, or standardised targets, (n_units, K) in the dataset's order.
 
     The latest ones are kept: `predict`, `predict_proba` and `score` ask for the same.
     """
     versions = [t._version for t in module.state_dict(keep_vars=True).values()]
-    key = (data.rows.digest(), tuple(versions))
+    key = (data.digest(), tuple(versions))
     if module.memo is None or module.memo[0] != key:
-        module.memo = (key, _forward_all(module, data, module))
+        scores = _forward_all(module, data, lambda inputs: module(**inputs))
+        module.memo = (key, scores)
     return module.memo[1].copy()
 
 
 def _forward_all(
     module: "SemanticModule",
     data: TextDataset,
-    forward: "Callable[[Tensor, Tensor], Tensor]",
+    forward: "Callable[[dict[str, Tensor]], Tensor]",
 ) -> "NDArray":
     """Run length-sorted batches without gradient, the adapter folded; restore order."""
     by_length, order = data.by_length()
@@ -366,13 +401,13 @@ def _forward_all(
     batches = ordered_batches(by_length, backbone.pad_id, backbone.inference_tokens)
     module.eval()
     with module.folded():
-        parts = [
-            forward(X["input_ids"].to(device), X["attention_mask"].to(device))
-            for X, _ in batches
-        ]
+        parts = []
+        for X, _ in batches:
+            del X["sample_weight"]
+            parts.append(forward({name: each.to(device) for name, each in X.items()}))
     outputs = torch.cat(parts).cpu().numpy()
     restored = np.empty_like(outputs)
-    restored[order] = outputs
+    restored[data.units(order)] = outputs
     return restored
 
 

@@ -9,6 +9,7 @@ from conftest import build_module, load_tiny, random_ids, stir
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sksemantic import SKTuningClassifier, cache_limits
+from sksemantic._activations import MODEL_INPUTS
 from sksemantic._data import TextDataset, collate
 from sksemantic._store import activations
 from sksemantic._training import compute_features
@@ -44,7 +45,7 @@ def counted(model):
 
 def batch(*rows):
     inputs, _ = collate(0)(TextDataset(list(rows)))
-    return inputs["input_ids"], inputs["attention_mask"]
+    return inputs
 
 
 @every_backbone
@@ -59,9 +60,9 @@ def test_features_when_lower_layers_are_looked_up_then_equal_the_whole_forward(
     rows = random_ids(3, 17, 9)
     if is_kept:
         module.frozen.features(TextDataset(rows[:2] if name == "bert" else rows))
-    found = module.features(*batch(*rows))
+    found = module.features(batch(*rows))
     whole = backbone.injection.run(
-        dict(zip(("input_ids", "attention_mask"), batch(*rows), strict=True)),
+        {k: v for k, v in batch(*rows).items() if k in MODEL_INPUTS},
         module.adapter(),
     )
     for i, row in enumerate(rows):
@@ -83,7 +84,7 @@ def test_gradient_when_lower_layers_are_looked_up_then_equals_the_whole_forwards
         if frozen is None:
             module.frozen.entry = None
         module.zero_grad()
-        module.features(*batch(*rows)).square().sum().backward()
+        module.features(batch(*rows)).square().sum().backward()
         gradients.append([p.grad.clone() for p in module.adapter.parameters()])
     for found, expected in zip(*gradients, strict=True):
         assert found.any()
@@ -186,7 +187,9 @@ def test_warm_start_when_refitted_then_frozen_features_are_not_taken_for_trained
     classifier.set_params(tuned_layers=1, warm_start=True, max_epochs=3)
     classifier.fit(texts, labels)
     trained = classifier.transform(texts)
-    frozen = classifier.net_.module_.frozen.features(classifier._dataset(texts))
+    frozen = classifier.net_.module_.frozen.features(
+        classifier._check_and_tokenise(texts)
+    )
     assert np.abs(trained - frozen).max() > 1e-3
     classifier.fit(texts, labels)
     assert np.isfinite(classifier.transform(texts)).all()

@@ -138,7 +138,7 @@ def test_parameter_count_when_built_then_as_published(
 def test_gradient_when_stirred_then_reaches_every_parameter(method, adapter, backbone):
     module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
     ids = torch.tensor([[20, 21, 22]])
-    module(ids, torch.ones_like(ids)).square().sum().backward()
+    module(input_ids=ids, attention_mask=torch.ones_like(ids)).square().sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad.abs().max() > 0, name
 

@@ -137,7 +137,7 @@ def test_template_when_encoder_then_prompt_and_text_are_sequences_of_their_own(
     laid_out = template(backbone, prompt)
     assert laid_out.prompt_ids == backbone.tokenizer("rate the film")["input_ids"]
     assert (
-        laid_out.rows(["a book"])[0].tolist()
+        laid_out.rows([["a book"]])[0].tolist()
         == (backbone.tokenizer("a book")["input_ids"])
     )
 
@@ -149,7 +149,7 @@ def test_template_when_encoder_and_slot_then_what_follows_stands_behind_the_text
     backbone = load_tiny(tiny(name))
     laid_out = template(backbone, "film: {text} it was")
     assert laid_out.prompt_ids == backbone.tokenizer("film:")["input_ids"]
-    row = laid_out.rows(["a book"])[0].tolist()
+    row = laid_out.rows([["a book"]])[0].tolist()
     assert row == backbone.tokenizer("a book it was")["input_ids"]
 
 
@@ -169,7 +169,7 @@ def test_template_when_causal_then_prompt_and_text_read_as_one_running_text(
 ):
     backbone = load_tiny(tiny(name))
     laid_out = template(backbone, prompt)
-    row = laid_out.rows(["a book"])[0].tolist()
+    row = laid_out.rows([["a book"]])[0].tolist()
     decode = backbone.tokenizer.decode
     assert decode((laid_out.prompt_ids + row)[1:]) == running
     assert laid_out.prompt_ids[0] == backbone.tokenizer.bos_token_id
@@ -179,7 +179,7 @@ def test_template_when_causal_then_prompt_and_text_read_as_one_running_text(
 def test_template_when_causal_then_words_are_tokenised_as_in_training(name, tiny):
     backbone = load_tiny(tiny(name))
     laid_out = template(backbone, "film: {text}")
-    row = laid_out.rows(["lovely book"])[0].tolist()
+    row = laid_out.rows([["lovely book"]])[0].tolist()
     running = backbone.tokenizer("film: lovely book")["input_ids"]
     assert laid_out.prompt_ids + row == running
 
@@ -187,7 +187,7 @@ def test_template_when_causal_then_words_are_tokenised_as_in_training(name, tiny
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("prompt", ["rate the film", SLOT])
 def test_rows_when_texts_are_empty_or_blank_then_they_have_tokens(name, prompt, tiny):
-    rows = template(load_tiny(tiny(name)), prompt).rows(["", "  ", "a"])
+    rows = template(load_tiny(tiny(name)), prompt).rows([["", "  ", "a"]])
     assert all(map(len, rows))
 
 
@@ -195,7 +195,7 @@ def test_rows_when_texts_are_long_then_cut_with_one_warning(tiny_bert):
     laid_out = template(load_tiny(tiny_bert), max_length=10)
     texts = ["good " * 9, "good", "bad " * 20, "good " * 8]
     with pytest.warns(TruncationWarning) as caught:
-        rows = laid_out.rows(texts)
+        rows = laid_out.rows([texts])
     (warning,) = caught
     message = str(warning.message)
     assert "2 of 4 texts are longer than max_length=10 tokens" in message
@@ -209,7 +209,7 @@ def test_rows_when_texts_are_cut_then_what_follows_the_slot_stays(tiny_llama):
     backbone = load_tiny(tiny_llama)
     laid_out = template(backbone, "{text} it was", max_length=12)
     with pytest.warns(TruncationWarning):
-        row = laid_out.rows(["good " * 30])[0].tolist()
+        row = laid_out.rows([["good " * 30]])[0].tolist()
     assert len(row) == 12
     assert backbone.tokenizer.decode(row).endswith(" it was")
 
@@ -217,7 +217,7 @@ def test_rows_when_texts_are_cut_then_what_follows_the_slot_stays(tiny_llama):
 def test_rows_when_texts_fit_then_no_warning(tiny_bert):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        template(load_tiny(tiny_bert), max_length=10).rows(["good " * 8])
+        template(load_tiny(tiny_bert), max_length=10).rows([["good " * 8]])
 
 
 def test_truncation_warning_when_fitting_then_points_at_the_users_line(
@@ -270,9 +270,9 @@ def test_text_when_as_long_as_allowed_then_runs(name, method, tiny):
     backbone = load_tiny(tiny(name))
     laid_out = template(backbone, method=method)
     with pytest.warns(TruncationWarning):
-        row = laid_out.rows(["film " * 600])[0].tolist()
+        row = laid_out.rows([["film " * 600]])[0].tolist()
     assert len(row) == laid_out.max_length
     module = build_module(backbone, laid_out.prompt_ids, method=method)
     X, _ = collate(0)(TextDataset([row]))
-    features = module.features(X["input_ids"], X["attention_mask"])
+    features = module.features(X)
     assert features.isfinite().all()

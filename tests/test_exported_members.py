@@ -11,6 +11,7 @@ PUBLIC = [
     "SKSemanticError",
     "SKTuningClassifier",
     "SKTuningRegressor",
+    "SKTuningTokenClassifier",
     "TruncationWarning",
     "UnsupportedBackboneError",
     "cache_limits",

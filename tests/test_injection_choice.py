@@ -34,7 +34,7 @@ def test_fit_when_adapter_differs_then_every_value_of_it_is_trained(
     clf = SKTuningClassifier(**fast, injection=name, adapter=adapter)
     module = clf.fit(TEXTS, LABELS).net_.module_
     ids = torch.tensor([[20, 21, 22]])
-    module(ids, torch.ones_like(ids)).square().sum().backward()
+    module(input_ids=ids, attention_mask=torch.ones_like(ids)).square().sum().backward()
     for parameter in module.adapter.parameters():
         assert parameter.grad.abs().max() > 0
 

@@ -29,7 +29,7 @@ LEVELS = [
     ["_blueprint", "_comparison", "_net"],
     ["_training"],
     ["_base"],
-    ["_classifier", "_regressor"],
+    ["_classifier", "_regressor", "_token_classifier"],
     [""],
 ]
 LEVEL = {module: level for level, names in enumerate(LEVELS) for module in names}

@@ -29,7 +29,7 @@ def backbone(tiny_bert):
 @torch.no_grad()
 def features(module, rows):
     inputs, _ = collate(module.backbone.pad_id)(TextDataset(rows))
-    return module.features(inputs["input_ids"], inputs["attention_mask"])
+    return module.features(inputs)
 
 
 @pytest.mark.parametrize("name", ["llama", "bert", "roberta"])
@@ -96,7 +96,7 @@ def test_forward_when_features_are_shifted_then_head_reads_them_standardised(bac
     module.feature_mean.fill_(2.0)
     module.feature_scale.fill_(4.0)
     ids = torch.tensor(rows)
-    scores = module(ids, torch.ones_like(ids))
+    scores = module(input_ids=ids, attention_mask=torch.ones_like(ids))
     torch.testing.assert_close(scores, module.head((raw - 2.0) / 4.0))
 
 
@@ -104,7 +104,9 @@ def forward_twice(module, length=30):
     (row,) = random_ids(length)
     ids = torch.tensor([row])
     with torch.no_grad():
-        return [module(ids, torch.ones_like(ids)) for _ in range(2)]
+        return [
+            module(input_ids=ids, attention_mask=torch.ones_like(ids)) for _ in range(2)
+        ]
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])

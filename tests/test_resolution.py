@@ -204,7 +204,12 @@ def test_resolve_when_found_nowhere_then_says_what_to_do(hub_cache):
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b/c", "no such model", "..", "x" * 200])
-def test_resolve_when_name_is_odd_then_error_is_the_same(name, hub_cache):
+def test_resolve_when_name_is_odd_then_error_is_the_same(
+    name, hub_cache, tmp_path, monkeypatch
+):
+    folder = tmp_path / "parent" / "here"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
     assert len(tried(name)) == 5
 
 

@@ -29,7 +29,11 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
 from transformers import BertModel
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor
+from sksemantic import (
+    SKTuningClassifier,
+    SKTuningRegressor,
+    SKTuningTokenClassifier,
+)
 
 BOTH = [SKTuningClassifier, SKTuningRegressor]
 PROMPTS = ["rate the film", "what is this about?"]
@@ -67,10 +71,14 @@ def test_init_when_called_then_only_model_and_prompt_are_positional(make):
     assert free == ["model", "prompt"]
 
 
-def test_parameters_when_compared_then_classifier_adds_class_weight_alone():
+def test_parameters_when_compared_then_are_the_same_but_for_the_targets():
     classifier, regressor = (make().get_params() for make in BOTH)
-    assert classifier.pop("class_weight") is None
-    assert classifier == regressor
+    tokens = SKTuningTokenClassifier().get_params()
+    for name in ("class_weight", "ordinal", "threshold"):
+        del classifier[name]
+    for name in ("loss", "quantile"):
+        del regressor[name]
+    assert classifier == regressor == tokens | {"pooling": "auto"}
 
 
 @both

@@ -20,6 +20,7 @@ from sksemantic._training import (
     _MOST_EPOCHS,
     Recipe,
 )
+from sksemantic._validation import check_texts
 
 LR_THAT_DIVERGES = 1e6
 
@@ -565,7 +566,7 @@ def test_step_when_batch_has_many_tokens_then_gradient_is_that_of_the_whole(
 ):
     clf = classifier.fit(texts, labels)
     data = clf._dataset(
-        texts[:9],
+        check_texts(texts[:9]),
         np.arange(9) % 2,
         np.linspace(0.1, 2, 9, dtype=np.float32),
     )
@@ -580,7 +581,7 @@ def test_step_when_gpu_memory_runs_out_then_parts_are_halved_and_step_repeated(
     classifier, texts, labels, no_dropout, monkeypatch
 ):
     clf = classifier.fit(texts, labels)
-    data = clf._dataset(texts[:8], np.arange(8) % 2)
+    data = clf._dataset(check_texts(texts[:8]), np.arange(8) % 2)
     expected = gradients_of_one_step(clf, data, 10**6)
     sizes = []
     infer = type(clf.net_).infer
@@ -611,7 +612,7 @@ def test_step_when_not_even_one_text_fits_then_the_error_is_the_users(
 
     monkeypatch.setattr(type(clf.net_), "infer", infer)
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        clf.net_.train_step_single(collate(0)(clf._dataset(texts[:8])))
+        clf.net_.train_step_single(collate(0)(clf._check_and_tokenise(texts[:8])))
 
 
 def test_predict_when_asked_again_then_forward_is_done_once(
@@ -623,7 +624,7 @@ def test_predict_when_asked_again_then_forward_is_done_once(
     monkeypatch.setattr(
         type(classifier.net_.module_),
         "forward",
-        lambda self, *args: calls.append(1) or forward(self, *args),
+        lambda self, **inputs: calls.append(1) or forward(self, **inputs),
     )
     probabilities = classifier.predict_proba(texts)
     n_calls = len(calls)
