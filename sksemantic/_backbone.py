@@ -132,6 +132,11 @@ class Backbone:
         """
         return choose_injection(self.model, self.is_causal, self.injection_name)
 
+    @property
+    def spec(self) -> Any:
+        """What it was loaded by, or None."""
+        return None if self._reload is None else self._reload[1][0]
+
     def answers_to(self, injection_name: str) -> bool:
         """Whether it was asked for, or has chosen, the named mechanism."""
         chosen = vars(self).get("injection")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sksemantic._data import Template, TextDataset
     from sksemantic._module import SemanticModule
     from sksemantic._task import Task
-    from sksemantic._training import Recipe
+    from sksemantic._training import Hints, Recipe
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
@@ -137,6 +137,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         weights = check_weights(sample_weight, texts)
         groups = check_groups(groups, texts)
         warm = bool(self.warm_start) and self.__sklearn_is_fitted__()
+        texts, y, weights, groups = self._set_unlabelled_apart(
+            texts, y, weights, groups
+        )
         targets, weights = self._encode_fit_targets(y, texts, weights, warm)
         rng = check_random_state(self.random_state)
         former = self.net_.module_.state_dict() if warm else None
@@ -147,10 +150,11 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         from sksemantic._training import Trainer
 
-        trainer = Trainer(
-            module, self._task(), self._recipe(module.backbone.is_causal), rng
-        )
-        trained = trainer.fit(data, fresh=former is None)
+        hints = self._hints(module) if former is None else None
+        is_gentle = hints is not None and hints.are_needed(len(data))
+        recipe = self._recipe(module.backbone.is_causal, is_gentle=is_gentle)
+        trainer = Trainer(module, self._task(), recipe, rng)
+        trained = trainer.fit(data, fresh=former is None, hints=hints)
         self._set_fitted(X, trained.net)
         self.reference_ = trained.reference
         self.comparison_ = trained.comparison
@@ -358,11 +362,12 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._net = net
         del self._values
 
-    def _recipe(self, is_causal: bool) -> "Recipe":
+    def _recipe(self, is_causal: bool, *, is_gentle: bool = False) -> "Recipe":
         from sksemantic._training import Recipe
 
         return Recipe.resolved(
             is_causal,
+            is_gentle=is_gentle,
             lr=self.lr,
             head_lr=self.head_lr,
             max_epochs=self.max_epochs,
@@ -374,6 +379,14 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             callbacks=self.callbacks or (),
             verbose=int(self.verbose),
         )
+
+    def _set_unlabelled_apart(self, texts: Any, *others: Any) -> tuple[Any, ...]:
+        """Return the rows that have labels; a classifier may be given others."""
+        return texts, *others
+
+    def _hints(self, module: "SemanticModule") -> "Hints | None":
+        """Return what is known beside labelled texts."""
+        return None
 
     def _pooling(self) -> str:
         """Return what the head reads of a text."""

@@ -8,19 +8,24 @@ from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_consistent_length
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._validation import (
     check_columns,
     check_indicators,
+    check_label_texts,
     check_labels,
     check_weights,
+    unlabelled_rows,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sksemantic._module import SemanticModule
     from sksemantic._task import Task
+    from sksemantic._training import Hints
 
 
 class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
@@ -115,6 +120,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         head then has one output for each step from a class to the next [2]_, and
         `predict` returns the median class, which has the least expected distance.
 
+    label_texts : dict of label to str or list of str, default=None
+        What the labels are called. The classifier then starts from what the backbone
+        itself makes of these texts, and predicts sensibly from few examples or none;
+        see Notes. Every label has to be there; some may have no example. Texts with -1
+        for a label count as unlabelled, and help to calibrate.
+
     threshold : float or array-like of shape (n_labels,), default=0.5
         With several labels a text, the probability from which `predict` gives a label.
         It may be set after `fit`.
@@ -207,6 +218,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     with the lower error is fitted on all texts; should that be the closed form, a
     `FallbackWarning` says so.
 
+    With `label_texts` the closed-form head is drawn towards what they say: for causal
+    backbones the output embeddings of the tokens that would come next, for encoders the
+    embeddings of the texts, in both cases calibrated on all texts, labelled or not. It
+    minimises log-loss + ``penalty / 2 * ||W - W_texts||^2``. With fewer than 4 labelled
+    texts a class on average there is no training, with fewer than 200 in all none is
+    held back and training starts from this head, at lower rates.
+
     An encoder's text keeps its own positions, counted from its own start; a causal
     backbone's text goes on where the prompt ended.
 
@@ -238,6 +256,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         **BaseSKTuning._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "ordinal": ["boolean", list, tuple, np.ndarray],
+        "label_texts": [dict, None],
         "threshold": [Interval(Real, 0, 1, closed="neither"), list, tuple, np.ndarray],
     }
 
@@ -263,6 +282,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         n_iter_no_change: int = 3,
         class_weight: "dict | str | None" = None,
         ordinal: "bool | list" = False,
+        label_texts: "dict | None" = None,
         threshold: "float | list" = 0.5,
         device: str = "auto",
         dtype: str = "auto",
@@ -293,6 +313,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
         self.ordinal = ordinal
+        self.label_texts = label_texts
         self.threshold = threshold
         self.device = device
         self.dtype = dtype
@@ -466,9 +487,59 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         if indicators is not None:
             self._set_classes(np.arange(indicators.shape[1]), True, fresh=not warm)
             return self._encode_indicators(indicators, weights)
-        labels = check_labels(y, len(texts))
-        self._set_classes(_two_classes(np.unique(labels)), False, fresh=not warm)
+        if self.label_texts is None:
+            labels = check_labels(y, len(texts))
+            classes = _two_classes(np.unique(labels))
+        else:
+            classes = check_label_texts(self.label_texts)[0]
+            labels = check_labels(y, len(texts)) if len(texts) else classes[:0]
+            self._refuse_unnamed(labels, classes)
+        self._set_classes(classes, False, fresh=not warm)
         return self._encode_labels(labels, weights)
+
+    def _refuse_unnamed(self, labels: "NDArray", classes: "NDArray") -> None:
+        """Refuse labels without a text, and texts of labels that cannot occur."""
+        if len(labels) and (labels.dtype.kind in "US") != (classes.dtype.kind in "US"):
+            raise ValueError(
+                "The 'label_texts' parameter must have the labels of y as keys, of the "
+                f"same kind. Got {classes.tolist()} for the labels "
+                f"{np.unique(labels).tolist()[:5]}, which never occur in it."
+            )
+        unnamed = np.setdiff1d(labels, classes)
+        if len(unnamed):
+            raise ValueError(
+                "The 'label_texts' parameter must name every label of y. Got "
+                f"{classes.tolist()}, without {unnamed.tolist()[:5]}. Unlabelled texts "
+                "have the label -1."
+            )
+
+    def _set_unlabelled_apart(self, texts: Any, *others: Any) -> tuple[Any, ...]:
+        """Return the rows that have labels; keep the others for calibration."""
+        self._unlabelled = texts.take(np.empty(0, int))
+        if self.label_texts is None:
+            return texts, *others
+        check_label_texts(self.label_texts)
+        y = others[0]
+        if y is None or np.ndim(y) != 1 or {-1, "-1"} & {*self.label_texts}:
+            return texts, *others
+        check_consistent_length(range(len(texts)), y)
+        is_unlabelled = unlabelled_rows(y)
+        rows = np.flatnonzero(~is_unlabelled)
+        self._unlabelled = texts.take(np.flatnonzero(is_unlabelled))
+        parts = [None if each is None else np.asarray(each)[rows] for each in others]
+        return texts.take(rows), *parts
+
+    def _hints(self, module: "SemanticModule") -> "Hints | None":
+        """Return what the labels are called, and the unlabelled texts."""
+        unlabelled = self.__dict__.pop("_unlabelled")
+        if self.label_texts is None:
+            return None
+        from sksemantic._labels import label_directions
+        from sksemantic._training import Hints
+
+        texts = check_label_texts(self.label_texts)[1]
+        directions = label_directions(module, self._template, texts)
+        return Hints(directions, self._dataset(unlabelled))
 
     def _set_classes(
         self, classes: "NDArray", is_multilabel: bool, *, fresh: bool
@@ -490,6 +561,11 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 f"The {name!r} parameter must be left alone with several labels a "
                 f"text. Got {getattr(self, name)!r} instead. To favour rare labels, "
                 "lower `threshold`."
+            )
+        if self.label_texts is not None and (is_multilabel or ordered):
+            raise ValueError(
+                "The 'label_texts' parameter must be None with several labels a text, "
+                "and with ordered classes."
             )
         self.classes_ = classes
         self._is_multilabel = is_multilabel

@@ -61,12 +61,14 @@ class Template:
         n_texts: int = 1,
     ) -> None:
         self._backbone = backbone
+        self.n_texts = n_texts
         literals, self._spaces = _natural_boundaries(prompt, backbone, n_texts)
         self._going_on = backbone.is_causal
         (before,) = backbone.encode([literals[0]])
         inner = backbone.encode(literals[1:], going_on=self._going_on)
         left, right = backbone.special_tokens
         self._filler = backbone.start_id
+        self._tail = literals[-1]
         self._has_types = False
         if backbone.is_causal:
             # One running text: the prompt opens it, nothing closes it.
@@ -179,6 +181,13 @@ class Template:
                 TruncationWarning,
                 stacklevel=user_stacklevel(),
             )
+
+    def continuations(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of texts that would go on where a row ends."""
+        if self._tail[-1:].isspace():
+            return self._backbone.encode(texts, going_on=True)
+        space = "" if self._backbone.puts_a_space_first else " "
+        return self._backbone.encode([space + text for text in texts])
 
     def _filler_id(self, prompt: "Prompt") -> int:
         if self._filler is None:

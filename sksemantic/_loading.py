@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from packaging.version import Version
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModel, AutoTokenizer
 from transformers import __version__ as transformers_version
 from transformers.quantizers import AutoQuantizationConfig
@@ -22,6 +22,7 @@ from sksemantic._backbone import Backbone
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from sksemantic._resolution import BackboneSource
@@ -37,6 +38,9 @@ _LOADING_ERRORS = (
     SafetensorError,
     struct.error,
 )
+
+# How the output embeddings of causal models are called in their files.
+_OUTPUT_EMBEDDINGS = {"lm_head.weight", "embed_out.weight", "output.weight"}
 
 _shared: WeakValueDictionary[tuple[Any, ...], Backbone] = WeakValueDictionary()
 _latest: list[Backbone] = []
@@ -102,6 +106,35 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
             _shared[key, spec.injection] = backbone
         _latest[:] = [backbone]
     return backbone
+
+
+def output_embeddings(backbone: Backbone, ids: list[int]) -> "NDArray":
+    """Return the output embeddings (n, C) of some tokens.
+
+    They are the input's where the two are tied; else they are read from the weights'
+    files, as the bare model has none.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if backbone.model.config.get_text_config().tie_word_embeddings:
+        weight = backbone.model.get_input_embeddings().weight
+        return weight[ids].float().cpu().numpy()
+    spec: BackboneSpec | None = backbone.spec
+    files = [] if spec is None else Path(spec.source.location).glob("*.safetensors")
+    for file in sorted(files):
+        with safe_open(file, framework="pt") as tensors:
+            for name in _OUTPUT_EMBEDDINGS & set(tensors.keys()):
+                rows = tensors.get_slice(name)
+                found = torch.stack([rows[i : i + 1][0] for i in ids])
+                return found.float().numpy()
+    raise ValueError(
+        "The 'label_texts' parameter needs a causal backbone with output embeddings, "
+        f"but the weights of {type(backbone.model).__name__} have none: they were "
+        "saved without its language modelling head. Use the whole model's weights."
+    )
 
 
 def release() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import log_loss
@@ -26,6 +28,10 @@ _MAX_ITER = 200
 _CV_COLUMNS = 5  # of many labels; they share one penalty
 _CERTAIN = 5.0  # log-odds of what was always, or never, seen
 _REWEIGHTINGS = 20
+# Towards labels' texts: measured on SST-2 and TREC with MiniLM and Gemma 3 270M.
+_SHRINKAGE = 100.0
+_SHRINKAGES = np.logspace(0.5, 4, 8)
+_FEWEST_TO_CHOOSE = 16  # texts of every class
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,97 @@ def fit_logistic(
     absent = np.isneginf(intercept)
     intercept[absent] = intercept[~absent].min() - 10.0  # finite, but never chosen
     return ClosedFormHead(coef, intercept, 1 / inverse, cv_loss)
+
+
+def fit_logistic_towards(
+    prior: "NDArray",
+    features: "NDArray",
+    y: "NDArray",
+    weights: "NDArray",
+    rng: np.random.RandomState,
+    penalty: float | None = None,
+) -> ClosedFormHead:
+    """Fit multinomial logistic regression that is drawn towards a prior head.
+
+    Minimises, over weights W (K, C) and intercepts b (K,), the log-loss of all texts +
+    penalty / 2 * ||W - prior||^2 + ||b||^2 / 2: the maximum a posteriori under a normal
+    distribution around the prior, which few texts hardly move and many overrule.
+
+    Parameters
+    ----------
+    prior : ndarray of shape (K, C)
+    features : ndarray of shape (n, C)
+        Standardised; n may be 0.
+    y : ndarray of shape (n,)
+        Class indices; classes may be absent.
+    weights : ndarray of shape (n,)
+    rng : RandomState
+    penalty : float or None
+        Used as it is. None: 100 for few texts, chosen by cross-validated log-loss where
+        every class has at least 16.
+    """
+    keep = weights > 0
+    features, y, weights = features[keep], y[keep], weights[keep]
+    cv_loss = float("nan")
+    if penalty is None:
+        penalty = _SHRINKAGE
+        if np.bincount(y, minlength=len(prior)).min() >= _FEWEST_TO_CHOOSE:
+            penalty, cv_loss = _best_shrinkage(prior, features, y, weights, rng)
+    coef, intercept = _maximum_a_posteriori(prior, features, y, weights, penalty)
+    return ClosedFormHead(coef, intercept, penalty, cv_loss)
+
+
+def _maximum_a_posteriori(
+    prior: "NDArray",
+    features: "NDArray",
+    y: "NDArray",
+    weights: "NDArray",
+    penalty: float,
+) -> "tuple[NDArray, NDArray]":
+    """Return coefficients (K, C) and intercepts (K,)."""
+    size = prior.size
+    targets = np.eye(len(prior))[y]
+
+    def loss(flat: "NDArray") -> "tuple[float, NDArray]":
+        coef, intercept = flat[:size].reshape(prior.shape), flat[size:]
+        log_probabilities = log_softmax(features @ coef.T + intercept, axis=1)
+        errors = weights[:, None] * (np.exp(log_probabilities) - targets)  # (n, K)
+        moved = coef - prior
+        slopes = errors.T @ features + penalty * moved
+        value = -(weights[:, None] * targets * log_probabilities).sum()
+        value += (penalty * np.square(moved).sum() + np.square(intercept).sum()) / 2
+        return value, np.concatenate([slopes.ravel(), errors.sum(axis=0) + intercept])
+
+    start = np.concatenate([prior.ravel(), np.zeros(len(prior))])
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_ITER}
+    ).x
+    return found[:size].reshape(prior.shape), found[size:]
+
+
+def _best_shrinkage(
+    prior: "NDArray",
+    features: "NDArray",
+    y: "NDArray",
+    weights: "NDArray",
+    rng: np.random.RandomState,
+) -> tuple[float, float]:
+    """Cross-validate the penalty on at most `_CV_ROWS` rows."""
+    rows = rng.permutation(len(y))[:_CV_ROWS]
+    features, y, weights = features[rows], y[rows], weights[rows]
+    losses = np.zeros(len(_SHRINKAGES))
+    labels = np.arange(len(prior))
+    for train, test in StratifiedKFold(_FOLDS).split(features, y):
+        for i, penalty in enumerate(_SHRINKAGES):
+            coef, intercept = _maximum_a_posteriori(
+                prior, features[train], y[train], weights[train], penalty
+            )
+            probabilities = softmax(features[test] @ coef.T + intercept, axis=1)
+            losses[i] += log_loss(
+                y[test], probabilities, labels=labels, sample_weight=weights[test]
+            )
+    best = int(losses.argmin())
+    return float(_SHRINKAGES[best]), float(losses[best] / _FOLDS)
 
 
 def fit_each_logistic(

@@ -12,6 +12,7 @@ from sksemantic._reference import (
     ClosedFormHead,
     fit_each_logistic,
     fit_logistic,
+    fit_logistic_towards,
     fit_ridge,
 )
 
@@ -67,6 +68,7 @@ class Classification(Task):
 
     def __init__(self, n_classes: int) -> None:
         self.n_outputs = n_classes
+        self.prior: NDArray | None = None  # (K, C), what the labels' texts say
 
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the cross-entropy."""
@@ -86,7 +88,11 @@ class Classification(Task):
         rng: np.random.RandomState,
         penalty: float | None = None,
     ) -> ClosedFormHead:
-        """Fit logistic regression."""
+        """Fit logistic regression, drawn towards the prior if there is one."""
+        if self.prior is not None:
+            return fit_logistic_towards(
+                self.prior, features, targets, weights, rng, penalty
+            )
         return fit_logistic(features, targets, weights, self.n_outputs, rng, penalty)
 
     def strata(self, targets: "NDArray", n_rows: int) -> "NDArray":

@@ -29,7 +29,9 @@ from skorch.helper import predefined_split
 
 from sksemantic._comparison import Comparison, StopWhenBetter
 from sksemantic._data import TextDataset, ordered_batches, user_stacklevel
+from sksemantic._labels import calibrated
 from sksemantic._net import EpochLine, TailAverage, WarmupLinearDecay, build_net
+from sksemantic._task import Classification
 from sksemantic.exceptions import FallbackWarning
 
 if TYPE_CHECKING:
@@ -44,12 +46,17 @@ if TYPE_CHECKING:
     from sksemantic._task import Task
 
 _MAX_GRADIENT_NORM = 1.0
+# With labels' texts and fewer labelled ones than these, none is held back, and training
+# goes on from the closed form at lower rates; with fewer of a class, not at all.
+_FEW = 200
+_FEWEST_PER_CLASS = 4
 _LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
 _HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
 _MOST_HELD_BACK = 1 / 3
 _LEADS_FROM = 1 / 2  # of the epochs; from then on a lead on held-back texts suffices
 # By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
 _AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 3e-3)}
+_GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
 _FEWEST_EPOCHS = {True: 5, False: 6}
 _MOST_EPOCHS = 30
 _FEWEST_STEPS = 120
@@ -65,6 +72,7 @@ class Recipe:
     max_epochs: int | str
     batch_size: int
     head_init: str
+    is_gentle: bool
     early_stopping: bool
     validation_fraction: float
     n_iter_no_change: int
@@ -73,11 +81,18 @@ class Recipe:
 
     @classmethod
     def resolved(
-        cls, is_causal: bool, lr: float | str, head_lr: float | str, **others: Any
+        cls,
+        is_causal: bool,
+        lr: float | str,
+        head_lr: float | str,
+        *,
+        is_gentle: bool = False,
+        **others: Any,
     ) -> "Recipe":
         """Replace "auto" rates by those that suit the kind of backbone."""
-        auto = _AUTO_RATES[is_causal]
+        auto = (_GENTLE_RATES if is_gentle else _AUTO_RATES)[is_causal]
         return cls(
+            is_gentle=is_gentle,
             lr=auto[0] if isinstance(lr, str) else lr,
             head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
             fewest_epochs=_FEWEST_EPOCHS[is_causal],
@@ -90,6 +105,27 @@ class Recipe:
             return int(self.max_epochs)
         epochs = math.ceil(_FEWEST_STEPS / math.ceil(n_rows / self.batch_size))
         return min(max(epochs, self.fewest_epochs), _MOST_EPOCHS)
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known beside labelled texts.
+
+    Attributes
+    ----------
+    directions : ndarray of shape (K, C)
+        What labels' texts say, see `label_directions`.
+    unlabelled : TextDataset
+        Texts without labels; may be empty.
+    """
+
+    directions: "NDArray"
+    unlabelled: TextDataset
+
+    @staticmethod
+    def are_needed(n_labelled: int) -> bool:
+        """Whether so few labelled texts are not to stand alone."""
+        return n_labelled < _FEW
 
 
 @dataclass(frozen=True)
@@ -131,27 +167,31 @@ class Trainer:
         data: TextDataset,
         *,
         fresh: bool = True,
+        hints: "Hints | None" = None,
     ) -> Trained:
         """Fit the closed-form head, train, and leave the better one in the module.
 
         With `fresh=False` (warm start) head and feature scale stay as they are.
         """
         with self._seeded():
-            return self._fit(data, fresh)
+            return self._fit(data, fresh, hints)
 
-    def _fit(self, data: TextDataset, fresh: bool) -> Trained:
-        recipe = self.recipe
-        if fresh:  # still the frozen backbone
-            raw = self.module.frozen.features(data)  # (n_units, C)
-            self._set_feature_scale(raw, data.unit_weights)
-        else:
+    def _fit(self, data: TextDataset, fresh: bool, hints: "Hints | None") -> Trained:
+        if not fresh:
             raw = compute_features(self.module, data)
+        else:  # still the frozen backbone
+            raw = self.module.frozen.features(data)  # (n_units, C)
+            self._set_scales(raw, data, hints)
         features = self._standardised(raw)
         kept, held = self._hold_back(data)
         reference = self._fit_reference(features, data, kept)
         if fresh:
             self._init_head(reference)
         start = deepcopy(self.module.state_dict())
+        if self.recipe.is_gentle and len(data) < _FEWEST_PER_CLASS * len(
+            reference.coef
+        ):
+            return Trained(self.restored_net(), reference, None, True)
         if len(held) == 0:
             return Trained(self._run(data), reference, None, False)
 
@@ -161,25 +201,34 @@ class Trainer:
             self.task.losses(reference.scores(features[units]), held_data.targets)
         )
         watch = None
-        if not recipe.early_stopping and not recipe.callbacks:
-            patience = int(_LEADS_FROM * recipe.n_epochs(len(data)))
+        if not self.recipe.early_stopping and not self.recipe.callbacks:
+            patience = int(_LEADS_FROM * self.recipe.n_epochs(len(data)))
             watch = StopWhenBetter(self.task, held_data, reference_losses, patience)
         net = self._run(data.take(kept), held_data, watch)
-        comparison = watch.found_ if watch is not None and watch.stopped_ else None
-        if comparison is None:
-            scores = compute_scores(self.module, held_data)
-            losses = held_data.row_means(self.task.losses(scores, held_data.targets))
-            comparison = Comparison.paired(
-                losses, reference_losses, held_data.row_weights
-            )
+        comparison = self._compare(held_data, reference_losses, watch)
         everything = np.arange(len(data))
         reference = self._fit_reference(features, data, everything, reference.penalty)
         if comparison.kept == "closed_form":
             self.module.load_state_dict(start)  # as it was when the features were made
-            self._fall_back(reference, comparison)
+            self._set_head(reference)
+            self._warn_of_fallback(comparison)
         elif watch is not None and not net.interrupted_:
             net = self._use_all_texts(net, data, watch, start)
         return Trained(net, reference, comparison, comparison.kept == "closed_form")
+
+    def _compare(
+        self,
+        held: TextDataset,
+        reference_losses: "NDArray",
+        watch: StopWhenBetter | None,
+    ) -> Comparison:
+        """Compare the trained model with the closed form on held-back texts."""
+        if watch is not None and watch.stopped_ and watch.found_ is not None:
+            return watch.found_
+        losses = self.task.losses(compute_scores(self.module, held), held.targets)
+        return Comparison.paired(
+            held.row_means(losses), reference_losses, held.row_weights
+        )
 
     def _fit_reference(
         self,
@@ -314,6 +363,8 @@ class Trainer:
 
         Strata are kept in proportion, or whole groups are held back.
         """
+        if self.recipe.is_gentle:
+            return np.arange(len(data)), np.arange(0)
         fraction = self.recipe.validation_fraction
         if not self.recipe.early_stopping:
             wanted = min(_MOST_HELD_BACK, _HELD_BACK_ROWS / len(data))
@@ -341,6 +392,24 @@ class Trainer:
         _assign(self.module.feature_mean, counted.mean(axis=0))
         _assign(self.module.feature_scale, scale)
 
+    def _set_scales(
+        self, raw: "NDArray", data: TextDataset, hints: "Hints | None"
+    ) -> None:
+        """Set the features' scale and, if there are hints, what labels' texts say."""
+        weights = data.unit_weights
+        if hints is None:
+            return self._set_feature_scale(raw, weights)
+        if len(hints.unlabelled):
+            extra = self.module.frozen.features(hints.unlabelled)
+            raw = np.concatenate([raw, extra])
+            weights = np.concatenate([weights, hints.unlabelled.unit_weights])
+        self._set_feature_scale(raw, weights)
+        scale = self.module.feature_scale.cpu().numpy()
+        assert isinstance(self.task, Classification)
+        self.task.prior = calibrated(
+            hints.directions, self._standardised(raw[weights > 0]), scale
+        )
+
     def _standardised(self, features: "NDArray") -> "NDArray":
         mean = self.module.feature_mean.cpu().numpy()
         return (features - mean) / self.module.feature_scale.cpu().numpy()
@@ -348,18 +417,19 @@ class Trainer:
     def _init_head(self, reference: "ClosedFormHead | None") -> None:
         """Start the head at random, or from the closed form."""
         head = self.module.head
-        if reference is not None and self.recipe.head_init == "closed_form":
-            _assign(head.weight, reference.coef)
-            _assign(head.bias, reference.intercept)
+        from_reference = self.recipe.is_gentle or self.recipe.head_init == "closed_form"
+        if reference is not None and from_reference:
+            self._set_head(reference)
             return
         bound = 1 / math.sqrt(head.in_features)  # as nn.Linear itself starts
         _assign(head.weight, self.rng.uniform(-bound, bound, head.weight.shape))
         _assign(head.bias, np.zeros(head.out_features))
 
-    def _fall_back(self, reference: "ClosedFormHead", found: Comparison) -> None:
-        """Return the module to the frozen backbone with the closed-form head."""
-        _assign(self.module.head.weight, reference.coef)
-        _assign(self.module.head.bias, reference.intercept)
+    def _set_head(self, head: "ClosedFormHead") -> None:
+        _assign(self.module.head.weight, head.coef)
+        _assign(self.module.head.bias, head.intercept)
+
+    def _warn_of_fallback(self, found: Comparison) -> None:
         warnings.warn(
             f"On {found.n_texts} held-back texts training ended with a loss of "
             f"{found.trained[0]:.3f}, the closed-form head on the frozen backbone has "

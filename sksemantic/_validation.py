@@ -52,6 +52,11 @@ class Columns:
     def __len__(self) -> int:
         return len(self.values[0])
 
+    def take(self, rows: "NDArray") -> "Columns":
+        """Return the rows at these indices."""
+        values = [[column[i] for i in rows] for column in self.values]
+        return Columns(values, self.names)
+
     @property
     def n_columns(self) -> int:
         """How many texts a row has."""
@@ -344,6 +349,43 @@ def check_targets(y: Any, n_texts: int) -> "NDArray":
         )
     return check_array(
         y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=True
+    )
+
+
+def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
+    """Return the labels, sorted, and the texts of each.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two labels, labels of mixed kinds, or a label without
+        any text.
+    """
+    expected = (
+        "The 'label_texts' parameter must map every label to a text, or to a list of "
+        "texts, such as {0: 'terrible', 1: 'great'}."
+    )
+    if len(label_texts) < 2:
+        raise ValueError(f"{expected} Got {len(label_texts)} label(s) only.")
+    keys = np.empty(len(label_texts), dtype=object)
+    keys[:] = [*label_texts]
+    labels = check_labels(keys, len(label_texts))
+    found = {}
+    for label, given in zip(labels.tolist(), label_texts.values(), strict=True):
+        texts = [given] if isinstance(given, str) else given
+        is_list = isinstance(texts, list | tuple) and len(texts) > 0
+        if not is_list or not all(isinstance(t, str) and t.strip() for t in texts):
+            raise ValueError(f"{expected} Got {given!r} for the label {label!r}.")
+        found[label] = [text.strip() for text in texts]
+    labels = np.unique(labels)
+    return labels, [found[label] for label in labels.tolist()]
+
+
+def unlabelled_rows(y: Any) -> "NDArray":
+    """Return which entries of y are -1 (n,), among labels of any kind."""
+    values = y.tolist() if hasattr(y, "tolist") else list(y)
+    return np.array(
+        [not isinstance(v, bool) and (v == -1 or v == "-1") for v in values], bool
     )
 
 

@@ -18,7 +18,7 @@ def one_epoch(monkeypatch):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["README.md", "docs/user_guide.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/user_guide.md", "docs/tasks.md"])
 def test_document_when_its_code_is_run_then_works(
     name, minilm, one_epoch, tmp_path, monkeypatch
 ):

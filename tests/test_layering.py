@@ -26,6 +26,7 @@ LEVELS = [
     ["_data"],
     ["_activations"],
     ["_module"],
+    ["_labels"],
     ["_blueprint", "_comparison", "_net"],
     ["_training"],
     ["_base"],

@@ -401,6 +401,7 @@ BAD_PARAMETERS = {
     "n_iter_no_change": [0, 1.5, None],
     "class_weight": ["heavy", 2, [1, 2]],
     "ordinal": ["yes", None, 1.5],
+    "label_texts": ["good", 1, ["good", "bad"]],
     "threshold": [0, 1.0, -1, "high", None],
     "device": [0, None],
     "dtype": ["int8", "half", None],
