@@ -40,7 +40,7 @@ def make(args, **parameters):
         prompt=PROMPTS[args.model],
         max_epochs=args.epochs,
         random_state=0,
-        **parameters,
+        **{"tuned_layers": "all"} | parameters,
     )
 
 

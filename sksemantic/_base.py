@@ -62,7 +62,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "adapter": [StrOptions(set(_ADAPTERS))],
         "adapter_rank": [Interval(Integral, 1, None, closed="left")],
         "tuned_layers": [
-            StrOptions({"all"}),
+            StrOptions({"auto", "all"}),
             Interval(Integral, 1, None, closed="left"),
             tuple,
             list,
@@ -295,9 +295,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _build(self, texts: Any, rng: np.random.RandomState) -> "SemanticModule":
         """Check the device, load the backbone, read the prompt once."""
         check_tuned_layers(self.tuned_layers)
-        if self.method == "prompt" and self.tuned_layers != "all":
+        if self.method == "prompt" and self.tuned_layers not in ("auto", "all"):
             raise ValueError(
-                "The 'tuned_layers' parameter must be 'all' with method='prompt', "
+                "The 'tuned_layers' parameter must be 'auto' with method='prompt', "
                 "which adapts input embeddings only. Got "
                 f"{self.tuned_layers!r} instead."
             )
@@ -307,7 +307,11 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         from sksemantic._blueprint import Blueprint
         from sksemantic._loading import BackboneSpec, load_backbone
-        from sksemantic._module import ModuleConfig, SemanticModule
+        from sksemantic._module import (
+            ModuleConfig,
+            SemanticModule,
+            resolve_tuned_layers,
+        )
 
         spec = BackboneSpec(
             source,
@@ -322,7 +326,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             method=self.method,
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
-            tuned_layers=self.tuned_layers,
+            tuned_layers=resolve_tuned_layers(self.tuned_layers, backbone.is_causal),
             pooling=self._pooling(),
             n_outputs=self._task().n_outputs,
         )

@@ -211,10 +211,25 @@ def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
     return read_again
 
 
+def resolve_tuned_layers(
+    tuned_layers: str | int | tuple[int, int], is_causal: bool
+) -> str | int | tuple[int, int]:
+    """Return what "auto" stands for: the upper layers of causal models, all of others.
+
+    With Gemma 3 270M the upper two thirds are as good as all, in two thirds of the
+    time; with MiniLM half of the layers costs a point.
+    """
+    if tuned_layers != "auto":
+        return tuned_layers
+    return "upper" if is_causal else "all"
+
+
 def _tuned_range(tuned_layers: str | int | tuple[int, int], n_layers: int) -> range:
     """Return the indices of the tuned layers: all, the top ones, or a range."""
     if tuned_layers == "all":
         return range(n_layers)
+    if tuned_layers == "upper":
+        return range(n_layers // 3, n_layers)
     if isinstance(tuned_layers, tuple | list):
         first, behind = tuned_layers
         tuned = range(int(first), int(behind))

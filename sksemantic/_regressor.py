@@ -54,11 +54,12 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     adapter_rank : int, default=8
         Inner size of the low-rank adapter.
 
-    tuned_layers : "all", int or (int, int), default="all"
+    tuned_layers : "auto", "all", int or (int, int), default="auto"
         How many of the top layers have an adapted prefix, or the first of them and the
         one behind the last, counted from 0 at the bottom. All others keep the frozen
         prefix; what lies below is computed once for each text, and kept for later
-        epochs, folds and fits. Only with `method="prefix"`.
+        epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
+        layers for others. Only with `method="prefix"`.
 
     injection : {"auto", "attention", "cache", "states"}, default="auto"
         How the backbone is given the prefix: joined to keys and values inside its
@@ -236,7 +237,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         method: str = "prefix",
         adapter: str = "low_rank",
         adapter_rank: int = 8,
-        tuned_layers: "str | int | tuple[int, int]" = "all",
+        tuned_layers: "str | int | tuple[int, int]" = "auto",
         injection: str = "auto",
         pooling: str = "auto",
         max_length: int | None = None,

@@ -5,6 +5,7 @@ import torch
 from conftest import build_module, load_tiny, stir
 
 from sksemantic._adapters import PrefixAdapter
+from sksemantic._module import _tuned_range, resolve_tuned_layers
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 PROMPT_IDS = (2, 10, 11, 12, 3)
@@ -75,6 +76,14 @@ def test_tuned_layers_when_trained_then_exactly_the_top_ones_change(
     )
     prefix = stir(module).adapter()
     assert changed_layers(prefix, frozen_prefix(backbone)) == expected
+
+
+def test_tuned_layers_when_auto_then_causal_backbones_leave_the_lower_third():
+    assert resolve_tuned_layers("auto", is_causal=True) == "upper"
+    assert resolve_tuned_layers("auto", is_causal=False) == "all"
+    assert resolve_tuned_layers(3, is_causal=True) == 3
+    assert _tuned_range("upper", 18) == range(6, 18)
+    assert _tuned_range("upper", 2) == range(2)
 
 
 def test_tuned_layers_when_more_than_there_are_then_refused(backbone):

@@ -467,7 +467,9 @@ def test_fit_when_range_of_layers_is_bad_then_refused_before_any_loading(make, l
 
 def test_fit_when_tuned_layers_meet_the_prompt_method_then_refused_before_any_loading():
     clf = SKTuningClassifier(model=NOWHERE, method="prompt", tuned_layers=1)
-    with pytest.raises(ValueError, match="'tuned_layers' parameter must be 'all' with"):
+    with pytest.raises(
+        ValueError, match="'tuned_layers' parameter must be 'auto' with"
+    ):
         clf.fit(TEXTS, LABELS)
 
 
