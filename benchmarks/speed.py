@@ -110,8 +110,8 @@ def run_ours(name, args, data, seed):
     # The net's own callbacks, so that texts are held back as they are by default.
     build = _training.build_net
 
-    def with_score(module, *, callbacks, **others):
-        return build(module, callbacks=[("score", Score()), *callbacks], **others)
+    def with_score(module, task, *, callbacks, **others):
+        return build(module, task, callbacks=[("score", Score()), *callbacks], **others)
 
     activations.clear()
     template = clf.set_params(max_epochs=1).fit(X_train[:32], y_train[:32])
