@@ -60,6 +60,10 @@ class Task(ABC):
         """Return the group of each row that a split should keep in proportion."""
         return np.zeros(n_rows, np.int64)
 
+    def start(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
+        """Return the intercepts (K,) that a random head starts with."""
+        return np.zeros(self.n_outputs)
+
 
 class Classification(Task):
     """Multinomial classification over `n_outputs` classes."""
@@ -123,10 +127,13 @@ class MultiLabel(Task):
         ).sum(dim=1)
 
     def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
-        """Return the share of wrong labels, and the log-loss."""
+        """Return the log-loss alone: to give no label at all is seldom very wrong."""
         signs = np.where(targets > 0, 1.0, -1.0)
-        wrong = ((scores > 0) != (targets > 0)).mean(axis=1)
-        return np.stack([wrong, -log_expit(signs * scores).sum(axis=1)], axis=1)
+        return -log_expit(signs * scores).sum(axis=1, keepdims=True)
+
+    def start(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
+        """Return the labels' log-odds: rare ones would need long to come down there."""
+        return _log_odds(targets, weights[:, None])
 
     def fit_reference(
         self,
@@ -205,6 +212,12 @@ class Ordinal(Task):
         """Return the classes themselves."""
         return targets
 
+    def start(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
+        """Return each step's log-odds."""
+        steps = np.arange(self.n_outputs)
+        has_come = weights[:, None] * (targets[:, None] >= steps)
+        return _log_odds(targets[:, None] > steps, has_come)
+
 
 class Regression(Task):
     """Regression of standardised targets, (n,) or (n, K).
@@ -271,3 +284,10 @@ class Regression(Task):
         if self.loss_name == "huber":
             return np.minimum(1.0, HUBER_DELTA / size)
         return np.where(errors > 0, self.quantile, 1 - self.quantile) / size
+
+
+def _log_odds(is_so: "NDArray", weights: "NDArray") -> "NDArray":
+    """Return the log-odds of each column (K,), one text added on either side."""
+    yes = (weights * (is_so > 0)).sum(axis=0)
+    no = (weights * ~(is_so > 0)).sum(axis=0)
+    return np.log(yes + 1) - np.log(no + 1)

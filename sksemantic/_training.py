@@ -186,11 +186,10 @@ class Trainer:
         kept, held = self._hold_back(data)
         reference = self._fit_reference(features, data, kept)
         if fresh:
-            self._init_head(reference)
+            self._init_head(data, reference)
         start = deepcopy(self.module.state_dict())
-        if self.recipe.is_gentle and len(data) < _FEWEST_PER_CLASS * len(
-            reference.coef
-        ):
+        fewest = _FEWEST_PER_CLASS * self.task.n_outputs
+        if self.recipe.is_gentle and len(data) < fewest:
             return Trained(self.restored_net(), reference, None, True)
         if len(held) == 0:
             return Trained(self._run(data), reference, None, False)
@@ -252,7 +251,7 @@ class Trainer:
         if net is None:
             raw = self.module.frozen.features(data)
             self._set_feature_scale(raw, data.unit_weights)
-            self._init_head(None)
+            self._init_head(data)
         if net is None or any(name == "schedule" for name, _ in net.callbacks_):
             # A net from `fit` has come to the end of its schedule.
             history = [] if net is None else net.history
@@ -414,7 +413,9 @@ class Trainer:
         mean = self.module.feature_mean.cpu().numpy()
         return (features - mean) / self.module.feature_scale.cpu().numpy()
 
-    def _init_head(self, reference: "ClosedFormHead | None") -> None:
+    def _init_head(
+        self, data: TextDataset, reference: "ClosedFormHead | None" = None
+    ) -> None:
         """Start the head at random, or from the closed form."""
         head = self.module.head
         from_reference = self.recipe.is_gentle or self.recipe.head_init == "closed_form"
@@ -423,7 +424,7 @@ class Trainer:
             return
         bound = 1 / math.sqrt(head.in_features)  # as nn.Linear itself starts
         _assign(head.weight, self.rng.uniform(-bound, bound, head.weight.shape))
-        _assign(head.bias, np.zeros(head.out_features))
+        _assign(head.bias, self.task.start(data.targets, data.unit_weights))
 
     def _set_head(self, head: "ClosedFormHead") -> None:
         _assign(self.module.head.weight, head.coef)
