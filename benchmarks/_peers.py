@@ -75,9 +75,9 @@ class Rows(torch.utils.data.Dataset):
 
 
 class Clock(TrainerCallback):
-    """Stops the time of training alone, and scores after every epoch."""
+    """Stops the time of training alone, and scores after every epoch if asked to."""
 
-    def __init__(self, score):
+    def __init__(self, score=None):
         self.score = score
         self.seconds, self.scores = [], []
 
@@ -88,7 +88,8 @@ class Clock(TrainerCallback):
     def on_epoch_end(self, *args, **kwargs):
         """Stop, and score outside the measured time."""
         self.seconds.append(time.perf_counter() - self.started)
-        self.scores.append(self.score())
+        if self.score is not None:
+            self.scores.append(self.score())
 
 
 def unpacked(model, dtype):
@@ -111,7 +112,7 @@ def unpacked(model, dtype):
     return str(folder)
 
 
-def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed):
+def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed, every_epoch=True):
     """Train a peer; return seconds and test accuracy of every epoch.
 
     Parameters
@@ -122,6 +123,8 @@ def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed):
         A folder or the id of a model.
     data : tuple
         X_train, X_test, y_train, y_test; labels are 0 and up.
+    every_epoch : bool, default=True
+        Score after every epoch, instead of after the last one alone.
     """
     import peft
 
@@ -144,7 +147,8 @@ def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed):
     train = Rows(tokenizer(list(X_train))["input_ids"], y_train)
     test = Rows(tokenizer(list(X_test))["input_ids"])
     collator = DataCollatorWithPadding(tokenizer)
-    clock = Clock(lambda: accuracy(network, test, y_test, collator))
+    score = lambda: accuracy(network, test, y_test, collator)  # noqa: E731
+    clock = Clock(score if every_epoch else None)
     with tempfile.TemporaryDirectory() as output:
         arguments = TrainingArguments(
             output_dir=output,
@@ -170,7 +174,7 @@ def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed):
         ).train()
     return {
         "seconds": clock.seconds,
-        "scores": clock.scores,
+        "scores": clock.scores or [score()],
         "trained": trainable,
         "bytes": 4 * trainable,
     }
@@ -281,10 +285,11 @@ def plain_accuracy(network, test, labels, collator, batch_size=64):
     return right / len(order)
 
 
-def fit_setfit(model, data, *, seed):
+def fit_setfit(model, data, *, seed, iterations=None):
     """Train SetFit as its quick start does; it is made for few texts.
 
-    Its contrastive pairs grow with the square of the texts.
+    Its contrastive pairs grow with the square of the texts, unless `iterations` says
+    how many pairs of either kind are drawn for each text.
     """
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer, models
@@ -300,7 +305,12 @@ def fit_setfit(model, data, *, seed):
     rows = Dataset.from_dict({"text": list(X_train), "label": list(map(int, y_train))})
     with tempfile.TemporaryDirectory() as output:
         arguments = TrainingArguments(
-            output_dir=output, batch_size=16, num_epochs=1, seed=seed, report_to="none"
+            output_dir=output,
+            batch_size=16,
+            num_epochs=1,
+            num_iterations=iterations,
+            seed=seed,
+            report_to="none",
         )
         start = time.perf_counter()
         Trainer(network, args=arguments, train_dataset=rows).train()

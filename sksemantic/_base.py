@@ -137,9 +137,13 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         weights = check_weights(sample_weight, texts)
         groups = check_groups(groups, texts)
         warm = bool(self.warm_start) and self.__sklearn_is_fitted__()
-        texts, y, weights, groups = self._set_unlabelled_apart(
-            texts, y, weights, groups
-        )
+        labelled, unlabelled = self._split_unlabelled(texts, y)
+        if unlabelled is not None:
+            texts = texts.take(labelled)
+            y, weights, groups = (
+                None if each is None else np.asarray(each)[labelled]
+                for each in (y, weights, groups)
+            )
         targets, weights = self._encode_fit_targets(y, texts, weights, warm)
         rng = check_random_state(self.random_state)
         former = self.net_.module_.state_dict() if warm else None
@@ -150,7 +154,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         from sksemantic._training import Trainer
 
-        hints = self._hints(module) if former is None else None
+        hints = self._hints(module, unlabelled) if former is None else None
         is_gentle = hints is not None and hints.are_needed(len(data))
         recipe = self._recipe(module.backbone.is_causal, is_gentle=is_gentle)
         trainer = Trainer(module, self._task(), recipe, rng)
@@ -384,11 +388,11 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             verbose=int(self.verbose),
         )
 
-    def _set_unlabelled_apart(self, texts: Any, *others: Any) -> tuple[Any, ...]:
-        """Return the rows that have labels; a classifier may be given others."""
-        return texts, *others
+    def _split_unlabelled(self, texts: Any, y: Any) -> "tuple[NDArray | None, Any]":
+        """Return which rows have labels, and the other texts; None where all have."""
+        return None, None
 
-    def _hints(self, module: "SemanticModule") -> "Hints | None":
+    def _hints(self, module: "SemanticModule", unlabelled: Any) -> "Hints | None":
         """Return what is known beside labelled texts."""
         return None
 

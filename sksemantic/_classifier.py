@@ -514,25 +514,19 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 "have the label -1."
             )
 
-    def _set_unlabelled_apart(self, texts: Any, *others: Any) -> tuple[Any, ...]:
-        """Return the rows that have labels; keep the others for calibration."""
-        self._unlabelled = texts.take(np.empty(0, int))
+    def _split_unlabelled(self, texts: Any, y: Any) -> "tuple[NDArray | None, Any]":
+        """Take texts of the label -1 for unlabelled, where labels have texts."""
         if self.label_texts is None:
-            return texts, *others
+            return None, None
         check_label_texts(self.label_texts)
-        y = others[0]
         if y is None or np.ndim(y) != 1 or {-1, "-1"} & {*self.label_texts}:
-            return texts, *others
+            return None, None
         check_consistent_length(range(len(texts)), y)
         is_unlabelled = unlabelled_rows(y)
-        rows = np.flatnonzero(~is_unlabelled)
-        self._unlabelled = texts.take(np.flatnonzero(is_unlabelled))
-        parts = [None if each is None else np.asarray(each)[rows] for each in others]
-        return texts.take(rows), *parts
+        return np.flatnonzero(~is_unlabelled), texts.take(np.flatnonzero(is_unlabelled))
 
-    def _hints(self, module: "SemanticModule") -> "Hints | None":
+    def _hints(self, module: "SemanticModule", unlabelled: Any) -> "Hints | None":
         """Return what the labels are called, and the unlabelled texts."""
-        unlabelled = self.__dict__.pop("_unlabelled")
         if self.label_texts is None:
             return None
         from sksemantic._labels import label_directions
@@ -540,6 +534,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
         texts = check_label_texts(self.label_texts)[1]
         directions = label_directions(module, self._template, texts)
+        if unlabelled is None:
+            return Hints(directions)
         return Hints(directions, self._dataset(unlabelled))
 
     def _set_classes(

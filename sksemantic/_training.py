@@ -115,12 +115,12 @@ class Hints:
     ----------
     directions : ndarray of shape (K, C)
         What labels' texts say, see `label_directions`.
-    unlabelled : TextDataset
+    unlabelled : TextDataset or None
         Texts without labels; may be empty.
     """
 
     directions: "NDArray"
-    unlabelled: TextDataset
+    unlabelled: TextDataset | None = None
 
     @staticmethod
     def are_needed(n_labelled: int) -> bool:
@@ -398,7 +398,7 @@ class Trainer:
         weights = data.unit_weights
         if hints is None:
             return self._set_feature_scale(raw, weights)
-        if len(hints.unlabelled):
+        if hints.unlabelled is not None:
             extra = self.module.frozen.features(hints.unlabelled)
             raw = np.concatenate([raw, extra])
             weights = np.concatenate([weights, hints.unlabelled.unit_weights])
