@@ -107,6 +107,11 @@ class Classification(Task):
 class TokenClassification(Classification):
     """Classification of words; the rows are texts."""
 
+    def start(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
+        """Return the classes' log-frequencies: most words are of one class."""
+        counts = np.bincount(targets, weights, minlength=self.n_outputs)
+        return np.log(counts + 1) - np.log(counts + 1).mean()
+
     def strata(self, targets: "NDArray", n_rows: int) -> "NDArray":
         """Return one group."""
         return np.zeros(n_rows, np.int64)
