@@ -26,7 +26,7 @@ def logistic(features, y, weights=None, n_classes=None, penalty=None):
 
 def ridge(features, y, weights=None, penalty=None):
     weights = np.ones(len(y)) if weights is None else weights
-    return fit_ridge(features, y, weights, penalty)
+    return fit_ridge(features, y[:, None], weights, penalty)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
