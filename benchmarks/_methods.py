@@ -1,0 +1,336 @@
+"""How the tasks of `tasks.py` are done: by the estimators, and by their peers.
+
+Each function takes a `Case` and returns its scores and what else is known.
+"""
+
+import argparse
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from _baselines import (
+    GEMMA,
+    MINILM,
+    FrozenBackbone,
+    embedding_ridge,
+    fast_dtype,
+    fill_slot,
+    word_logistic,
+)
+from _rows import UNLABELLED
+from accuracy import versions
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import make_scorer
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.preprocessing import StandardScaler, normalize
+
+POOLINGS = {MINILM: "mean", GEMMA: "last"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One seed of a task with its rows.
+
+    Attributes
+    ----------
+    task : Task
+        The task of `tasks.py`.
+    seed : int
+        Of the rows and of what is trained.
+    shots : int or None
+        Labelled texts of each class; None if the task has no such number.
+    rows : tuple
+        X_train, X_test, y_train, y_test.
+    args : argparse.Namespace
+        The command line's arguments.
+    """
+
+    task: Any
+    seed: int
+    shots: int | None
+    rows: tuple
+    args: argparse.Namespace
+
+
+def fit_ours(case, kind, **params):
+    """Fit and score an estimator of the package."""
+    estimator = make_ours(case, kind, **params)
+    return measure(case, estimator, case.rows) | describe(estimator)
+
+
+def fit_separately(case, kind):
+    """Fit and score one estimator for each target."""
+    estimator = MultiOutputRegressor(make_ours(case, kind))
+    found = measure(case, estimator, case.rows) | describe(estimator.estimators_[0])
+    trained = sum(one.n_trainable_params_ for one in estimator.estimators_)
+    return found | {"n_trainable_params": trained}
+
+
+def make_ours(case, kind, **params):
+    """Return an estimator of the package, its defaults overridden by ``--set``.
+
+    What earlier fits know of the same texts is forgotten, for the sake of the seconds.
+    """
+    import sksemantic
+    from sksemantic._store import activations
+
+    activations.clear()
+    params = case.task.params | params
+    params |= {"random_state": case.seed, "verbose": case.args.verbose}
+    return getattr(sksemantic, kind)(**params | dict(case.args.set))
+
+
+def describe(estimator):
+    """Return what belongs to an estimator's scores."""
+    comparison = getattr(estimator, "comparison_", None)
+    return {
+        "n_trainable_params": getattr(estimator, "n_trainable_params_", None),
+        "n_virtual_tokens": getattr(estimator, "n_virtual_tokens_", None),
+        "n_epochs": len(getattr(estimator, "history_", ())),
+        "comparison": comparison and asdict(comparison),
+        "versions": versions(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def measure(case, model, rows, seconds=0.0):
+    """Fit and score one model; `seconds` went into its rows before."""
+    X_train, X_test, y_train, y_test = rows
+    start = time.perf_counter()
+    model.fit(X_train, y_train)
+    fitted = time.perf_counter()
+    predicted = case.task.predict(model, X_test)
+    found = {
+        **case.task.score(y_test, predicted),
+        "n_train": len(y_train),
+        "n_test": len(y_test),
+        "seconds": seconds + fitted - start,
+        "predict_seconds": time.perf_counter() - fitted,
+    }
+    if hasattr(model, "best_params_"):
+        found["chosen"] = model.best_params_
+    return found
+
+
+def measure_untrained(case, predicted, start):
+    """Score predictions that no training rows were needed for."""
+    return {
+        **case.task.score(case.rows[3], predicted),
+        "n_train": 0,
+        "n_test": len(predicted),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+class Reader:
+    """A frozen backbone that reads no text twice."""
+
+    def __init__(self, model):
+        from _peers import unpacked
+
+        dtype = fast_dtype() if model == GEMMA else torch.float32
+        self.backbone = FrozenBackbone(unpacked(model, dtype), dtype)
+        self.pooling = POOLINGS[model]
+        self.known = {}
+
+    def __call__(self, texts):
+        """Return one vector for each text (n_texts, C)."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        if new:
+            vectors = self.backbone.embed(new, self.pooling)
+            self.known.update(zip(new, vectors, strict=True))
+        return np.stack([self.known[text] for text in texts])
+
+
+reader = cache(Reader)
+
+
+def fill(task, X):
+    """Return texts, or pairs of texts, inside the task's prompt."""
+    prompt = task.params.get("prompt")
+    if prompt is not None and isinstance(X[0], tuple):
+        return [prompt.format(*pair) for pair in X]
+    return fill_slot(prompt, X)
+
+
+def labelled(case):
+    """Return the case's rows without the unlabelled texts."""
+    X_train, X_test, y_train, y_test = case.rows
+    if case.shots is None:
+        return case.rows
+    known = np.flatnonzero(y_train != UNLABELLED)
+    return [X_train[i] for i in known], X_test, y_train[known], y_test
+
+
+def fit_majority(case):
+    """Predict the most frequent class."""
+    return measure(case, DummyClassifier(), case.rows)
+
+
+def fit_words(case, make):
+    """Fit a model of word counts."""
+    return measure(case, make(), case.rows)
+
+
+def fit_head(case, make):
+    """Fit a model on the frozen backbone's vectors."""
+    X_train, X_test, y_train, y_test = case.rows
+    start = time.perf_counter()
+    read = reader(case.task.model)
+    vectors = [read(fill(case.task, X)) for X in (X_train, X_test)]
+    seconds = time.perf_counter() - start
+    return measure(case, make(), (*vectors, y_train, y_test), seconds)
+
+
+def fit_rank_head(case):
+    """Fit a ridge regression on the frozen vectors, and round what it predicts."""
+    return fit_head(case, RankRidge)
+
+
+class RankRidge:
+    """A ridge regression whose predictions are ranks."""
+
+    def fit(self, X, y):
+        """Fit on ranks as if they were numbers."""
+        self.head = embedding_ridge().fit(X, y)
+        self.limits = min(y), max(y)
+        self.best_params_ = self.head.best_params_
+        return self
+
+    def predict(self, X):
+        """Return the nearest rank."""
+        return np.rint(np.clip(self.head.predict(X), *self.limits)).astype(int)
+
+
+def fit_few_head(case):
+    """Fit a logistic regression on few frozen vectors.
+
+    So few texts cannot choose a penalty. Scaling and penalty are those that did best on
+    the test texts, of three ways to scale and seven penalties.
+    """
+    X_train, X_test, y_train, y_test = case.rows
+    start = time.perf_counter()
+    read = reader(case.task.model)
+    train, test = (read(fill(case.task, X)) for X in (X_train, X_test))
+    if case.task.model == GEMMA:
+        scaler = StandardScaler().fit(train)  # by the unlabelled texts, too
+        train, test = scaler.transform(train), scaler.transform(test)
+        head = LogisticRegression(C=0.01, max_iter=2000)
+    else:
+        train, test = normalize(train), normalize(test)
+        head = LogisticRegression(C=10, max_iter=2000)
+    known = y_train != UNLABELLED
+    seconds = time.perf_counter() - start
+    return measure(case, head, (train[known], test, y_train[known], y_test), seconds)
+
+
+def match_label_texts(case, centred):
+    """Take the label whose text is most alike, or most likely to come next.
+
+    If `centred`, what the labels get on average over the unlabelled texts is taken off:
+    some words are always likely.
+    """
+    start = time.perf_counter()
+    read = reader(case.task.model)
+    labels, texts = zip(*case.task.params["label_texts"].items(), strict=True)
+    if case.task.model == GEMMA:
+        wanted = first_tokens(read.backbone, texts)  # (K, C)
+        scores = lambda X: read(fill(case.task, X)) @ wanted.T  # noqa: E731
+    else:
+        wanted = normalize(read(texts))  # (K, C)
+        scores = lambda X: normalize(read(X)) @ wanted.T  # noqa: E731
+    found = scores(case.rows[1])  # (n_texts, K)
+    if centred:
+        found = found - scores(case.rows[0]).mean(0)
+    return measure_untrained(case, np.array(labels)[found.argmax(1)], start)
+
+
+def first_tokens(backbone, texts):
+    """Return the output embedding of each text's first token (n_texts, C)."""
+    encode = backbone.tokenizer.encode
+    firsts = [encode(f" {text}", add_special_tokens=False)[0] for text in texts]
+    weights = backbone.model.get_input_embeddings().weight  # the output has the same
+    return weights[firsts].detach().float().cpu().numpy()
+
+
+def pair_vectors(model, pairs):
+    """Return the vectors of either side of pairs, each (n_pairs, C) and of length 1."""
+    read = reader(model)
+    return [normalize(read([pair[side] for pair in pairs])) for side in (0, 1)]
+
+
+def fit_cosine(case):
+    """Take the cosine of the frozen embeddings; nothing is trained."""
+    start = time.perf_counter()
+    first, second = pair_vectors(case.task.model, case.rows[1])
+    return measure_untrained(case, (first * second).sum(1), start)
+
+
+def fit_pair_head(case, scoring):
+    """Fit a ridge regression on difference and product of the frozen embeddings."""
+    X_train, X_test, y_train, y_test = case.rows
+    start = time.perf_counter()
+    features = []
+    for pairs in (X_train, X_test):
+        first, second = pair_vectors(case.task.model, pairs)
+        features.append(np.hstack([abs(first - second), first * second]))
+    seconds = time.perf_counter() - start
+    grid = {"ridge__alpha": [300, 1000, 3000, 10_000, 30_000]}
+    head = embedding_ridge().set_params(scoring=make_scorer(scoring), param_grid=grid)
+    return measure(case, head, (*features, y_train, y_test), seconds)
+
+
+def fit_word_head(case, scoring):
+    """Fit a logistic regression on the frozen state of each word's first piece."""
+    X_train, X_test, y_train, y_test = case.rows
+    start = time.perf_counter()
+    read = reader(case.task.model).backbone.embed_words
+    train, test = read(X_train), read(X_test)
+    head = word_logistic(train, y_train, make_scorer(scoring))
+    seconds = time.perf_counter() - start
+    found = measure(case, head, (train, test, y_train, y_test), seconds)
+    return found | {"chosen": head.get_params()}
+
+
+def fit_lora(case, epochs, batch_size):
+    """Train LoRA with PEFT on the texts inside the prompt."""
+    from _peers import fit_peer
+
+    X_train, X_test, y_train, y_test = labelled(case)
+    classes, y_train = np.unique(y_train, return_inverse=True)
+    texts = [fill(case.task, X) for X in (X_train, X_test)]
+    found = fit_peer(
+        "LoRA",
+        case.task.model,
+        (*texts, y_train, np.searchsorted(classes, y_test)),
+        epochs=epochs(len(y_train)),
+        batch_size=batch_size,
+        dtype=fast_dtype(),
+        seed=case.seed,
+        every_epoch=False,
+    )
+    return measured(found, case, len(y_train)) | {"n_epochs": epochs(len(y_train))}
+
+
+def fit_setfit(case):
+    """Train SetFit's MiniLM, with as many pairs for each text as in its paper."""
+    from _peers import fit_setfit
+
+    rows = labelled(case)
+    found = fit_setfit(MINILM, rows, seed=case.seed, iterations=20)
+    return measured(found, case, len(rows[0]))
+
+
+def measured(found, case, n_train):
+    """Return the result of a peer that scores itself."""
+    return {
+        "accuracy": found["scores"][-1],
+        "n_train": n_train,
+        "n_test": len(case.rows[3]),
+        "seconds": sum(found["seconds"]),
+        "n_trainable_params": found["trained"],
+    }

@@ -1,0 +1,107 @@
+"""The rows of the tasks of `tasks.py`: what each seed trains on and is tested on.
+
+A split returns X_train, X_test, y_train, y_test. Nothing here imports sksemantic.
+"""
+
+import numpy as np
+from _data import (
+    load_hutto,
+    load_hutto_ratings,
+    load_sms,
+    load_sst2,
+    load_trec,
+    load_wnut,
+)
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import MultiLabelBinarizer
+
+SHOTS = (0, 1, 4, 8, 16, 64)  # labelled texts of each class
+UNLABELLED, N_UNLABELLED = -1, 200
+TARGETS = ("mean", "deviation", "negative", "strongly positive")
+
+
+def split_official(args, seed, shots, load, size=0):
+    """Return the official test rows, and all training rows or `size` of them."""
+    X_train, y_train = draw(*load(args.data), size, args, seed)
+    X_test, y_test = load(args.data, "test")
+    return X_train, X_test, y_train, y_test
+
+
+def split_random(args, seed, shots, load, test_size=0.2, size=0):
+    """Hold out rows at random, and return all other ones or `size` of them."""
+    X_train, X_test, y_train, y_test = train_test_split(
+        *load(), test_size=test_size, random_state=seed
+    )
+    X_train, y_train = draw(X_train, y_train, size, args, seed)
+    return X_train, X_test, y_train, y_test
+
+
+def draw(X, y, size, args, seed):
+    """Return `size` rows at random, or as many as asked for; 0 is all of them."""
+    size = size if args.train_size is None else args.train_size
+    if not 0 < size < len(X):
+        return X, y
+    chosen = np.random.RandomState(seed).permutation(len(X))[:size]
+    X = [X[i] for i in chosen]
+    return X, y[chosen] if isinstance(y, np.ndarray) else [y[i] for i in chosen]
+
+
+def split_few(args, seed, shots, load):
+    """Return `shots` labelled texts of each class, and as many unlabelled as always.
+
+    More labelled texts are added to the same ones. The unlabelled texts are the same
+    for all `shots`, and none of them is ever a labelled one.
+    """
+    X, X_test, y, y_test = load(args)
+    order = np.random.RandomState(seed).permutation(len(y))
+    by_class = [order[y[order] == label] for label in np.unique(y)]
+    few = np.concatenate([rows[:shots] for rows in by_class])
+    reserved = np.concatenate([rows[: max(SHOTS)] for rows in by_class])
+    others = order[~np.isin(order, reserved)][:N_UNLABELLED]
+    y_train = np.concatenate([y[few], np.full(len(others), UNLABELLED)])
+    return [X[i] for i in [*few, *others]], X_test, y_train, y_test
+
+
+def sst2(args):
+    """Return all phrases and sentences of SST-2: negative is 0, positive is 1."""
+    X, y = load_sst2(args.data)
+    X_test, y_test = load_sst2(args.data, "test")
+    return X, X_test, np.array(y, dtype=int), np.array(y_test, dtype=int)
+
+
+def trec(args):
+    """Return the questions, always the same 500 held out; classes by the alphabet."""
+    X, y = load_trec()
+    _, y = np.unique(y, return_inverse=True)
+    return train_test_split(X, y, test_size=500, stratify=y, random_state=0)
+
+
+def targets():
+    """Return sentences on films, and `TARGETS` of what people thought of each."""
+    texts, ratings = load_hutto_ratings("movie")
+    rows = [np.array(row) for row in ratings]
+    sums = [(r.mean(), r.std(), (r < 0).mean(), (r >= 3).mean()) for r in rows]
+    return texts, np.array(sums)  # (n_texts, 4)
+
+
+def ranks():
+    """Return sentences on films, and their mean rating in five steps, from 0 to 4.
+
+    The steps meet at -1.5, -0.5, 0.5 and 1.5 on the scale from -4 to 4.
+    """
+    texts, ratings = load_hutto("movie")
+    return texts, np.rint(np.clip(ratings, -2, 2)).astype(int) + 2
+
+
+def entity_types():
+    """Return tweets, and which of the ten types of entities occur in each."""
+    tweets, labels = load_wnut()
+    found = [{label[2:] for label in row if label != "O"} for row in labels]
+    indicator = MultiLabelBinarizer().fit_transform(found)  # (n_texts, 10)
+    return [" ".join(words) for words in tweets], indicator
+
+
+def spam():
+    """Return the text messages without their 399 repetitions, and 1 for spam."""
+    unique = dict(zip(*load_sms(), strict=True))
+    return list(unique), np.array([label == "spam" for label in unique.values()], int)
