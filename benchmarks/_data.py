@@ -92,16 +92,22 @@ def load_hutto(source="movie"):
 def load_hutto_ratings(source="movie"):
     """Return the texts of `load_hutto`, and what each person made of them.
 
+    Parameters
+    ----------
+    source : {"tweets", "movie", "nyt"}, default="movie"
+        As in `load_hutto`. One of the products' sentences has no ratings.
+
     Returns
     -------
     texts : list of str
     ratings : list of lists of int
-        From -4 to 4, by 14 to 20 people; by more for some of the tweets. Their mean is
-        the number of `load_hutto`, but for 196 tweets.
+        From -4 to 4, by 15 to 29 people, and up to 99 for tweets. Their mean is the
+        number of `load_hutto`, but for 196 tweets.
     """
-    texts, _ = load_hutto(source)
-    rows = _read_hutto(f"{_HUTTO_FILES[source]}_anonDataRatings.txt")
-    return texts, [ast.literal_eval(row[3]) for row in rows]
+    rows = _read_hutto(f"{_HUTTO_FILES[source]}_GroundTruth.txt")
+    rated = _read_hutto(f"{_HUTTO_FILES[source]}_anonDataRatings.txt")
+    ratings = {row[0]: ast.literal_eval(row[3]) for row in rated}
+    return [row[2] for row in rows], [ratings[row[0]] for row in rows]
 
 
 def load_sst2(folder, split="train"):
