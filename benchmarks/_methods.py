@@ -237,12 +237,13 @@ def match_label_texts(case, centred):
     start = time.perf_counter()
     read = reader(case.task.model)
     labels, texts = zip(*case.task.params["label_texts"].items(), strict=True)
-    if case.task.model == GEMMA:
-        wanted = first_tokens(read.backbone, texts)  # (K, C)
-        scores = lambda X: read(fill(case.task, X)) @ wanted.T  # noqa: E731
-    else:
-        wanted = normalize(read(texts))  # (K, C)
-        scores = lambda X: normalize(read(X)) @ wanted.T  # noqa: E731
+    is_causal = case.task.model == GEMMA
+    wanted = first_tokens(read.backbone, texts) if is_causal else normalize(read(texts))
+
+    def scores(X):
+        vectors = read(fill(case.task, X)) if is_causal else normalize(read(X))
+        return vectors @ wanted.T
+
     found = scores(case.rows[1])  # (n_texts, K)
     if centred:
         found = found - scores(case.rows[0]).mean(0)

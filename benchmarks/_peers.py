@@ -147,7 +147,10 @@ def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed, every_epoc
     train = Rows(tokenizer(list(X_train))["input_ids"], y_train)
     test = Rows(tokenizer(list(X_test))["input_ids"])
     collator = DataCollatorWithPadding(tokenizer)
-    score = lambda: accuracy(network, test, y_test, collator)  # noqa: E731
+
+    def score():
+        return accuracy(network, test, y_test, collator)
+
     clock = Clock(score if every_epoch else None)
     with tempfile.TemporaryDirectory() as output:
         arguments = TrainingArguments(
@@ -240,8 +243,10 @@ def fit_authors(model, prompt, data, *, epochs, batch_size, dtype, seed):
     trained = [network.prompt, *network.head.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
     collator = DataCollatorWithPadding(tokenizer)
-    encode = lambda texts: tokenizer(list(texts), add_special_tokens=False)  # noqa: E731
-    train, test = (Rows(encode(X)["input_ids"]) for X in (X_train, X_test))
+    train, test = (
+        Rows(tokenizer(list(X), add_special_tokens=False)["input_ids"])
+        for X in (X_train, X_test)
+    )
     y = torch.as_tensor(np.asarray(y_train))
     rng = np.random.RandomState(seed)
     seconds, scores = [], []

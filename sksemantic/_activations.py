@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sksemantic._injection._base import Prefix
     from sksemantic._store import Shelf
 
-MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _SEGMENT = 2**23  # bytes that are put into the store at once
 
 
@@ -101,7 +101,7 @@ class FrozenPass:
         keys = _keys(inputs)
         if shelf.has(keys).all():
             return shelf.get(keys)[0].to(inputs["input_ids"].device)
-        read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+        read = model_inputs(inputs)
         return self.backbone.injection.run_below(read, self._prefix, self.entry)
 
     def _shelf(self, *what: "Hashable") -> "Shelf":
@@ -119,7 +119,7 @@ class FrozenPass:
             by_length, self.backbone.pad_id, self.backbone.inference_tokens
         ):
             inputs = {name: values.to(device) for name, values in X.items()}
-            read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+            read = model_inputs(inputs)
             mask = read["attention_mask"]
             kept = []
             if self.entry is None or self._prefix is None:
@@ -132,18 +132,24 @@ class FrozenPass:
             features = embed(hidden, inputs, mask, self.pooling).cpu()  # (n_units, C)
             parts.append(features.numpy())
             batch = by_length.take(np.arange(start, start + len(mask)))
+            keys = batch.keys()
             start += len(mask)
             n_units = np.ones(len(batch), np.int64)
             lengths = [n_units if batch.spots is None else batch.spots.lengths]
             for buffer, values, n in zip(
                 buffers, [features, *kept], [*lengths, batch.lengths], strict=False
             ):
-                buffer.add(batch.keys(), values.cpu(), n)
+                buffer.add(keys, values.cpu(), n)
         found = np.empty((sum(map(len, parts)), self.backbone.hidden_size), np.float32)
         found[data.units(order)] = np.concatenate(parts)
         for buffer in buffers:
             buffer.flush()
         return found
+
+
+def model_inputs(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what of a batch's inputs is for the backbone."""
+    return {name: inputs[name] for name in _MODEL_INPUTS if name in inputs}
 
 
 def embed(

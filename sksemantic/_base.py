@@ -150,7 +150,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         module = self._build(texts, rng)
         if former is not None:
             _load_former(module, former)
-        data = self._dataset(texts, targets, weights, groups)
+        data = self._dataset(texts, targets, _mean_one(weights), groups)
 
         from sksemantic._training import Trainer
 
@@ -184,7 +184,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         first = not self.__sklearn_is_fitted__()
         rng = check_random_state(self.random_state)
         module = self._build(texts, rng) if first else self.net_.module_
-        data = self._dataset(texts, targets, weights)
+        data = self._dataset(texts, targets, _mean_one(weights))
         net = None if first else self.net_
         trainer = Trainer(
             module, self._task(), self._recipe(module.backbone.is_causal), rng
@@ -410,6 +410,13 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self, y: Any, texts: Any, weights: "NDArray | None", warm: bool
     ) -> "tuple[NDArray, NDArray | None]":
         raise NotImplementedError
+
+
+def _mean_one(weights: "NDArray | None") -> "NDArray | None":
+    """Bring the mean weight of the texts to one, so that rates keep their meaning."""
+    if weights is None:
+        return None
+    return (weights / weights.mean()).astype(np.float32)
 
 
 def _load_former(module: "SemanticModule", values: "dict[str, Any]") -> None:

@@ -607,8 +607,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 f"y must have {len(self.classes_)} columns, one for each label. Got "
                 f"{indicators.shape[1]} instead."
             )
-        if weights is not None:
-            weights = (weights / weights.mean()).astype(np.float32)
         return indicators, weights
 
     def _encode_labels(
@@ -629,17 +627,15 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     def _weigh_classes(
         self, labels: "NDArray", weights: "NDArray | None"
     ) -> "NDArray | None":
-        """Multiply class weights in, and bring the mean weight to one."""
-        if weights is None and self.class_weight is None:
-            return None
+        """Multiply class weights in."""
+        if self.class_weight is None:
+            return weights
         if weights is None:
             weights = np.ones(len(labels), np.float32)
-        if self.class_weight is not None:
-            per_class = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=labels
-            )
-            weights = weights * per_class[np.searchsorted(self.classes_, labels)]
-        return (weights / weights.mean()).astype(np.float32)
+        per_class = compute_class_weight(
+            self.class_weight, classes=self.classes_, y=labels
+        )
+        return weights * per_class[np.searchsorted(self.classes_, labels)]
 
     def __sklearn_tags__(self):
         """Declare that a text may have several labels."""

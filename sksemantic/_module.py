@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sksemantic._activations import MODEL_INPUTS, FrozenPass, embed
+from sksemantic._activations import FrozenPass, embed, model_inputs
 from sksemantic._adapters import EmbeddingAdapter, PrefixAdapter, PromptAdapter
 from sksemantic._injection import Entry
 from sksemantic._pooling import resolve_pooling
@@ -103,7 +103,7 @@ class SemanticModule(nn.Module):
         Of the text, the tuned layers see the `seen` tokens (B, T), all if None.
         """
         seen = inputs["attention_mask"] if seen is None else seen
-        read = {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+        read = model_inputs(inputs)
         read["attention_mask"] = seen
         condition = self.adapter() if self._folded is None else self._folded
         if self.config.method == "prompt":

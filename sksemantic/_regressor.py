@@ -356,8 +356,6 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
             location = _mean if self.loss == "squared_error" else _median
             found = [location(column, weights) for column in columns.T]
             self._target_center, self._target_scale = np.array(found).T
-        if weights is not None:
-            weights = (weights / weights.mean()).astype(np.float32)
         standardised = (columns - self._target_center) / self._target_scale
         return standardised.reshape(targets.shape).astype(np.float32), weights
 

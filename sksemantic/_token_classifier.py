@@ -442,8 +442,6 @@ class SKTuningTokenClassifier(BaseSKTuning):
                 f"{classes.tolist()[0]!r}."
             )
         self.classes_ = classes
-        if weights is not None:
-            weights = (weights / weights.mean()).astype(np.float32)
         return np.searchsorted(classes, flat), weights
 
     def _pooling(self) -> str:

@@ -9,7 +9,7 @@ from conftest import build_module, load_tiny, random_ids, stir
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sksemantic import SKTuningClassifier, cache_limits
-from sksemantic._activations import MODEL_INPUTS
+from sksemantic._activations import model_inputs
 from sksemantic._data import TextDataset, collate
 from sksemantic._store import activations
 from sksemantic._training import compute_features
@@ -62,7 +62,7 @@ def test_features_when_lower_layers_are_looked_up_then_equal_the_whole_forward(
         module.frozen.features(TextDataset(rows[:2] if name == "bert" else rows))
     found = module.features(batch(*rows))
     whole = backbone.injection.run(
-        {k: v for k, v in batch(*rows).items() if k in MODEL_INPUTS},
+        model_inputs(batch(*rows)),
         module.adapter(),
     )
     for i, row in enumerate(rows):
