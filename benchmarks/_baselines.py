@@ -21,6 +21,9 @@ from transformers.utils import logging
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 GEMMA = "google/gemma-3-270m"
+REVIEW_PROMPT = 'Movie review: "{text}"\nOverall, the movie was'
+PROMPTS = {MINILM: None, GEMMA: REVIEW_PROMPT}  # for films; None is the default
+POOLINGS = {MINILM: "mean", GEMMA: "last"}  # of the frozen peers
 
 logging.disable_progress_bar()
 

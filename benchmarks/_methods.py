@@ -1,4 +1,4 @@
-"""How the tasks of `tasks.py` are done: by the estimators, and by their peers.
+"""How tasks are done: by the estimators, and by their peers.
 
 Each function takes a `Case` and returns its scores and what else is known.
 """
@@ -14,21 +14,23 @@ import torch
 from _baselines import (
     GEMMA,
     MINILM,
+    POOLINGS,
     FrozenBackbone,
+    embedding_logistic,
     embedding_ridge,
     fast_dtype,
     fill_slot,
     word_logistic,
 )
 from _rows import UNLABELLED
-from accuracy import versions
+from scipy.special import softmax
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.preprocessing import StandardScaler, normalize
 
-POOLINGS = {MINILM: "mean", GEMMA: "last"}
+PROMPT = "that of the task"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,17 @@ def measure_untrained(case, predicted, start):
     }
 
 
+def versions():
+    """Return the versions that a score may depend on."""
+    import sklearn
+    import transformers
+
+    import sksemantic
+
+    packages = (sksemantic, torch, transformers, sklearn)
+    return {package.__name__: package.__version__ for package in packages}
+
+
 class Reader:
     """A frozen backbone that reads no text twice."""
 
@@ -149,9 +162,9 @@ class Reader:
 reader = cache(Reader)
 
 
-def fill(task, X):
-    """Return texts, or pairs of texts, inside the task's prompt."""
-    prompt = task.params.get("prompt")
+def fill(task, X, prompt=PROMPT):
+    """Return texts, or pairs of texts, inside the task's prompt, or another."""
+    prompt = task.params.get("prompt") if prompt == PROMPT else prompt
     if prompt is not None and isinstance(X[0], tuple):
         return [prompt.format(*pair) for pair in X]
     return fill_slot(prompt, X)
@@ -176,12 +189,12 @@ def fit_words(case, make):
     return measure(case, make(), case.rows)
 
 
-def fit_head(case, make):
-    """Fit a model on the frozen backbone's vectors."""
+def fit_head(case, make, prompt=PROMPT):
+    """Fit a model on the frozen backbone's vectors of texts inside a prompt."""
     X_train, X_test, y_train, y_test = case.rows
     start = time.perf_counter()
     read = reader(case.task.model)
-    vectors = [read(fill(case.task, X)) for X in (X_train, X_test)]
+    vectors = [read(fill(case.task, X, prompt)) for X in (X_train, X_test)]
     seconds = time.perf_counter() - start
     return measure(case, make(), (*vectors, y_train, y_test), seconds)
 
@@ -271,8 +284,8 @@ def fit_cosine(case):
     return measure_untrained(case, (first * second).sum(1), start)
 
 
-def fit_pair_head(case, scoring):
-    """Fit a ridge regression on difference and product of the frozen embeddings."""
+def fit_pair_head(case, make):
+    """Fit a model on difference and product of the frozen embeddings."""
     X_train, X_test, y_train, y_test = case.rows
     start = time.perf_counter()
     features = []
@@ -280,9 +293,19 @@ def fit_pair_head(case, scoring):
         first, second = pair_vectors(case.task.model, pairs)
         features.append(np.hstack([abs(first - second), first * second]))
     seconds = time.perf_counter() - start
+    return measure(case, make(), (*features, y_train, y_test), seconds)
+
+
+def pair_ridge(scoring):
+    """Return a ridge regression for twice as many features as a text has."""
     grid = {"ridge__alpha": [300, 1000, 3000, 10_000, 30_000]}
-    head = embedding_ridge().set_params(scoring=make_scorer(scoring), param_grid=grid)
-    return measure(case, head, (*features, y_train, y_test), seconds)
+    return embedding_ridge().set_params(scoring=make_scorer(scoring), param_grid=grid)
+
+
+def pair_logistic(scoring):
+    """Return a logistic regression for twice as many features as a text has."""
+    grid = {"logisticregression__C": [1e-4, 3e-4, 0.001, 0.003, 0.01, 0.1]}
+    return embedding_logistic(scoring).set_params(param_grid=grid)
 
 
 def fit_word_head(case, scoring):
@@ -297,24 +320,77 @@ def fit_word_head(case, scoring):
     return found | {"chosen": head.get_params()}
 
 
-def fit_lora(case, epochs, batch_size):
-    """Train LoRA with PEFT on the texts inside the prompt."""
+def fit_tuned(case, method, epochs, batch_size, kind="classes"):
+    """Train one of PEFT's methods on the texts inside the prompt."""
     from _peers import fit_peer
 
     X_train, X_test, y_train, y_test = labelled(case)
-    classes, y_train = np.unique(y_train, return_inverse=True)
+    targets = Targets(kind, y_train)
     texts = [fill(case.task, X) for X in (X_train, X_test)]
+    n_epochs = epochs(len(y_train))
     found = fit_peer(
-        "LoRA",
+        method,
         case.task.model,
-        (*texts, y_train, np.searchsorted(classes, y_test)),
-        epochs=epochs(len(y_train)),
+        (*texts, targets.encode(y_train), None),
+        epochs=n_epochs,
         batch_size=batch_size,
-        dtype=fast_dtype(),
+        dtype=fast_dtype() if case.task.model == GEMMA else torch.float32,
         seed=case.seed,
+        kind=kind,
         every_epoch=False,
     )
-    return measured(found, case, len(y_train)) | {"n_epochs": epochs(len(y_train))}
+    predicted = case.task.predict(Outputs(targets, found["outputs"]), X_test)
+    return {
+        **case.task.score(y_test, predicted),
+        "n_train": len(y_train),
+        "n_test": len(y_test),
+        "n_epochs": n_epochs,
+        "seconds": sum(found["seconds"]),
+        "n_trainable_params": found["trained"],
+    }
+
+
+class Targets:
+    """Labels as numbers from 0, or numbers brought to mean 0 and variance 1."""
+
+    def __init__(self, kind, y):
+        self.kind = kind
+        if kind == "numbers":
+            self.mean, self.scale = np.mean(y), np.std(y)
+        else:
+            self.classes = np.unique(np.concatenate(y) if kind == "words" else y)
+
+    def encode(self, y):
+        """Return what a network is trained on."""
+        if self.kind == "numbers":
+            return (np.asarray(y) - self.mean) / self.scale
+        if self.kind == "words":
+            return [np.searchsorted(self.classes, row) for row in y]
+        return np.searchsorted(self.classes, y)
+
+    def decode(self, outputs):
+        """Return predictions from a network's outputs."""
+        if self.kind == "numbers":
+            return np.array(outputs)[:, 0] * self.scale + self.mean
+        if self.kind == "words":
+            return [self.classes[row.argmax(1)].tolist() for row in outputs]
+        return self.classes[np.argmax(outputs, axis=1)]
+
+
+class Outputs:
+    """A network's outputs for the test texts, asked as a fitted estimator is."""
+
+    def __init__(self, targets, outputs):
+        self.targets = targets
+        self.outputs = outputs
+
+    def predict(self, X):
+        """Return the predictions."""
+        return self.targets.decode(self.outputs)
+
+    def predict_proba(self, X):
+        """Return the probabilities of the classes."""
+        return softmax(np.array(self.outputs), axis=1)
 
 
 def fit_setfit(case):
@@ -323,15 +399,10 @@ def fit_setfit(case):
 
     rows = labelled(case)
     found = fit_setfit(MINILM, rows, seed=case.seed, iterations=20)
-    return measured(found, case, len(rows[0]))
-
-
-def measured(found, case, n_train):
-    """Return the result of a peer that scores itself."""
     return {
         "accuracy": found["scores"][-1],
-        "n_train": n_train,
-        "n_test": len(case.rows[3]),
+        "n_train": len(rows[0]),
+        "n_test": len(rows[3]),
         "seconds": sum(found["seconds"]),
         "n_trainable_params": found["trained"],
     }

@@ -16,7 +16,9 @@ from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
+    DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     DynamicCache,
     Trainer,
@@ -39,11 +41,19 @@ RATES = {
 }
 
 
-def peft_config(method):
+# What is predicted, as tasks of transformers and PEFT.
+KINDS = {
+    "classes": (AutoModelForSequenceClassification, "SEQ_CLS"),
+    "numbers": (AutoModelForSequenceClassification, "SEQ_CLS"),
+    "words": (AutoModelForTokenClassification, "TOKEN_CLS"),
+}
+IGNORED = -100  # the label of tokens that have none
+
+
+def peft_config(method, task="SEQ_CLS"):
     """Return PEFT's configuration of a method, None for full fine-tuning."""
     import peft
 
-    task = peft.TaskType.SEQ_CLS
     return {
         "LoRA": lambda: peft.LoraConfig(task_type=task, r=8, lora_alpha=16),
         "prefix tuning": lambda: peft.PrefixTuningConfig(
@@ -62,16 +72,49 @@ def peft_config(method):
 class Rows(torch.utils.data.Dataset):
     """Tokenised texts with labels, as `Trainer` takes them."""
 
-    def __init__(self, ids, labels=None):
-        self.ids = ids
+    def __init__(self, encoded, labels=None):
+        self.encoded = encoded  # columns by name
+        self.ids = encoded["input_ids"]
         self.labels = labels
 
     def __len__(self):
         return len(self.ids)
 
     def __getitem__(self, i):
-        row = {"input_ids": self.ids[i], "attention_mask": [1] * len(self.ids[i])}
-        return row if self.labels is None else row | {"labels": int(self.labels[i])}
+        row = {name: values[i] for name, values in self.encoded.items()}
+        return row if self.labels is None else row | {"labels": self.labels[i]}
+
+
+def encode(tokenizer, X):
+    """Return texts, pairs or lists of words as columns of token ids.
+
+    Besides, where each word of a text starts, or None.
+    """
+    if isinstance(X[0], list):
+        found = tokenizer(X, is_split_into_words=True, truncation=True)
+        numbers = [found.word_ids(i) for i in range(len(X))]
+        return dict(found), [firsts(row) for row in numbers]
+    columns = zip(*X, strict=True) if isinstance(X[0], tuple) else [X]
+    return dict(tokenizer(*map(list, columns), truncation=True)), None
+
+
+def firsts(numbers):
+    """Return the places of the first token of each word."""
+    places = {}
+    for place, number in enumerate(numbers):
+        if number is not None:
+            places.setdefault(number, place)
+    return list(places.values())
+
+
+def token_labels(ids, starts, y):
+    """Return a label for each token: that of the word that it starts."""
+    labels = []
+    for row, places, given in zip(ids, starts, y, strict=True):
+        found = np.full(len(row), IGNORED)
+        found[places] = given[: len(places)]
+        labels.append(found.tolist())
+    return labels
 
 
 class Clock(TrainerCallback):
@@ -112,8 +155,19 @@ def unpacked(model, dtype):
     return str(folder)
 
 
-def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed, every_epoch=True):
-    """Train a peer; return seconds and test accuracy of every epoch.
+def fit_peer(
+    method,
+    model,
+    data,
+    *,
+    epochs,
+    batch_size,
+    dtype,
+    seed,
+    kind="classes",
+    every_epoch=True,
+):
+    """Train a peer; return the seconds of every epoch, and its outputs for the test.
 
     Parameters
     ----------
@@ -122,9 +176,12 @@ def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed, every_epoc
     model : str
         A folder or the id of a model.
     data : tuple
-        X_train, X_test, y_train, y_test; labels are 0 and up.
+        X_train, X_test, y_train, y_test; labels are 0 and up, or numbers of mean 0, or
+        lists of labels for lists of words.
+    kind : {"classes", "numbers", "words"}
+        What is predicted.
     every_epoch : bool, default=True
-        Score after every epoch, instead of after the last one alone.
+        Compute the accuracy after every epoch; for classes only.
     """
     import peft
 
@@ -134,22 +191,33 @@ def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed, every_epoc
     torch.manual_seed(seed)
     # Updates of all weights would be lost to rounding in bfloat16: only products are.
     is_full = method == "full fine-tuning"
-    network = AutoModelForSequenceClassification.from_pretrained(
+    make, task = KINDS[kind]
+    flat = np.concatenate(y_train) if kind == "words" else np.asarray(y_train)
+    network = make.from_pretrained(
         folder,
-        num_labels=int(max(y_train)) + 1,
+        num_labels=1 if kind == "numbers" else int(flat.max()) + 1,
         dtype=torch.float32 if is_full else dtype,
     )
     network.config.pad_token_id = tokenizer.pad_token_id
-    config = peft_config(method)
+    config = peft_config(method, task)
     if config is not None:
         network = peft.get_peft_model(network, config)
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    train = Rows(tokenizer(list(X_train))["input_ids"], y_train)
-    test = Rows(tokenizer(list(X_test))["input_ids"])
-    collator = DataCollatorWithPadding(tokenizer)
+    columns, starts = encode(tokenizer, X_train)
+    if kind == "words":
+        labels = token_labels(columns["input_ids"], starts, y_train)
+        collator = DataCollatorForTokenClassification(tokenizer)
+    else:
+        labels = flat.astype(float if kind == "numbers" else int).tolist()
+        collator = DataCollatorWithPadding(tokenizer)
+    train = Rows(columns, labels)
+    columns, starts = encode(tokenizer, X_test)
+    test = Rows(columns)
+    padder = DataCollatorWithPadding(tokenizer)
 
     def score():
-        return accuracy(network, test, y_test, collator)
+        found = outputs(network, test, padder)
+        return float((np.argmax(found, 1) == np.asarray(y_test)).mean())
 
     clock = Clock(score if every_epoch else None)
     with tempfile.TemporaryDirectory() as output:
@@ -175,27 +243,32 @@ def fit_peer(method, model, data, *, epochs, batch_size, dtype, seed, every_epoc
             data_collator=collator,
             callbacks=[clock],
         ).train()
+    found = outputs(network, test, padder)
+    if kind == "words":
+        found = [row[places] for row, places in zip(found, starts, strict=True)]
     return {
         "seconds": clock.seconds,
-        "scores": clock.scores or [score()],
+        "scores": clock.scores,
+        "outputs": found,
         "trained": trainable,
         "bytes": 4 * trainable,
     }
 
 
 @torch.inference_mode()
-def accuracy(network, test, labels, collator, batch_size=64):
-    """Return the share of test texts that are labelled right, in batches by length."""
+def outputs(network, test, collator, batch_size=64):
+    """Return each text's outputs (K,), or each token's (T, K), in batches by length."""
     network.eval()
     order = np.argsort([len(ids) for ids in test.ids], kind="stable")
-    right = 0
+    found = [None] * len(order)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         batch = collator([test[i] for i in chosen]).to(network.device)
-        found = network(**batch).logits.argmax(-1).cpu().numpy()
-        right += int((found == np.asarray(labels)[chosen]).sum())
+        logits = network(**batch).logits.float().cpu().numpy()
+        for i, row in zip(chosen, logits, strict=True):
+            found[i] = row
     network.train()
-    return right / len(order)
+    return found
 
 
 class AuthorsPrefix(nn.Module):
@@ -244,7 +317,7 @@ def fit_authors(model, prompt, data, *, epochs, batch_size, dtype, seed):
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
     collator = DataCollatorWithPadding(tokenizer)
     train, test = (
-        Rows(tokenizer(list(X), add_special_tokens=False)["input_ids"])
+        Rows(dict(tokenizer(list(X), add_special_tokens=False)))
         for X in (X_train, X_test)
     )
     y = torch.as_tensor(np.asarray(y_train))

@@ -7,12 +7,13 @@ import numpy as np
 from _data import (
     load_hutto,
     load_hutto_ratings,
+    load_rotten_tomatoes,
     load_sms,
     load_sst2,
     load_trec,
     load_wnut,
 )
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.preprocessing import MultiLabelBinarizer
 
 SHOTS = (0, 1, 4, 8, 16, 64)  # labelled texts of each class
@@ -36,6 +37,15 @@ def split_random(args, seed, shots, load, test_size=0.2, size=0):
     return X_train, X_test, y_train, y_test
 
 
+def split_grouped(args, seed, shots, load, test_size=0.2, size=0):
+    """Hold out whole groups at random."""
+    X, y, groups = load()
+    splitter = GroupShuffleSplit(1, test_size=test_size, random_state=seed)
+    train, test = next(splitter.split(X, groups=groups))
+    X_train, y_train = draw([X[i] for i in train], y[train], size, args, seed)
+    return X_train, [X[i] for i in test], y_train, y[test]
+
+
 def draw(X, y, size, args, seed):
     """Return `size` rows at random, or as many as asked for; 0 is all of them."""
     size = size if args.train_size is None else args.train_size
@@ -44,6 +54,16 @@ def draw(X, y, size, args, seed):
     chosen = np.random.RandomState(seed).permutation(len(X))[:size]
     X = [X[i] for i in chosen]
     return X, y[chosen] if isinstance(y, np.ndarray) else [y[i] for i in chosen]
+
+
+def split_sst2(args, seed, shots, size):
+    """Draw training phrases from SST-2; its 872 sentences are the test set."""
+    X, y = load_sst2(args.data)
+    X_train, _, y_train, _ = train_test_split(
+        X, y, train_size=args.train_size or size, stratify=y, random_state=seed
+    )
+    X_test, y_test = load_sst2(args.data, "test")
+    return X_train, X_test, y_train, y_test
 
 
 def split_few(args, seed, shots, load):
@@ -99,6 +119,13 @@ def entity_types():
     found = [{label[2:] for label in row if label != "O"} for row in labels]
     indicator = MultiLabelBinarizer().fit_transform(found)  # (n_texts, 10)
     return [" ".join(words) for words in tweets], indicator
+
+
+def films():
+    """Return quotes on films without repetitions, "fresh" or "rotten", and the film."""
+    rows = {text: rest for text, *rest in zip(*load_rotten_tomatoes(), strict=True)}
+    y, groups = (np.array(column) for column in zip(*rows.values(), strict=True))
+    return list(rows), y, groups
 
 
 def spam():

@@ -18,12 +18,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _baselines import GEMMA, MINILM, FrozenBackbone, fast_dtype
+from _baselines import GEMMA, MINILM, PROMPTS, FrozenBackbone, fast_dtype
 from _data import data_folder, load_sst2
-from accuracy import REVIEW_PROMPT
 from throughput import best_batch_size, peak_mib, timed
 
-PROMPTS = {MINILM: None, GEMMA: REVIEW_PROMPT}
 TUNED = {MINILM: (3,), GEMMA: (12, 6)}
 N_LAYERS = {MINILM: 6, GEMMA: 18}
 RATES = (1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3)

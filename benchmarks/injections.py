@@ -12,13 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _baselines import GEMMA, MINILM
+from _baselines import GEMMA, MINILM, PROMPTS
 from _data import data_folder, load_sst2
-from accuracy import REVIEW_PROMPT
 from sklearn.model_selection import train_test_split
 
 MECHANISMS = {MINILM: ("attention", "cache", "states"), GEMMA: ("attention", "cache")}
-PROMPTS = {MINILM: None, GEMMA: REVIEW_PROMPT}
 SIZES = {MINILM: 3600, GEMMA: 1500}
 
 

@@ -20,6 +20,8 @@ import numpy as np
 from _baselines import (
     GEMMA,
     MINILM,
+    POOLINGS,
+    PROMPTS,
     FrozenBackbone,
     embedding_logistic,
     fast_dtype,
@@ -27,12 +29,9 @@ from _baselines import (
     tfidf_logistic,
 )
 from _data import data_folder, load_sst2
-from accuracy import REVIEW_PROMPT
 from sklearn.model_selection import train_test_split
 from throughput import peak_mib, timed
 
-PROMPTS = {MINILM: None, GEMMA: REVIEW_PROMPT}
-POOLINGS = {MINILM: "mean", GEMMA: "last"}
 OURS = "SKTuningClassifier"
 PEERS = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning", "full fine-tuning")
 AUTHORS = "authors' algorithm"

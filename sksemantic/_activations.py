@@ -68,7 +68,19 @@ class FrozenPass:
         return self
 
     def features(self, data: TextDataset) -> "NDArray":
-        """Return the embeddings (n_units, C), float32, and keep what was computed."""
+        """Return the embeddings (n_units, C) in float32, (n, 3C) of pairs.
+
+        What was computed is kept.
+        """
+        found = self._look_up(data)
+        if data.parts is None:
+            return found
+        apart = self._look_up(TextDataset(data.parts))  # (2n, C)
+        readings = map(torch.from_numpy, (found, apart[::2], apart[1::2]))
+        return join_pair(*readings).numpy()
+
+    def _look_up(self, data: TextDataset) -> "NDArray":
+        """Return the embeddings (n_units, C) of rows; compute those that are new."""
         pooled = self._shelf("features", self.pooling)
         shelves = [pooled]
         if self.entry is not None:
@@ -159,6 +171,16 @@ def embed(
     if pooling == TOKENS:
         return pick(hidden, inputs["spots"])
     return pool(hidden, seen, pooling)
+
+
+def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return the features (n, 3C) of pairs from those (n, C) of three readings.
+
+    What both texts are together, and by how much and in what they agree when each is
+    read on its own: |u - v| and u * v (Conneau et al. 2017, arXiv 1705.02364, sec. 3).
+    """
+    apart = [(first - second).abs(), first * second]
+    return torch.cat([together, *apart], dim=1)
 
 
 def _keys(inputs: dict[str, Tensor]) -> list[bytes]:

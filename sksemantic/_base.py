@@ -18,14 +18,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._device import DTYPES, resolve_device, resolve_dtype
-from sksemantic._pooling import POOLINGS
+from sksemantic._pooling import PAIR, POOLINGS, resolve_pooling
 from sksemantic._prompt import Prompt
 from sksemantic._resolution import resolve
+from sksemantic._texts import check_texts
 from sksemantic._validation import (
     check_columns,
     check_groups,
     check_quantization,
-    check_texts,
     check_tuned_layers,
     check_weights,
 )
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
     from skorch import NeuralNet
 
     from sksemantic._blueprint import Blueprint
-    from sksemantic._data import Template, TextDataset
+    from sksemantic._data import TextDataset
     from sksemantic._module import SemanticModule
     from sksemantic._task import Task
+    from sksemantic._template import Template
     from sksemantic._training import Hints, Recipe
 
 _METHODS = ("prefix", "prompt")
@@ -202,8 +203,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         Returns
         -------
-        ndarray of shape (n_samples, hidden_size), float32
-            One embedding per text, as the head reads it before standardisation.
+        ndarray of shape (n_samples, n_features), float32
+            One embedding per text, as the head reads it before standardisation: of
+            the backbone's hidden size, or three times that for pairs that are also
+            read apart.
         """
         from sksemantic._training import compute_features
 
@@ -255,7 +258,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     @property
     def _n_features_out(self) -> int:
-        return self.net_.module_.backbone.hidden_size
+        return self.net_.module_.head.in_features
 
     def _check_and_tokenise(self, X: Any) -> "TextDataset":
         check_is_fitted(self)
@@ -282,6 +285,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         return texts
 
+    def _n_texts(self, texts: Any) -> int:
+        """Return how many texts a row has."""
+        return texts.n_columns
+
     def _dataset(
         self,
         texts: Any,
@@ -293,8 +300,11 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         prompt = Prompt.parse(self._blueprint.prompt)
         order = prompt.columns(texts.n_columns, texts.names)
-        rows = self._template.rows([texts.values[i] for i in order])
-        return TextDataset(rows, targets, weights, groups=groups)
+        columns = [texts.values[i] for i in order]
+        rows = self._template.rows(columns)
+        is_apart = self._blueprint.config.pooling == PAIR
+        parts = self._template.parts(columns) if is_apart else None
+        return TextDataset(rows, targets, weights, groups=groups, parts=parts)
 
     def _build(self, texts: Any, rng: np.random.RandomState) -> "SemanticModule":
         """Check the device, load the backbone, read the prompt once."""
@@ -326,18 +336,22 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.device_map,
         )
         backbone = load_backbone(spec)
+        n_texts = self._n_texts(texts)
+        prompt = self.prompt
+        if prompt is None:
+            prompt = self._default_prompt(backbone.is_causal, n_texts)
         config = ModuleConfig(
             method=self.method,
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
             tuned_layers=resolve_tuned_layers(self.tuned_layers, backbone.is_causal),
-            pooling=self._pooling(),
+            pooling=resolve_pooling(
+                self._pooling(),
+                backbone.is_causal,
+                is_pair=n_texts == 2 and not Prompt.parse(prompt).has_slots,
+            ),
             n_outputs=self._task().n_outputs,
         )
-        n_texts = getattr(texts, "n_columns", 1)
-        prompt = self.prompt
-        if prompt is None:
-            prompt = self._default_prompt(backbone.is_causal, n_texts)
         self._blueprint, self._template = Blueprint.draw(
             backbone, spec, prompt, self.max_length, config, n_texts
         )

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sksemantic._data import Template
 from sksemantic._device import resolve_dtype
 from sksemantic._loading import BackboneSpec, load_backbone
 from sksemantic._module import ModuleConfig, SemanticModule
 from sksemantic._prompt import Prompt
 from sksemantic._resolution import find_again
+from sksemantic._template import Template
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,6 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sksemantic._module import SemanticModule
+    from sksemantic._targets import Classes
     from sksemantic._task import Task
     from sksemantic._training import Hints
 
@@ -77,7 +77,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     pooling : {"auto", "mean", "last", "first"}, default="auto"
         Over which tokens of the text the head reads. "auto" is the last token for
-        causal backbones, the mean for others.
+        causal backbones, the mean for others; pairs that an encoder's tokenizer puts
+        together are read apart as well, for difference and product of their means.
 
     max_length : int, default=None
         Longest text in tokens, its special tokens and the prompt's part behind the
@@ -250,8 +251,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     """
 
     classes_: "NDArray"
-    _is_multilabel: bool
-    _ranks: "NDArray | None"
+    _targets: "Classes"
 
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
@@ -370,7 +370,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         texts = self._check_fit_texts(X) if first else self._check_texts(X)
         weights = check_weights(sample_weight, texts)
         indicators = check_indicators(y, len(texts))
-        labels = None if indicators is not None else check_labels(y, len(texts))
+        is_multilabel = indicators is not None
+        labels = check_labels(y, len(texts)) if indicators is None else indicators
         if not first:
             check_columns(self, X, reset=False)
         known = self.classes_ if not first else None
@@ -384,12 +385,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             known = _two_classes(passed)
         assert known is not None
         with self._all_or_nothing():
-            self._set_classes(known, indicators is not None, fresh=first)
-            if indicators is not None:
-                targets = self._encode_indicators(indicators, weights)
-            elif labels is not None:
-                targets = self._encode_labels(labels, weights)
-            return self._partial_fit(X, texts, *targets)
+            self._set_classes(known, is_multilabel=is_multilabel, fresh=first)
+            targets = self._targets.encode(labels)
+            weights = self._weigh_classes(labels, weights)
+            return self._partial_fit(X, texts, targets, weights)
 
     def predict(self, X: Any) -> "NDArray":
         """Return the most probable label of each text, or all that are probable enough.
@@ -405,13 +404,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             Labels, as in `classes_`, or indicators of 0 and 1.
         """
         scores = self._scores(X)  # raises NotFittedError first
-        if self._is_multilabel:
-            return (expit(scores) >= self._thresholds()).astype(np.int64)
-        if self._ranks is not None:
-            from sksemantic._task import Ordinal
-
-            return self.classes_[np.argsort(self._ranks)[Ordinal.medians(scores)]]
-        return self.classes_[scores.argmax(axis=1)]
+        return self._targets.decide(scores, self._thresholds())
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
@@ -428,9 +421,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             is a probability of its own.
         """
         scores = self._scores(X)
-        if self._is_multilabel:
-            return expit(scores)
-        return np.exp(self._log_probabilities(scores))
+        return self._targets.probabilities(scores)
 
     def predict_log_proba(self, X: Any) -> "NDArray":
         """Return the log-probability of each class.
@@ -446,9 +437,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             Columns in the order of `classes_`.
         """
         scores = self._scores(X)
-        if self._is_multilabel:
-            return log_expit(scores)
-        return self._log_probabilities(scores)
+        return self._targets.log_probabilities(scores)
 
     def decision_function(self, X: Any) -> "NDArray":
         """Return the logits.
@@ -465,29 +454,16 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             label, or one log-probability per ordered class.
         """
         scores = self._scores(X)
-        if self._is_multilabel:
-            return scores
-        if self._ranks is not None:
-            scores = self._log_probabilities(scores)
-        if scores.shape[1] == 2:
-            return scores[:, 1] - scores[:, 0]
-        return scores
-
-    def _log_probabilities(self, scores: "NDArray") -> "NDArray":
-        """Return the log-probabilities (n, n_classes) in the order of `classes_`."""
-        if self._ranks is None:
-            return log_softmax(scores, axis=1)
-        from sksemantic._task import Ordinal
-
-        return Ordinal.log_probabilities(scores)[:, self._ranks]
+        return self._targets.logits(scores)
 
     def _encode_fit_targets(
         self, y: Any, texts: Any, weights: "NDArray | None", warm: bool
     ) -> "tuple[NDArray, NDArray | None]":
         indicators = check_indicators(y, len(texts))
         if indicators is not None:
-            self._set_classes(np.arange(indicators.shape[1]), True, fresh=not warm)
-            return self._encode_indicators(indicators, weights)
+            classes = np.arange(indicators.shape[1])
+            self._set_classes(classes, is_multilabel=True, fresh=not warm)
+            return self._targets.encode(indicators), weights
         if self.label_texts is None:
             labels = check_labels(y, len(texts))
             classes = _two_classes(np.unique(labels))
@@ -495,8 +471,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             classes = check_label_texts(self.label_texts)[0]
             labels = check_labels(y, len(texts)) if len(texts) else classes[:0]
             self._refuse_unnamed(labels, classes)
-        self._set_classes(classes, False, fresh=not warm)
-        return self._encode_labels(labels, weights)
+        self._set_classes(classes, is_multilabel=False, fresh=not warm)
+        return self._targets.encode(labels), self._weigh_classes(labels, weights)
 
     def _refuse_unnamed(self, labels: "NDArray", classes: "NDArray") -> None:
         """Refuse labels without a text, and texts of labels that cannot occur."""
@@ -539,11 +515,11 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         return Hints(directions, self._dataset(unlabelled))
 
     def _set_classes(
-        self, classes: "NDArray", is_multilabel: bool, *, fresh: bool
+        self, classes: "NDArray", *, is_multilabel: bool, fresh: bool
     ) -> None:
         """Fix the classes of a fresh fit; a warm start must find the same ones."""
         if not fresh:
-            same = is_multilabel == self._is_multilabel
+            same = is_multilabel == self._targets.is_multilabel
             if not (same and np.array_equal(classes, self.classes_)):
                 raise ValueError(
                     "This needs the same classes as the fit before, "
@@ -564,33 +540,21 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 "The 'label_texts' parameter must be None with several labels a text, "
                 "and with ordered classes."
             )
-        self.classes_ = classes
-        self._is_multilabel = is_multilabel
-        self._ranks = self._check_ranks(classes) if ordered else None
-        self._thresholds()
+        from sksemantic._targets import Classes, LabelSet, OrderedClasses
 
-    def _check_ranks(self, classes: "NDArray") -> "NDArray":
-        """Return the rank of each class in the order that `ordinal` says."""
-        if isinstance(self.ordinal, bool | np.bool_):
-            if classes.dtype.kind not in "biuf":
-                raise ValueError(
-                    "The 'ordinal' parameter must list the classes in their order if "
-                    f"they are no numbers: ordinal={classes.tolist()!r}, put in order. "
-                    f"Got {self.ordinal!r} instead."
-                )
-            return np.arange(len(classes))
-        order = np.asarray(self.ordinal)
-        if order.shape != classes.shape or not np.array_equal(np.sort(order), classes):
-            raise ValueError(
-                "The 'ordinal' parameter must list every class of y once: "
-                f"{classes.tolist()}. Got {order.tolist()} instead."
-            )
-        return np.argsort(np.searchsorted(classes, order))
+        if ordered:
+            self._targets = OrderedClasses(classes, self.ordinal)
+        else:
+            self._targets = (LabelSet if is_multilabel else Classes)(classes)
+        self.classes_ = classes
+        self._thresholds()
 
     def _thresholds(self) -> "NDArray":
         """Return the thresholds of several labels, checked."""
         found = np.asarray(self.threshold, dtype=float)
-        wanted: tuple[int, ...] = self.classes_.shape if self._is_multilabel else ()
+        wanted: tuple[int, ...] = ()
+        if self._targets.is_multilabel:
+            wanted = self.classes_.shape
         if found.shape not in ((), wanted) or not ((found > 0) & (found < 1)).all():
             raise ValueError(
                 "The 'threshold' parameter must be one number between 0 and 1"
@@ -598,31 +562,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 + f". Got {self.threshold!r} instead."
             )
         return found
-
-    def _encode_indicators(
-        self, indicators: "NDArray", weights: "NDArray | None"
-    ) -> "tuple[NDArray, NDArray | None]":
-        if indicators.shape[1] != len(self.classes_):
-            raise ValueError(
-                f"y must have {len(self.classes_)} columns, one for each label. Got "
-                f"{indicators.shape[1]} instead."
-            )
-        return indicators, weights
-
-    def _encode_labels(
-        self, labels: "NDArray", weights: "NDArray | None"
-    ) -> "tuple[NDArray, NDArray | None]":
-        """Return class indices, or ranks, and weights."""
-        unknown = np.setdiff1d(labels, self.classes_)
-        if len(unknown):
-            raise ValueError(
-                f"y contains {len(unknown)} label(s) that are not among the classes: "
-                f"{unknown[:5].tolist()}. The classes are {self.classes_.tolist()}; "
-                "they are fixed by the first call."
-            )
-        weights = self._weigh_classes(labels, weights)
-        codes = np.searchsorted(self.classes_, labels)
-        return codes if self._ranks is None else self._ranks[codes], weights
 
     def _weigh_classes(
         self, labels: "NDArray", weights: "NDArray | None"
@@ -644,13 +583,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         return tags
 
     def _task(self) -> "Task":
-        from sksemantic._task import Classification, MultiLabel, Ordinal
-
-        if self._is_multilabel:
-            return MultiLabel(len(self.classes_))
-        if self._ranks is not None:
-            return Ordinal(len(self.classes_))
-        return Classification(len(self.classes_))
+        return self._targets.task
 
     def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
         if is_causal and n_texts == 2:

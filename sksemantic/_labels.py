@@ -15,8 +15,8 @@ from sksemantic._loading import output_embeddings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sksemantic._data import Template
     from sksemantic._module import SemanticModule
+    from sksemantic._template import Template
 
 
 def label_directions(

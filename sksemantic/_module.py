@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sksemantic._activations import FrozenPass, embed, model_inputs
+from sksemantic._activations import FrozenPass, embed, join_pair, model_inputs
 from sksemantic._adapters import EmbeddingAdapter, PrefixAdapter, PromptAdapter
 from sksemantic._injection import Entry
-from sksemantic._pooling import resolve_pooling
+from sksemantic._pooling import PAIR, resolve_pooling
 
 if TYPE_CHECKING:
     from sksemantic._backbone import Backbone
@@ -55,13 +55,14 @@ class SemanticModule(nn.Module):
             read = backbone.injection.read(embeddings[None]) if is_prefix else None
         self.frozen = _frozen_pass(embeddings, read, backbone, prompt_ids, config)
         self.pooling = self.frozen.pooling
+        n_features = backbone.hidden_size * (3 if config.pooling == PAIR else 1)
         self.adapter = _build_adapter(embeddings, read, backbone, config)
         self.dropout = nn.Dropout(_DROPOUT)
-        self.head = nn.Linear(backbone.hidden_size, config.n_outputs)
+        self.head = nn.Linear(n_features, config.n_outputs)
         self.feature_mean: Tensor
         self.feature_scale: Tensor
-        self.register_buffer("feature_mean", torch.zeros(backbone.hidden_size))
-        self.register_buffer("feature_scale", torch.ones(backbone.hidden_size))
+        self.register_buffer("feature_mean", torch.zeros(n_features))
+        self.register_buffer("feature_scale", torch.ones(n_features))
         self._folded: Any = None
         self.memo: tuple[Any, Any] | None = None  # the latest texts, and their scores
         self.to(backbone.device)
@@ -89,20 +90,36 @@ class SemanticModule(nn.Module):
             For pairs of texts.
         spots : Tensor of shape (B, S), optional
             Which tokens are units, filled up with -1.
+        part_ids, part_mask : Tensor of shape (B, 2, T), optional
+            The texts of pairs, each on its own.
+        """
+        features = self.features(inputs)
+        standardised = (features - self.feature_mean) / self.feature_scale
+        return self.head(self.dropout(standardised))
+
+    def features(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the prompt-conditioned embeddings in float32.
+
+        Returns
+        -------
+        Tensor of shape (n_units, C)
+            Or (B, 3C) of pairs that are also read apart.
+        """
+        found = self._read(inputs)
+        if "part_ids" not in inputs:
+            return found
+        ids, mask = (inputs[name].flatten(0, 1) for name in ("part_ids", "part_mask"))
+        apart = self._read({"input_ids": ids, "attention_mask": mask})  # (2B, C)
+        return join_pair(found, apart[::2], apart[1::2])
+
+    def _read(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the embeddings (n_units, C) of rows of tokens.
+
+        While training, the tuned layers do not see all tokens.
         """
         seen = inputs["attention_mask"]
         if self.training and self.pooling != "last":
             seen = _drop_tokens(seen)
-        features = self.features(inputs, seen)
-        standardised = (features - self.feature_mean) / self.feature_scale
-        return self.head(self.dropout(standardised))
-
-    def features(self, inputs: dict[str, Tensor], seen: Tensor | None = None) -> Tensor:
-        """Return the prompt-conditioned embeddings (n_units, C) in float32.
-
-        Of the text, the tuned layers see the `seen` tokens (B, T), all if None.
-        """
-        seen = inputs["attention_mask"] if seen is None else seen
         read = model_inputs(inputs)
         read["attention_mask"] = seen
         condition = self.adapter() if self._folded is None else self._folded
@@ -181,6 +198,7 @@ def _frozen_pass(
 ) -> FrozenPass:
     """Say how the module runs before its first step."""
     pooling = resolve_pooling(config.pooling, backbone.is_causal)
+    pooling = "mean" if pooling == PAIR else pooling  # of each reading
     kind = (config.method, tuple(prompt_ids))
     if read is None:
         return FrozenPass(

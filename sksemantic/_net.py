@@ -62,17 +62,17 @@ class _SemanticNet:
             try:
                 return self._step_in_parts(batch, **fit_params)
             except torch.cuda.OutOfMemoryError:
-                tokens = batch[0]["input_ids"]  # (B, T)
-                if len(tokens) == 1 or self.token_budget_ <= tokens.shape[1]:
+                n_rows, n_tokens = _size(batch[0])
+                if self.token_budget_ * n_rows <= n_tokens:
                     raise  # a single text does not fit
             self.module_.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            self.token_budget_ = min(self.token_budget_, tokens.numel()) // 2
+            self.token_budget_ = min(self.token_budget_, n_tokens) // 2
 
     def _step_in_parts(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         inputs, targets = batch
-        n_rows, length = inputs["input_ids"].shape
-        size = max(1, self.token_budget_ // length)
+        n_rows, n_tokens = _size(inputs)
+        size = max(1, self.token_budget_ * n_rows // n_tokens)
         loss: Any = 0.0
         outputs = []
         n_done = 0
@@ -179,6 +179,12 @@ class _Progress(Callback):
         return (self.epochs_done_ + self.batches_done_ / self.n_batches_) / (
             self.max_epochs
         )
+
+
+def _size(inputs: dict[str, Tensor]) -> tuple[int, int]:
+    """Return how many texts a batch has, and how many tokens, padding included."""
+    tokens = [inputs[name] for name in ("input_ids", "part_ids") if name in inputs]
+    return len(tokens[0]), sum(each.numel() for each in tokens)
 
 
 class WarmupLinearDecay(_Progress):

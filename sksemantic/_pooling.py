@@ -7,13 +7,19 @@ if TYPE_CHECKING:
 
 POOLINGS = ("auto", "mean", "last", "first")
 TOKENS = "tokens"  # not pooled: token by token
+PAIR = "pair"  # both texts of a pair together, and each on its own
 
 
-def resolve_pooling(pooling: str, is_causal: bool) -> str:
-    """Return the kind that "auto" stands for: last for causal models, else mean."""
+def resolve_pooling(pooling: str, is_causal: bool, *, is_pair: bool = False) -> str:
+    """Return the kind that "auto" stands for: last for causal models, else mean.
+
+    An encoder's pair that no prompt lays out is read together and apart.
+    """
     if pooling != "auto":
         return pooling
-    return "last" if is_causal else "mean"
+    if is_causal:
+        return "last"
+    return PAIR if is_pair else "mean"
 
 
 def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":

@@ -9,7 +9,8 @@ from sklearn.base import _fit_context
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._prompt import TEXT, Prompt
-from sksemantic._validation import check_word_labels, check_words
+from sksemantic._texts import check_words
+from sksemantic._validation import check_word_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -406,6 +407,9 @@ class SKTuningTokenClassifier(BaseSKTuning):
 
     def _check_texts(self, X: Any) -> list[list[str]]:
         return check_words(X)
+
+    def _n_texts(self, texts: Any) -> int:
+        return 1
 
     def _dataset(
         self,

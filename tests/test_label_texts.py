@@ -11,11 +11,11 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from sksemantic import SKTuningClassifier
-from sksemantic._data import Template
 from sksemantic._labels import calibrated
 from sksemantic._loading import output_embeddings
 from sksemantic._prompt import Prompt
 from sksemantic._reference import fit_logistic_towards
+from sksemantic._template import Template
 
 NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
 NONE = ["-1"] * len(TEXTS)

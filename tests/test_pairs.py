@@ -11,9 +11,10 @@ import torch
 from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny, stir
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
-from sksemantic._data import Template, TextDataset, collate
+from sksemantic._data import TextDataset, collate
 from sksemantic._module import SemanticModule
 from sksemantic._prompt import Prompt
+from sksemantic._template import Template
 
 FIRST = ["a good film", "a dull book", "a lovely song", "an awful play"] * 6
 SECOND = ["a great film", "a bad book", "a bad song", "a lovely play"] * 6
@@ -205,3 +206,82 @@ def test_module_when_pairs_are_padded_then_equal_unpadded(tiny_bert):
         torch.testing.assert_close(
             module.features(together), torch.cat(alone), rtol=0, atol=1e-5
         )
+
+
+def pair_data(backbone, n=6):
+    """Return pairs that are read together and apart, and what is read, row by row."""
+    laid_out = template(backbone)
+    columns = [FIRST[:n], SECOND[:n]]
+    together, apart = laid_out.rows(columns), laid_out.parts(columns)
+    return TextDataset(together, parts=apart), together, apart
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_parts_when_encoder_then_each_text_is_a_row_as_if_alone(name, tiny):
+    backbone = load_tiny(tiny(name))
+    _, _, apart = pair_data(backbone)
+    texts = [text for pair in PAIRS[:6] for text in pair]
+    assert [row.tolist() for row in apart] == backbone.tokenizer(texts)["input_ids"]
+
+
+@pytest.mark.parametrize("tuned_layers", ["all", 1])
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_features_when_read_apart_then_are_those_of_three_readings(
+    method, tuned_layers, tiny_bert
+):
+    if (method, tuned_layers) == ("prompt", 1):
+        pytest.skip("a soft prompt has no tuned layers")
+    backbone = load_tiny(tiny_bert)
+    data, together, apart = pair_data(backbone)
+    changes = {"method": method, "tuned_layers": tuned_layers}
+    module = stir(build_module(backbone, pooling="pair", **changes))
+    plain = build_module(backbone, **changes)
+    plain.adapter.load_state_dict(module.adapter.state_dict())
+    X, _ = collate(0)(data)
+    with torch.no_grad():
+        found = module.features(X)
+        whole, each = (
+            plain.features(collate(0)(TextDataset(rows))[0])
+            for rows in (together, apart)
+        )
+    first, second = each[::2], each[1::2]
+    expected = torch.cat([whole, (first - second).abs(), first * second], dim=1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("tuned_layers", ["all", 1])
+def test_frozen_features_when_read_apart_then_equal_the_untrained_modules(
+    tuned_layers, tiny_bert
+):
+    backbone = load_tiny(tiny_bert)
+    data, _, _ = pair_data(backbone)
+    module = build_module(backbone, pooling="pair", tuned_layers=tuned_layers)
+    X, _ = collate(0)(data)
+    with torch.no_grad():
+        expected = module.features(X)
+    np.testing.assert_allclose(module.frozen.features(data), expected, atol=1e-5)
+
+
+def test_take_when_pairs_are_read_apart_then_both_texts_come_along(tiny_bert):
+    data, _, apart = pair_data(load_tiny(tiny_bert))
+    taken = data.take(np.array([4, 1]))
+    assert [row.tolist() for row in taken.parts] == [
+        apart[i].tolist() for i in (8, 9, 2, 3)
+    ]
+    assert taken.digest() != data.digest()
+
+
+def test_transform_when_pairs_then_encoders_read_them_together_and_apart(fast):
+    hidden_size = 32
+    read = SKTuningClassifier(**fast).fit(PAIRS, SAME)
+    assert read.transform(PAIRS).shape == (24, 3 * hidden_size)
+    for changes in ({"pooling": "mean"}, {"prompt": "film: {0} book: {1} it was"}):
+        clf = SKTuningClassifier(**fast | changes).fit(PAIRS, SAME)
+        assert clf.transform(PAIRS).shape == (24, hidden_size)
+
+
+def test_predict_when_pairs_are_read_apart_then_batch_mates_do_not_matter(fast):
+    clf = SKTuningClassifier(**fast).fit(PAIRS, SAME)
+    together = clf.predict_proba(PAIRS[:6])
+    alone = np.concatenate([clf.predict_proba([pair]) for pair in PAIRS[:6]])
+    np.testing.assert_allclose(together, alone, atol=1e-5)

@@ -53,6 +53,13 @@ def test_resolve_pooling_when_auto_then_follows_causality(is_causal, expected):
     assert resolve_pooling("auto", is_causal) == expected
 
 
+@pytest.mark.parametrize(("is_causal", "expected"), [(True, "last"), (False, "pair")])
+def test_resolve_pooling_when_auto_and_pairs_then_encoders_read_them_apart_too(
+    is_causal, expected
+):
+    assert resolve_pooling("auto", is_causal, is_pair=True) == expected
+
+
 @pytest.mark.parametrize("pooling", sorted(set(POOLINGS) - {"auto"}))
 @pytest.mark.parametrize("is_causal", [True, False])
 def test_resolve_pooling_when_named_then_stays(pooling, is_causal):

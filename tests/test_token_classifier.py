@@ -18,8 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sksemantic import SKTuningTokenClassifier
-from sksemantic._data import Template, TextDataset, _windows, collate
+from sksemantic._data import TextDataset, collate
 from sksemantic._prompt import Prompt
+from sksemantic._template import Template, _windows
 from sksemantic._training import Trainer
 
 NOUNS = {"film": "B-WORK", "book": "B-WORK", "year": "B-TIME"}

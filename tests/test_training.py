@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor
 from sksemantic._data import collate
 from sksemantic._net import _AVERAGE_FROM
+from sksemantic._texts import check_texts
 from sksemantic._training import (
     _AUTO_RATES,
     _FEWEST_EPOCHS,
@@ -20,7 +21,6 @@ from sksemantic._training import (
     _MOST_EPOCHS,
     Recipe,
 )
-from sksemantic._validation import check_texts
 
 LR_THAT_DIVERGES = 1e6
 
@@ -574,6 +574,19 @@ def test_step_when_batch_has_many_tokens_then_gradient_is_that_of_the_whole(
     found = gradients_of_one_step(clf, data, budget)
     for one, other in zip(found, expected, strict=True):
         assert other.any()
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [1, 60])
+def test_step_when_pairs_are_many_tokens_then_gradient_is_that_of_the_whole(
+    budget, classifier, texts, labels, no_dropout
+):
+    pairs = list(zip(texts, texts[::-1], strict=True))
+    clf = classifier.fit(pairs, labels)
+    data = clf._dataset(check_texts(pairs[:9]), np.arange(9) % 2)
+    expected = gradients_of_one_step(clf, data, 10**6)
+    found = gradients_of_one_step(clf, data, budget)
+    for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 

@@ -15,7 +15,7 @@ from sksemantic import (
     SKTuningClassifier,
     SKTuningRegressor,
 )
-from sksemantic._validation import check_texts
+from sksemantic._texts import check_texts
 
 NOWHERE = "nobody/no-such-backbone"  # whoever looks for it raises another error
 BOTH = [SKTuningClassifier, SKTuningRegressor]

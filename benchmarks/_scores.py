@@ -1,0 +1,89 @@
+"""Scores of the benchmarks: from true and predicted targets to numbers by name."""
+
+import warnings
+from functools import partial
+
+from _rows import TARGETS
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    mean_absolute_error,
+    r2_score,
+)
+
+
+def score_labels(y_true, y_pred):
+    """Return the accuracy, and the mean F1 of the classes."""
+    return {
+        "accuracy": accuracy_score(y_true, y_pred),
+        "f1_macro": f1_score(y_true, y_pred, average="macro"),
+    }
+
+
+def score_accuracy(y_true, y_pred):
+    """Return the accuracy."""
+    return {"accuracy": accuracy_score(y_true, y_pred)}
+
+
+def score_likeness(y_true, y_pred):
+    """Return the correlations of Spearman and Pearson."""
+    return {
+        "spearman": spearman(y_true, y_pred),
+        "pearson": pearsonr(y_true, y_pred).statistic,
+    }
+
+
+def spearman(y_true, y_pred):
+    """Return the correlation of the ranks."""
+    return spearmanr(y_true, y_pred).statistic
+
+
+def score_targets(y_true, y_pred):
+    """Return the mean R2, and that of each target."""
+    each = r2_score(y_true, y_pred, multioutput="raw_values")
+    return {"r2": each.mean(), **dict(zip(TARGETS, each, strict=True))}
+
+
+def score_types(y_true, y_pred):
+    """Return the F1 of all decisions, and the mean F1 of the types."""
+    f1 = partial(f1_score, y_true, y_pred, zero_division=0)
+    return {"f1_micro": f1(average="micro"), "f1_macro": f1(average="macro")}
+
+
+def score_entities(y_true, y_pred):
+    """Return F1, precision and recall of whole entities."""
+    from seqeval import metrics
+
+    true, found = ([list(map(str, row)) for row in rows] for rows in (y_true, y_pred))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no entity at all was found
+        return {
+            "f1": metrics.f1_score(true, found),
+            "precision": metrics.precision_score(true, found),
+            "recall": metrics.recall_score(true, found),
+        }
+
+
+def entity_f1(y_true, y_pred):
+    """Return the F1 of whole entities."""
+    return score_entities(y_true, y_pred)["f1"]
+
+
+def score_ranking(y_true, probability):
+    """Return the average precision of the rare class, 1."""
+    return {"average_precision": average_precision_score(y_true, probability)}
+
+
+def score_ranks(y_true, y_pred):
+    """Return the mean distance in ranks, and the accuracy."""
+    return {
+        "mae": mean_absolute_error(y_true, y_pred),
+        "accuracy": accuracy_score(y_true, y_pred),
+    }
+
+
+def score_numbers(y_true, y_pred):
+    """Return the share of the variance that is explained."""
+    return {"r2": r2_score(y_true, y_pred)}

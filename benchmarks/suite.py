@@ -1,0 +1,278 @@
+"""The estimators beside their peers: development tasks, sizes, backbones and seeds.
+
+A task is named after its data, training rows and backbone: ``trec6-1000-minilm``.
+Methods that train a network do so for as many epochs as the estimator, in batches of
+the same size, and read the same texts inside the same prompt. After the tables of
+`_runner.py` come the average ranks over all tasks that every method has done, with the
+critical difference of Nemenyi's test, and how often the estimator won, tied and lost.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from _baselines import (
+    GEMMA,
+    MINILM,
+    REVIEW_PROMPT,
+    embedding_logistic,
+    embedding_ridge,
+    tfidf_logistic,
+    tfidf_ridge,
+)
+from _data import load_bbc, load_conll2003, load_hutto, load_rte, load_stsb, load_trec
+from _methods import fit_pair_head, pair_logistic, pair_ridge
+from _rows import films, spam, split_grouped, split_official, split_random, split_sst2
+from _runner import (
+    CLASSIFIER,
+    REGRESSOR,
+    WORDS,
+    Method,
+    Task,
+    main,
+    mean,
+    method_label,
+    on_states,
+    on_vectors,
+    on_words,
+    ours,
+    tuned,
+)
+from _scores import (
+    score_entities,
+    score_labels,
+    score_likeness,
+    score_numbers,
+    score_ranking,
+    spearman,
+)
+from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+SIZES = (200, 1000, 4000)
+PEFT = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning")
+BATCH_SIZE = 32
+TIE = 0.005  # of a score; differences below it count as none
+
+QUESTION_PROMPT = 'Question: "{text}"\nThe answer to this question is a'
+PROMPTS = {
+    "sst2": REVIEW_PROMPT,
+    "rotten": REVIEW_PROMPT,
+    "hutto": REVIEW_PROMPT,
+    "trec6": QUESTION_PROMPT,
+    "trec50": QUESTION_PROMPT,
+    "rte": "{0}\nQuestion: {1} True or false?\nAnswer:",
+    "stsb": 'First: "{0}"\nSecond: "{1}"\nHow alike the two are:',
+    "sms": 'Text message: "{text}"\nIs this message spam? Answer:',
+    "bbc": 'News article: "{text}"\nThe section of this article is',
+}
+WITHOUT_CAUSAL = ("conll",)  # a causal model has not read what follows a word
+
+
+def epochs(n_train, model):
+    """Return the estimator's own number of epochs, for all methods."""
+    fewest = 5 if model == GEMMA else 6
+    steps = -(-n_train // BATCH_SIZE)
+    return min(30, max(fewest, -(-120 // steps)))
+
+
+def with_peft(model, kind="classes"):
+    """Return PEFT's methods by name."""
+    count = partial(epochs, model=model)
+    return {name: tuned(name, count, BATCH_SIZE, kind=kind) for name in PEFT}
+
+
+def classification(model, params, split, scoring="accuracy", **others):
+    """Return a task of single texts."""
+    words = partial(tfidf_logistic, scoring)
+    return Task(
+        split=split,
+        score=others.pop("score", score_labels),
+        scoring=scoring,
+        ours={CLASSIFIER: ours(CLASSIFIER)},
+        peers={
+            **with_peft(model),
+            "frozen + linear": on_vectors(partial(embedding_logistic, scoring)),
+            "TF-IDF + linear": on_words(words, across=True),
+        },
+        bars=(),
+        params=params,
+        **others,
+    )
+
+
+def regression(model, params, split):
+    """Return a task of single texts and numbers."""
+    return Task(
+        split=split,
+        score=score_numbers,
+        scoring="r2",
+        ours={REGRESSOR: ours(REGRESSOR)},
+        peers={
+            **with_peft(model, "numbers"),
+            "frozen + linear": on_vectors(embedding_ridge),
+            "TF-IDF + linear": on_words(tfidf_ridge, across=True),
+        },
+        bars=(),
+        params=params,
+    )
+
+
+def entailment(model, params, split):
+    """Return a task of pairs and classes."""
+    return of_pairs(
+        classification(model, params, split), partial(pair_logistic, "accuracy")
+    )
+
+
+def likeness(model, params, split):
+    """Return a task of pairs and numbers."""
+    task = regression(model, params, split)
+    task = replace(task, score=score_likeness, scoring="spearman")
+    return of_pairs(task, partial(pair_ridge, spearman))
+
+
+def of_pairs(task, make):
+    """Return a task with the peers of pairs; an encoder reads their texts apart."""
+    peers = dict(task.peers)
+    del peers["TF-IDF + linear"]
+    if task.model == MINILM:
+        peers["frozen + linear"] = Method(partial(fit_pair_head, make=make))
+    return replace(task, peers=peers)
+
+
+def entities(model, params, split):
+    """Return a task of words."""
+    return Task(
+        split=split,
+        score=score_entities,
+        scoring="f1",
+        ours={WORDS: ours(WORDS)},
+        peers={**with_peft(model, "words"), "frozen + linear": on_states()},
+        bars=(),
+        params=params,
+    )
+
+
+def spam_task(model, params, split):
+    """Return the task of a rare class."""
+    return classification(
+        model,
+        params,
+        split,
+        "average_precision",
+        score=score_ranking,
+        predict=lambda model, X: model.predict_proba(X)[:, 1],
+    )
+
+
+SOURCES = {
+    "sst2": (classification, split_sst2),
+    "rotten": (classification, partial(split_grouped, load=films)),
+    "trec6": (classification, partial(split_random, load=load_trec)),
+    "trec50": (
+        classification,
+        partial(split_random, load=partial(load_trec, fine=True)),
+    ),
+    "bbc": (classification, partial(split_random, load=load_bbc)),
+    "sms": (spam_task, partial(split_random, load=spam)),
+    "hutto": (regression, partial(split_random, load=load_hutto, test_size=1000)),
+    "rte": (entailment, partial(split_official, load=load_rte)),
+    "stsb": (likeness, partial(split_official, load=load_stsb)),
+    "conll": (entities, partial(split_official, load=load_conll2003)),
+}
+MOST = {"rte": 2490, "bbc": 1780}  # training rows there are
+
+
+def make_tasks():
+    """Return all tasks by name."""
+    tasks = {}
+    for size in SIZES:
+        for name, (make, split) in SOURCES.items():
+            for short, model in (("minilm", MINILM), ("gemma", GEMMA)):
+                is_there = size <= MOST.get(name, size)
+                if is_there and (model == MINILM or name not in WITHOUT_CAUSAL):
+                    params = {"model": model}
+                    params |= {"prompt": PROMPTS[name]} if model == GEMMA else {}
+                    tasks[f"{name}-{size}-{short}"] = make(
+                        model, params, partial(split, size=size)
+                    )
+    return tasks
+
+
+TASKS = make_tasks()
+
+
+def summarise(tasks, results, args):
+    """Print average ranks, and wins, ties and losses against each peer."""
+    for short in ("minilm", "gemma", ""):
+        chosen = [r for r in results if r["task"].endswith(short)]
+        cells = scores_by_task(tasks, chosen)
+        methods = complete_methods(cells)
+        if len(methods) < 2:
+            continue
+        rows = [cell for cell in cells.values() if set(methods) <= set(cell)]
+        print(f"\n{short or 'all'}: {len(rows)} tasks that all of these have done")
+        report_ranks(methods, np.array([[row[m] for m in methods] for row in rows]))
+        report_duels(cells)
+
+
+def scores_by_task(tasks, results):
+    """Return the mean score of each method, by task and method; higher is better."""
+    groups = {}
+    for result in results:
+        label = method_label(result)
+        label = (
+            "ours" + label.removeprefix(result["method"]) if is_ours(label) else label
+        )
+        groups.setdefault(result["task"], {}).setdefault(label, []).append(result)
+    return {
+        name: {m: mean(runs, tasks[name].scoring) for m, runs in methods.items()}
+        for name, methods in groups.items()
+    }
+
+
+def is_ours(label):
+    """Return whether a method is an estimator of the package."""
+    return label.startswith((CLASSIFIER, REGRESSOR, WORDS))
+
+
+def complete_methods(cells):
+    """Return the methods that at least half of the tasks have, ours first."""
+    counts = {}
+    for cell in cells.values():
+        for method in cell:
+            counts[method] = counts.get(method, 0) + 1
+    return [method for method, n in counts.items() if 2 * n >= len(cells)]
+
+
+def report_ranks(methods, scores):
+    """Print average ranks, 1 the best, over tasks (n_tasks, n_methods)."""
+    ranks = rankdata(-scores, axis=1)
+    n_tasks, n_methods = ranks.shape
+    for i in np.argsort(ranks.mean(axis=0)):
+        line = f"  {methods[i]:20} rank {ranks[:, i].mean():.2f}"
+        print(f"{line}, mean score {scores[:, i].mean():.3f}")
+    if n_methods > 2 and n_tasks > 1:
+        p_value = friedmanchisquare(*scores.T).pvalue
+        critical = studentized_range.ppf(0.95, n_methods, np.inf) / np.sqrt(2)
+        critical *= np.sqrt(n_methods * (n_methods + 1) / (6 * n_tasks))
+        print(f"  Friedman p = {p_value:.2g}; critical difference {critical:.2f} ranks")
+
+
+def report_duels(cells):
+    """Print how often ours won, tied and lost, and by how much."""
+    peers = {method for cell in cells.values() for method in cell} - {"ours"}
+    for peer in sorted(peers):
+        gaps = np.array(
+            [c["ours"] - c[peer] for c in cells.values() if {"ours", peer} <= {*c}]
+        )
+        if len(gaps):
+            won, lost = (gaps > TIE).sum(), (gaps < -TIE).sum()
+            print(
+                f"  ours against {peer:20} won {won}, tied {len(gaps) - won - lost}, "
+                f"lost {lost}; mean {gaps.mean():+.3f}, worst {gaps.min():+.3f}"
+            )
+
+
+if __name__ == "__main__":
+    main(__doc__, TASKS, summarise)

@@ -1,0 +1,223 @@
+"""Texts in any form that users have them, checked: what X may be."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SHOWN_ROWS = 5
+_EXPECTED = (
+    "X must be a sequence of texts (a list, a tuple, a Series, a 1-D array of str) or, "
+    "for several texts a row, a table or a sequence of tuples."
+)
+
+_WORDS_EXPECTED = (
+    "X must be a sequence of texts, each a list of words or one str, which is split at "
+    "white space."
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The texts of X: one column, or several where a row has several texts.
+
+    Attributes
+    ----------
+    values : list of list of str
+        The columns, of one length.
+    names : tuple of str or None
+        What they are called in a table with named columns.
+    """
+
+    values: list[list[str]]
+    names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values[0])
+
+    def take(self, rows: "NDArray") -> "Columns":
+        """Return the rows at these indices."""
+        values = [[column[i] for i in rows] for column in self.values]
+        return Columns(values, self.names)
+
+    @property
+    def n_columns(self) -> int:
+        """How many texts a row has."""
+        return len(self.values)
+
+
+def check_texts(X: Any) -> Columns:
+    """Turn any accepted form of X into columns of str.
+
+    Raises
+    ------
+    ValueError
+        If X is one bare string, empty, ragged or has missing values.
+    TypeError
+        If X can be read only once, or holds anything but texts.
+    """
+    _refuse_containers(X)
+    raw, names = _split_columns(X)
+    if not raw or not raw[0]:
+        raise ValueError(f"Found array with 0 sample(s): X is empty. {_EXPECTED}")
+    values = []
+    for i, texts in enumerate(raw):
+        if not all(type(text) is str for text in texts):
+            named = names is not None and len(raw) > 1
+            place = f" of column {names[i]!r}" if named and names is not None else ""
+            place = place or (f" of column {i}" if len(raw) > 1 else "")
+            _refuse_non_texts(texts, place)
+            texts = [str(text) for text in texts]  # np.str_ and other subclasses
+        values.append(texts)
+    return Columns(values, names)
+
+
+def _refuse_containers(X: Any, expected: str = _EXPECTED) -> None:
+    """Refuse what is not a sequence of rows at all."""
+    if isinstance(X, str | bytes):
+        raise ValueError(
+            f"{expected} Got a single {type(X).__name__} instead. Pass [X] for one "
+            "text."
+        )
+    if isinstance(X, Iterator):
+        raise TypeError(
+            f"{expected} Got {type(X).__name__} instead, which can be read only once, "
+            "while texts are counted, tokenised and sorted. Pass list(X)."
+        )
+    if hasattr(X, "toarray") or isinstance(X, dict | set) or not hasattr(X, "__len__"):
+        raise TypeError(f"{expected} Got {type(X).__name__} instead.")
+    if getattr(X, "shape", None) == ():
+        raise ValueError(f"{expected} Got a 0-dimensional array instead.")
+
+
+def _split_columns(X: Any) -> tuple[list[list[Any]], tuple[str, ...] | None]:
+    """Return the columns of X as lists, and their names if all are str."""
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if len(shape) > 2:
+        raise ValueError(f"{_EXPECTED} Got shape {tuple(shape)} instead.")
+    if len(shape) == 2:
+        columns = [as_list(_column(X, i)) for i in range(shape[1])]
+        return columns, _column_names(X)
+    rows = as_list(X)
+    if rows and isinstance(rows[0], list | tuple | np.ndarray):
+        return _transposed(rows), None
+    return [rows], None
+
+
+def _column(X: Any, i: int) -> Any:
+    """Return a column of a table."""
+    for accessor in ("iloc", "to_series", "column"):  # pandas, polars, pyarrow
+        if hasattr(X, accessor):
+            attribute = getattr(X, accessor)
+            return attribute[:, i] if accessor == "iloc" else attribute(i)
+    return X[:, i]
+
+
+def _column_names(X: Any) -> tuple[str, ...] | None:
+    """Return the names of a table's columns, if it has any and all are str."""
+    names = getattr(X, "column_names", None)  # pyarrow
+    if names is None:
+        names = getattr(X, "columns", None)
+    if names is None or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(map(str, names))
+
+
+def as_list(column: Any) -> list[Any]:
+    """Return a column of any library as a list."""
+    for method in ("to_pylist", "to_list", "tolist"):
+        if hasattr(column, method):
+            return list(getattr(column, method)())
+    return list(column)
+
+
+def _transposed(rows: list[Any]) -> list[list[Any]]:
+    """Turn rows of several texts into columns."""
+    wanted = len(rows[0])
+    for i, row in enumerate(rows):
+        is_row = isinstance(row, list | tuple | np.ndarray)
+        if wanted == 0 or not is_row or len(row) != wanted:
+            got = f"{len(row)} entries" if is_row else f"a {type(row).__name__}"
+            raise ValueError(
+                f"{_EXPECTED} Row {i} has {got} instead of "
+                f"{max(wanted, 1)} text(s), as the first row has. Every row needs the "
+                "same number of texts."
+            )
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _refuse_non_texts(texts: list[Any], place: str = "") -> None:
+    """Name the first rows that are missing or not str."""
+    import pandas as pd
+
+    missing = [i for i, text in enumerate(texts) if _is_missing(pd, text)]
+    if missing:
+        raise ValueError(
+            f"X contains {len(missing)} missing values (None, NaN or NA), the first in "
+            f"row(s) {name_rows(missing)}{place}. Input X contains NaN. Drop these "
+            "rows or fill them, for example with X.fillna(''): empty texts are legal."
+        )
+    other = [i for i, text in enumerate(texts) if not isinstance(text, str)]
+    if other:
+        first = texts[other[0]]
+        hint = " Decode bytes first." if isinstance(first, bytes) else ""
+        raise TypeError(
+            f"{_EXPECTED} Got {type(first).__name__} ({first!r:.60}) in row {other[0]}"
+            f"{place} instead; {len(other)} row(s) are not str: {name_rows(other)}."
+            f"{hint}"
+        )
+
+
+def _is_missing(pd: Any, value: Any) -> bool:
+    return value is None or (np.ndim(value) == 0 and pd.isna(value) is True)
+
+
+def name_rows(rows: list[int]) -> str:
+    """Name some rows, the first few of them."""
+    return ", ".join(map(str, rows[:SHOWN_ROWS])) + (
+        ", ..." if len(rows) > SHOWN_ROWS else ""
+    )
+
+
+def check_words(X: Any) -> list[list[str]]:
+    """Turn texts, split or not, into lists of words.
+
+    Raises
+    ------
+    ValueError
+        If X is one bare string, empty, or has missing values.
+    TypeError
+        If X holds anything but texts or lists of words.
+    """
+    _refuse_containers(X, _WORDS_EXPECTED)
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    if len(shape) >= 2:
+        if shape[1:] != (1,):
+            raise ValueError(f"{_WORDS_EXPECTED} Got shape {tuple(shape)} instead.")
+        X = _column(X, 0)
+    texts = [_words_of(text, i) for i, text in enumerate(as_list(X))]
+    if not texts:
+        raise ValueError(f"Found array with 0 sample(s): X is empty. {_WORDS_EXPECTED}")
+    return texts
+
+
+def _words_of(text: Any, i: int) -> list[str]:
+    """Return the words of the text in row i."""
+    if isinstance(text, str):
+        return text.split()
+    if not isinstance(text, list | tuple | np.ndarray):
+        raise TypeError(
+            f"{_WORDS_EXPECTED} Got {type(text).__name__} ({text!r:.60}) in row {i} "
+            "instead."
+        )
+    for place, word in enumerate(text):
+        if not isinstance(word, str):
+            raise TypeError(
+                f"{_WORDS_EXPECTED} Got {type(word).__name__} ({word!r:.60}) as word "
+                f"{place} of row {i} instead."
+            )
+    return [str(word) for word in text]
