@@ -105,10 +105,46 @@ class Classification(Task):
 
 
 class TokenClassification(Classification):
-    """Classification of words; the rows are texts."""
+    """Classification of words; the rows are texts.
+
+    Parameters
+    ----------
+    n_classes : int
+    class_weights : ndarray of shape (n_classes,) or None
+        By which each class counts in the training loss.
+    """
+
+    def __init__(self, n_classes: int, class_weights: "NDArray | None" = None) -> None:
+        super().__init__(n_classes)
+        self.class_weights = class_weights
+
+    def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
+        """Return the cross-entropy, weighted by class."""
+        losses = super().loss(scores, targets)
+        if self.class_weights is None:
+            return losses
+        return losses * torch.as_tensor(self.class_weights).to(losses)[targets]
+
+    def fit_reference(
+        self,
+        features: "NDArray",
+        targets: "NDArray",
+        weights: "NDArray",
+        rng: np.random.RandomState,
+        penalty: float | None = None,
+    ) -> ClosedFormHead:
+        """Fit logistic regression, weighted by class."""
+        weights = self._weigh(targets, weights)
+        return super().fit_reference(features, targets, weights, rng, penalty)
+
+    def _weigh(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
+        if self.class_weights is None:
+            return weights
+        return weights * self.class_weights[targets]
 
     def start(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
         """Return the classes' log-frequencies: most words are of one class."""
+        weights = self._weigh(targets, weights)
         counts = np.bincount(targets, weights, minlength=self.n_outputs)
         return np.log(counts + 1) - np.log(counts + 1).mean()
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._prompt import TEXT, Prompt
@@ -37,7 +39,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         A plain text, optionally with one ``{text}`` slot. What stands before the slot
         becomes the semantic prefix; what stands after it is appended to every text.
         Without a slot the prompt stands before the text. Literal braces are doubled.
-        None takes "Find the named entities." or the like.
+        None asks for names of persons, places and organisations.
 
     method : {"prefix", "prompt"}, default="prefix"
         "prefix" gives every layer keys and values of the prompt; "prompt" gives the
@@ -95,6 +97,9 @@ class SKTuningTokenClassifier(BaseSKTuning):
 
     n_iter_no_change : int, default=3
         Epochs without a lower validation loss before early stopping stops.
+
+    class_weight : dict or "balanced", default=None
+        Weights of the labels in the loss, as in scikit-learn.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
@@ -192,6 +197,12 @@ class SKTuningTokenClassifier(BaseSKTuning):
     """
 
     classes_: "NDArray"
+    _class_weights: "NDArray | None"
+
+    _parameter_constraints: dict = {
+        **BaseSKTuning._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
 
     def __init__(
         self,
@@ -212,6 +223,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 3,
+        class_weight: "dict | str | None" = None,
         device: str = "auto",
         dtype: str = "auto",
         quantization_config: "Any" = None,
@@ -238,6 +250,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
         self.device = device
         self.dtype = dtype
         self.quantization_config = quantization_config
@@ -446,7 +459,12 @@ class SKTuningTokenClassifier(BaseSKTuning):
                 f"{classes.tolist()[0]!r}."
             )
         self.classes_ = classes
-        return np.searchsorted(classes, flat), weights
+        codes = np.searchsorted(classes, flat)
+        self._class_weights = None
+        if self.class_weight is not None:
+            found = compute_class_weight(self.class_weight, classes=classes, y=flat)
+            self._class_weights = found / found[codes].mean()
+        return codes, weights
 
     def _pooling(self) -> str:
         return "tokens"
@@ -454,7 +472,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
     def _task(self) -> "TokenClassification":
         from sksemantic._task import TokenClassification
 
-        return TokenClassification(len(self.classes_))
+        return TokenClassification(len(self.classes_), self._class_weights)
 
     def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
         return "Label every word: names of persons, places and organisations, or none."

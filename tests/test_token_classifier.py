@@ -16,6 +16,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.class_weight import compute_class_weight
 
 from sksemantic import SKTuningTokenClassifier
 from sksemantic._data import TextDataset, collate
@@ -231,6 +232,33 @@ def test_score_when_labels_are_of_words_then_is_accuracy(fast):
         np.mean(np.array(found[0]) == kinds[0])
     )
     assert {type(label) for label in found[0]} == {int}
+
+
+def test_class_weight_when_given_then_label_is_more_probable(fast):
+    plain, heavy = (
+        SKTuningTokenClassifier(**fast, class_weight=class_weight).fit(WORDS, TAGS)
+        for class_weight in (None, {"O": 1, "B-WORK": 30, "B-TIME": 1})
+    )
+    work = plain.classes_.tolist().index("B-WORK")
+    found = [
+        np.concatenate(tagger.predict_proba(WORDS))[:, work].mean()
+        for tagger in (plain, heavy)
+    ]
+    assert found[1] > found[0] + 0.02
+    reference = [tagger.reference_.intercept[work] for tagger in (plain, heavy)]
+    assert reference[1] > reference[0]
+
+
+def test_class_weight_when_balanced_then_is_that_of_the_words(fast):
+    balanced = SKTuningTokenClassifier(**fast, class_weight="balanced").fit(WORDS, TAGS)
+    flat = [tag for tags in TAGS for tag in tags]
+    weights = compute_class_weight("balanced", classes=balanced.classes_, y=flat)
+    by_hand = dict(zip(balanced.classes_, 7 * weights, strict=True))
+    given = SKTuningTokenClassifier(**fast, class_weight=by_hand).fit(WORDS, TAGS)
+    for one, other in zip(
+        balanced.predict_proba(WORDS), given.predict_proba(WORDS), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_sample_weight_when_zero_then_texts_do_not_count(fast):
