@@ -169,6 +169,23 @@ def fit_child(args):
     print(json.dumps(found | {"seconds": seconds}))
 
 
+def profile(args):
+    """Print the operations that a fit spends most of its time in."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    from sksemantic._store import activations
+
+    X, y = load_rows(args, args.rows)
+    clf = make(args)
+    clf.fit(X[:64], y[:64])  # loads
+    activations.clear()
+    with record(activities=[ProfilerActivity.CPU]) as found:
+        clf.fit(X, y)
+    table = found.key_averages().table(sort_by="self_cpu_time_total", row_limit=16)
+    print(table)
+
+
 def report(args, seconds, floors):
     """Print medians, and ratios to the floor."""
     middle = {name: float(np.median(values)) for name, values in seconds.items()}
@@ -200,6 +217,7 @@ def parse_args():
     add("--memory", type=int, nargs="+", metavar="ROWS", help="sizes of fits")
     add("--linear", type=int, nargs="+", metavar="ROWS", help="sizes of fits, in time")
     add("--plot", type=Path, metavar="FILE", help="draw what --linear measured")
+    add("--profile", action="store_true", help="show where the time of a fit goes")
     add("--budget", type=int, help="bytes of memory for activations, with --memory")
     add("--data", type=Path, default=data_folder(), help="folder that holds sst2/")
     add("--json", type=Path, metavar="FILE", help="append what was measured")
@@ -212,6 +230,8 @@ def main():
     args = parse_args()
     if args.child:
         return fit_child(args)
+    if args.profile:
+        return profile(args)
     if args.memory or args.linear:
         results = []
         for result in (measure_memory if args.memory else measure_linearity)(args):

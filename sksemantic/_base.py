@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
-_HEAD_INITS = ("random", "closed_form")
+_HEAD_INITS = ("auto", "random", "closed_form")
 
 
 class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -157,7 +157,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         hints = self._hints(module, unlabelled) if former is None else None
         is_gentle = hints is not None and hints.are_needed(len(data))
-        recipe = self._recipe(module.backbone.is_causal, is_gentle=is_gentle)
+        is_pair = module.config.pooling == PAIR
+        recipe = self._recipe(module, is_pair=is_pair, is_gentle=is_gentle)
         trainer = Trainer(module, self._task(), recipe, rng)
         trained = trainer.fit(data, fresh=former is None, hints=hints)
         self._set_fitted(X, trained.net)
@@ -187,9 +188,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         module = self._build(texts, rng) if first else self.net_.module_
         data = self._dataset(texts, targets, _mean_one(weights))
         net = None if first else self.net_
-        trainer = Trainer(
-            module, self._task(), self._recipe(module.backbone.is_causal), rng
-        )
+        trainer = Trainer(module, self._task(), self._recipe(module), rng)
         self._set_fitted(X, trainer.partial_fit(data, net))
         return self
 
@@ -377,19 +376,18 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         module, self._template = self._blueprint.build(device, seed=0)
         _load_former(module, self._values)
         rng = check_random_state(self.random_state)
-        net = Trainer(
-            module, self._task(), self._recipe(module.backbone.is_causal), rng
-        ).restored_net()
+        net = Trainer(module, self._task(), self._recipe(module), rng).restored_net()
         net.history = self.history_
         self._net = net
         del self._values
 
-    def _recipe(self, is_causal: bool, *, is_gentle: bool = False) -> "Recipe":
+    def _recipe(self, module: "SemanticModule", **nature: bool) -> "Recipe":
+        """Resolve the parameters of training, for a module and the nature of a fit."""
         from sksemantic._training import Recipe
 
         return Recipe.resolved(
-            is_causal,
-            is_gentle=is_gentle,
+            module.backbone.is_causal,
+            **nature,
             lr=self.lr,
             head_lr=self.head_lr,
             max_epochs=self.max_epochs,

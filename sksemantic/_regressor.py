@@ -76,16 +76,18 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         slot included; longer ones are cut at the end, with a warning. None is what the
         backbone has positions for, at most 512.
 
-    head_init : {"random", "closed_form"}, default="random"
+    head_init : {"auto", "random", "closed_form"}, default="auto"
         Where the head starts. "closed_form" starts from the reference head, which is
-        ahead at first but leaves the adapter little to learn.
+        ahead at first but leaves the adapter little to learn. "auto" does so for pairs
+        that are also read apart, see `pooling`, and is "random" for all else.
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others.
+        2e-3 for causal backbones, 4e-3 for others; a quarter of it from a closed form.
 
     head_lr : float or "auto", default="auto"
-        Learning rate of the head. "auto" is 1e-3 for causal backbones, 3e-3 for others.
+        Learning rate of the head. "auto" is 1e-3 for causal backbones, 3e-3 for others;
+        1e-4 from a closed form.
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
@@ -242,7 +244,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         injection: str = "auto",
         pooling: str = "auto",
         max_length: int | None = None,
-        head_init: str = "random",
+        head_init: str = "auto",
         lr: "float | str" = "auto",
         head_lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",

@@ -70,16 +70,17 @@ class SKTuningTokenClassifier(BaseSKTuning):
         included. Longer texts are read in overlapping windows, so that every word gets
         a label. None is what the backbone has positions for, at most 512.
 
-    head_init : {"random", "closed_form"}, default="random"
+    head_init : {"auto", "random", "closed_form"}, default="auto"
         Where the head starts. "closed_form" starts from the reference head, which is
-        ahead at first but leaves the adapter little to learn.
+        ahead at first but leaves the adapter little to learn. "auto" is "random".
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others.
+        2e-3 for causal backbones, 4e-3 for others; a quarter of it from a closed form.
 
     head_lr : float or "auto", default="auto"
-        Learning rate of the head. "auto" is 1e-3 for causal backbones, 3e-3 for others.
+        Learning rate of the head. "auto" is 1e-3 for causal backbones, 3e-3 for others;
+        1e-4 from a closed form.
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
@@ -215,7 +216,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         tuned_layers: "str | int | tuple[int, int]" = "auto",
         injection: str = "auto",
         max_length: int | None = None,
-        head_init: str = "random",
+        head_init: str = "auto",
         lr: "float | str" = "auto",
         head_lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",

@@ -56,6 +56,7 @@ _MOST_HELD_BACK = 1 / 3
 _LEADS_FROM = 1 / 2  # of the epochs; from then on a lead on held-back texts suffices
 # By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
 _AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 3e-3)}
+# From a closed form: measured on few texts of SST-2 and TREC, and on STS-B.
 _GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
 _FEWEST_EPOCHS = {True: 5, False: 6}
 _MOST_EPOCHS = 30
@@ -85,14 +86,20 @@ class Recipe:
         is_causal: bool,
         lr: float | str,
         head_lr: float | str,
+        head_init: str,
         *,
+        is_pair: bool = False,
         is_gentle: bool = False,
         **others: Any,
     ) -> "Recipe":
-        """Replace "auto" rates by those that suit the kind of backbone."""
-        auto = (_GENTLE_RATES if is_gentle else _AUTO_RATES)[is_causal]
+        """Replace "auto" by what suits the kind of backbone and of texts."""
+        if is_gentle or (head_init == "auto" and is_pair):
+            head_init = "closed_form"
+        goes_on = head_init == "closed_form"
+        auto = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
         return cls(
             is_gentle=is_gentle,
+            head_init=head_init,
             lr=auto[0] if isinstance(lr, str) else lr,
             head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
             fewest_epochs=_FEWEST_EPOCHS[is_causal],
@@ -418,8 +425,7 @@ class Trainer:
     ) -> None:
         """Start the head at random, or from the closed form."""
         head = self.module.head
-        from_reference = self.recipe.is_gentle or self.recipe.head_init == "closed_form"
-        if reference is not None and from_reference:
+        if reference is not None and self.recipe.head_init == "closed_form":
             self._set_head(reference)
             return
         bound = 1 / math.sqrt(head.in_features)  # as nn.Linear itself starts

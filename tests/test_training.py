@@ -18,6 +18,7 @@ from sksemantic._training import (
     _AUTO_RATES,
     _FEWEST_EPOCHS,
     _FEWEST_STEPS,
+    _GENTLE_RATES,
     _MOST_EPOCHS,
     Recipe,
 )
@@ -152,7 +153,7 @@ def test_fit_when_done_then_not_worse_on_held_back_texts_than_the_closed_form(
     assert found.trained < found.closed_form
 
 
-@pytest.mark.parametrize("head_init", ["random", "closed_form"])
+@pytest.mark.parametrize("head_init", ["auto", "random", "closed_form"])
 def test_head_init_when_chosen_then_training_starts_there(
     head_init, classifier, texts, labels, start_values
 ):
@@ -282,6 +283,31 @@ def recipe(is_causal=False, **changes):
 def test_rates_when_auto_then_suit_the_kind_of_backbone(is_causal):
     found = recipe(is_causal, lr="auto", head_lr="auto")
     assert (found.lr, found.head_lr) == _AUTO_RATES[is_causal]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"head_init": "closed_form"}, {"is_pair": True}, {"is_gentle": True}],
+    ids=str,
+)
+def test_rates_when_auto_and_from_the_closed_form_then_are_lower(changes):
+    found = recipe(**{"head_init": "auto", "lr": "auto", "head_lr": "auto"} | changes)
+    assert found.head_init == "closed_form"
+    assert (found.lr, found.head_lr) == _GENTLE_RATES[False]
+
+
+@pytest.mark.parametrize(
+    ("head_init", "is_pair", "expected"),
+    [
+        ("auto", False, "random"),
+        ("auto", True, "closed_form"),
+        ("random", True, "random"),
+    ],
+)
+def test_head_init_when_auto_then_only_pairs_start_from_the_closed_form(
+    head_init, is_pair, expected
+):
+    assert recipe(head_init=head_init, is_pair=is_pair).head_init == expected
 
 
 def test_rates_when_numbers_then_are_those():
