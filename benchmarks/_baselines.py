@@ -23,6 +23,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 GEMMA = "google/gemma-3-270m"
 REVIEW_PROMPT = 'Movie review: "{text}"\nOverall, the movie was'
 PROMPTS = {MINILM: None, GEMMA: REVIEW_PROMPT}  # for films; None is the default
+MAX_LENGTH = 512  # tokens of a text, prompt included
 POOLINGS = {MINILM: "mean", GEMMA: "last"}  # of the frozen peers
 
 logging.disable_progress_bar()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from _baselines import (
     GEMMA,
+    MAX_LENGTH,
     MINILM,
     POOLINGS,
     FrozenBackbone,
@@ -167,7 +168,21 @@ def fill(task, X, prompt=PROMPT):
     prompt = task.params.get("prompt") if prompt == PROMPT else prompt
     if prompt is not None and isinstance(X[0], tuple):
         return [prompt.format(*pair) for pair in X]
+    if prompt is not None:  # what stands behind the slot must not be cut off
+        tokenizer = reader(task.model).backbone.tokenizer
+        X = shorten(tokenizer, X, MAX_LENGTH - len(tokenizer.encode(prompt)))
     return fill_slot(prompt, X)
+
+
+def shorten(tokenizer, texts, room):
+    """Return texts cut at the end of their token number `room`."""
+    found = tokenizer(
+        list(texts), add_special_tokens=False, return_offsets_mapping=True
+    )["offset_mapping"]
+    return [
+        text[: spans[room - 1][1]] if len(spans) > room else text
+        for text, spans in zip(texts, found, strict=True)
+    ]
 
 
 def labelled(case):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _baselines import locate
+from _baselines import MAX_LENGTH, locate
 from torch import nn
 from transformers import (
     AutoModel,
@@ -47,6 +47,7 @@ KINDS = {
     "numbers": (AutoModelForSequenceClassification, "SEQ_CLS"),
     "words": (AutoModelForTokenClassification, "TOKEN_CLS"),
 }
+CUT = {"truncation": True, "max_length": MAX_LENGTH}
 IGNORED = -100  # the label of tokens that have none
 
 
@@ -91,11 +92,11 @@ def encode(tokenizer, X):
     Besides, where each word of a text starts, or None.
     """
     if isinstance(X[0], list):
-        found = tokenizer(X, is_split_into_words=True, truncation=True)
+        found = tokenizer(X, is_split_into_words=True, **CUT)
         numbers = [found.word_ids(i) for i in range(len(X))]
         return dict(found), [firsts(row) for row in numbers]
     columns = zip(*X, strict=True) if isinstance(X[0], tuple) else [X]
-    return dict(tokenizer(*map(list, columns), truncation=True)), None
+    return dict(tokenizer(*map(list, columns), **CUT)), None
 
 
 def firsts(numbers):
@@ -202,6 +203,7 @@ def fit_peer(
     config = peft_config(method, task)
     if config is not None:
         network = peft.get_peft_model(network, config)
+        keep_precise(network)
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
     columns, starts = encode(tokenizer, X_train)
     if kind == "words":
@@ -269,6 +271,14 @@ def outputs(network, test, collator, batch_size=64):
             found[i] = row
     network.train()
     return found
+
+
+def keep_precise(network):
+    """Train and run the new head in float32, whatever the backbone's type is."""
+    for name, module in network.named_modules():
+        if name.endswith("modules_to_save.default"):
+            module.float()
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
 
 
 class AuthorsPrefix(nn.Module):

@@ -5,6 +5,7 @@ A split returns X_train, X_test, y_train, y_test. Nothing here imports sksemanti
 
 import numpy as np
 from _data import (
+    load_bbc,
     load_hutto,
     load_hutto_ratings,
     load_rotten_tomatoes,
@@ -59,11 +60,13 @@ def draw(X, y, size, args, seed):
 def split_sst2(args, seed, shots, size):
     """Draw training phrases from SST-2; its 872 sentences are the test set."""
     X, y = load_sst2(args.data)
-    X_train, _, y_train, _ = train_test_split(
-        X, y, train_size=args.train_size or size, stratify=y, random_state=seed
-    )
+    size = size if args.train_size is None else args.train_size
+    if size:
+        X, _, y, _ = train_test_split(
+            X, y, train_size=size, stratify=y, random_state=seed
+        )
     X_test, y_test = load_sst2(args.data, "test")
-    return X_train, X_test, y_train, y_test
+    return X, X_test, y, y_test
 
 
 def split_few(args, seed, shots, load):
@@ -126,6 +129,12 @@ def films():
     rows = {text: rest for text, *rest in zip(*load_rotten_tomatoes(), strict=True)}
     y, groups = (np.array(column) for column in zip(*rows.values(), strict=True))
     return list(rows), y, groups
+
+
+def articles():
+    """Return news articles without their 98 repetitions, and their sections."""
+    unique = dict(zip(*load_bbc(), strict=True))
+    return list(unique), np.array(list(unique.values()))
 
 
 def spam():

@@ -20,15 +20,24 @@ from _baselines import (
     tfidf_logistic,
     tfidf_ridge,
 )
-from _data import load_bbc, load_conll2003, load_hutto, load_rte, load_stsb, load_trec
+from _data import load_conll2003, load_hutto, load_rte, load_stsb, load_trec
 from _methods import fit_pair_head, pair_logistic, pair_ridge
-from _rows import films, spam, split_grouped, split_official, split_random, split_sst2
+from _rows import (
+    articles,
+    films,
+    spam,
+    split_grouped,
+    split_official,
+    split_random,
+    split_sst2,
+)
 from _runner import (
     CLASSIFIER,
     REGRESSOR,
     WORDS,
     Method,
     Task,
+    chosen_tasks,
     main,
     mean,
     method_label,
@@ -50,6 +59,7 @@ from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 SIZES = (200, 1000, 4000)
 PEFT = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning")
+FOR_WORDS = ("LoRA", "prefix tuning")  # PEFT's other two fail on labels of tokens
 BATCH_SIZE = 32
 TIE = 0.005  # of a score; differences below it count as none
 
@@ -78,7 +88,8 @@ def epochs(n_train, model):
 def with_peft(model, kind="classes"):
     """Return PEFT's methods by name."""
     count = partial(epochs, model=model)
-    return {name: tuned(name, count, BATCH_SIZE, kind=kind) for name in PEFT}
+    names = FOR_WORDS if kind == "words" else PEFT
+    return {name: tuned(name, count, BATCH_SIZE, kind=kind) for name in names}
 
 
 def classification(model, params, split, scoring="accuracy", **others):
@@ -137,6 +148,8 @@ def of_pairs(task, make):
     del peers["TF-IDF + linear"]
     if task.model == MINILM:
         peers["frozen + linear"] = Method(partial(fit_pair_head, make=make))
+    else:
+        peers["frozen + linear"] = on_vectors(make)
     return replace(task, peers=peers)
 
 
@@ -173,7 +186,7 @@ SOURCES = {
         classification,
         partial(split_random, load=partial(load_trec, fine=True)),
     ),
-    "bbc": (classification, partial(split_random, load=load_bbc)),
+    "bbc": (classification, partial(split_random, load=articles)),
     "sms": (spam_task, partial(split_random, load=spam)),
     "hutto": (regression, partial(split_random, load=load_hutto, test_size=1000)),
     "rte": (entailment, partial(split_official, load=load_rte)),
@@ -205,12 +218,18 @@ TASKS = make_tasks()
 def summarise(tasks, results, args):
     """Print average ranks, and wins, ties and losses against each peer."""
     for short in ("minilm", "gemma", ""):
-        chosen = [r for r in results if r["task"].endswith(short)]
+        chosen = [
+            result
+            for result in results
+            if result["task"] in chosen_tasks(tasks, args)
+            and result["task"].endswith(short)
+            and result["train_size"] == args.train_size
+        ]
         cells = scores_by_task(tasks, chosen)
         methods = complete_methods(cells)
-        if len(methods) < 2:
-            continue
         rows = [cell for cell in cells.values() if set(methods) <= set(cell)]
+        if len(methods) < 2 or not rows:
+            continue
         print(f"\n{short or 'all'}: {len(rows)} tasks that all of these have done")
         report_ranks(methods, np.array([[row[m] for m in methods] for row in rows]))
         report_duels(cells)
@@ -224,9 +243,13 @@ def scores_by_task(tasks, results):
         label = (
             "ours" + label.removeprefix(result["method"]) if is_ours(label) else label
         )
-        groups.setdefault(result["task"], {}).setdefault(label, []).append(result)
+        runs = groups.setdefault(result["task"], {}).setdefault(label, {})
+        runs[result["seed"]] = result  # the latest of a seed counts
     return {
-        name: {m: mean(runs, tasks[name].scoring) for m, runs in methods.items()}
+        name: {
+            label: mean(runs.values(), tasks[name].scoring)
+            for label, runs in methods.items()
+        }
         for name, methods in groups.items()
     }
 

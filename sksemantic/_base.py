@@ -157,8 +157,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         hints = self._hints(module, unlabelled) if former is None else None
         is_gentle = hints is not None and hints.are_needed(len(data))
-        is_pair = module.config.pooling == PAIR
-        recipe = self._recipe(module, is_pair=is_pair, is_gentle=is_gentle)
+        recipe = self._recipe(module, is_gentle=is_gentle)
         trainer = Trainer(module, self._task(), recipe, rng)
         trained = trainer.fit(data, fresh=former is None, hints=hints)
         self._set_fitted(X, trained.net)
@@ -188,7 +187,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         module = self._build(texts, rng) if first else self.net_.module_
         data = self._dataset(texts, targets, _mean_one(weights))
         net = None if first else self.net_
-        trainer = Trainer(module, self._task(), self._recipe(module), rng)
+        recipe = self._recipe(module, has_reference=not first)
+        trainer = Trainer(module, self._task(), recipe, rng)
         self._set_fitted(X, trainer.partial_fit(data, net))
         return self
 
@@ -387,6 +387,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         return Recipe.resolved(
             module.backbone.is_causal,
+            is_pair=module.config.pooling == PAIR,
             **nature,
             lr=self.lr,
             head_lr=self.head_lr,
@@ -439,7 +440,8 @@ def _load_former(module: "SemanticModule", values: "dict[str, Any]") -> None:
     own = {name: value.shape for name, value in module.state_dict().items()}
     if own != {name: value.shape for name, value in state.items()}:
         raise ValueError(
-            "warm_start=True needs the same backbone, method, adapter and classes as "
-            "the fit before. Set warm_start=False to start afresh."
+            "warm_start=True needs the same backbone, method, adapter, pooling, number "
+            "of texts a row, and classes as the fit before. Set warm_start=False to "
+            "start afresh."
         )
     module.load_state_dict(state)

@@ -68,8 +68,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     pooling : {"auto", "mean", "last", "first"}, default="auto"
         Over which tokens of the text the head reads. "auto" is the last token for
-        causal backbones, the mean for others; pairs that an encoder's tokenizer puts
-        together are read apart as well, for difference and product of their means.
+        causal backbones, the mean for others; an encoder reads the texts of pairs,
+        if no prompt lays them out, apart as well, for difference and product of means.
 
     max_length : int, default=None
         Longest text in tokens, its special tokens and the prompt's part behind the

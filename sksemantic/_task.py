@@ -125,6 +125,11 @@ class TokenClassification(Classification):
             return losses
         return losses * torch.as_tensor(self.class_weights).to(losses)[targets]
 
+    def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return 0/1 error and log-loss, weighted by class."""
+        weights = self._weigh(targets, np.ones(len(targets)))
+        return super().losses(scores, targets) * weights[:, None]
+
     def fit_reference(
         self,
         features: "NDArray",

@@ -90,11 +90,14 @@ class Recipe:
         *,
         is_pair: bool = False,
         is_gentle: bool = False,
+        has_reference: bool = True,
         **others: Any,
     ) -> "Recipe":
-        """Replace "auto" by what suits the kind of backbone and of texts."""
+        """Replace "auto" by what suits the kind of backbone, of texts, and of start."""
         if is_gentle or (head_init == "auto" and is_pair):
             head_init = "closed_form"
+        if head_init == "auto" or not has_reference:
+            head_init = "random"
         goes_on = head_init == "closed_form"
         auto = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
         return cls(
@@ -219,6 +222,8 @@ class Trainer:
             self._set_head(reference)
             self._warn_of_fallback(comparison)
         elif watch is not None and not net.interrupted_:
+            if fresh and self.recipe.head_init == "closed_form":
+                start |= self._head_state(reference)
             net = self._use_all_texts(net, data, watch, start)
         return Trained(net, reference, comparison, comparison.kept == "closed_form")
 
@@ -433,8 +438,15 @@ class Trainer:
         _assign(head.bias, self.task.start(data.targets, data.unit_weights))
 
     def _set_head(self, head: "ClosedFormHead") -> None:
-        _assign(self.module.head.weight, head.coef)
-        _assign(self.module.head.bias, head.intercept)
+        self.module.load_state_dict(self._head_state(head), strict=False)
+
+    def _head_state(self, head: "ClosedFormHead") -> dict[str, "Tensor"]:
+        """Return a closed-form head as a part of the module's state."""
+        weight, bias = (
+            torch.as_tensor(values, dtype=self.module.head.weight.dtype)
+            for values in (head.coef, head.intercept)
+        )
+        return {"head.weight": weight, "head.bias": bias}
 
     def _warn_of_fallback(self, found: Comparison) -> None:
         warnings.warn(

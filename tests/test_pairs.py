@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,12 @@ import torch
 from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny, stir
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
+from sksemantic._comparison import StopWhenBetter
 from sksemantic._data import TextDataset, collate
 from sksemantic._module import SemanticModule
 from sksemantic._prompt import Prompt
 from sksemantic._template import Template
+from sksemantic._training import _AUTO_RATES, _GENTLE_RATES, Trainer
 
 FIRST = ["a good film", "a dull book", "a lovely song", "an awful play"] * 6
 SECOND = ["a great film", "a bad book", "a bad song", "a lovely play"] * 6
@@ -285,3 +288,84 @@ def test_predict_when_pairs_are_read_apart_then_batch_mates_do_not_matter(fast):
     together = clf.predict_proba(PAIRS[:6])
     alone = np.concatenate([clf.predict_proba([pair]) for pair in PAIRS[:6]])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+AUTO = {"lr": "auto", "head_lr": "auto"}
+
+
+def rates(clf):
+    return [group["lr"] for group in clf.net_.optimizer_.param_groups]
+
+
+def test_partial_fit_when_pairs_then_rates_suit_the_start(fast):
+    clf = SKTuningClassifier(**fast | AUTO)
+    clf.partial_fit(PAIRS, SAME, classes=[0, 1])  # from a random head
+    assert rates(clf) == [_AUTO_RATES[False][1], _AUTO_RATES[False][0]]
+    clf = SKTuningClassifier(**fast | AUTO).fit(PAIRS, SAME)
+    clf.partial_fit(PAIRS, SAME)  # goes on
+    expected = [_GENTLE_RATES[False][1], _GENTLE_RATES[False][0]]
+    assert rates(clf) == expected
+    assert rates(pickle.loads(pickle.dumps(clf))) == expected
+
+
+def test_fit_when_trained_again_on_all_pairs_then_starts_from_their_closed_form(
+    fast, monkeypatch
+):
+    heads = []
+    run, compare = Trainer._run, Trainer._compare
+
+    def note(trainer, *args, **kwargs):
+        heads.append(trainer.module.head.weight.detach().clone().numpy())
+        return run(trainer, *args, **kwargs)
+
+    def never(watch, net, **kwargs):
+        """Leave the question open, so that training starts again on all pairs."""
+
+    monkeypatch.setattr(Trainer, "_run", note)
+    monkeypatch.setattr(StopWhenBetter, "on_epoch_end", never)
+    monkeypatch.setattr(
+        Trainer, "_compare", lambda *args: replace(compare(*args), kept="trained")
+    )
+    clf = SKTuningClassifier(**fast).fit(PAIRS, SAME)
+    assert len(heads) == 2
+    np.testing.assert_allclose(heads[1], clf.reference_.coef, atol=1e-6)
+    assert np.abs(heads[1] - heads[0]).max() > 1e-4
+
+
+def test_warm_start_when_texts_a_row_change_then_refused(fast):
+    clf = SKTuningClassifier(**fast, warm_start=True).fit(FIRST, SAME)
+    with pytest.raises(ValueError, match="warm_start=True needs .*texts a row"):
+        clf.fit(PAIRS, SAME)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[("", "a book"), *PAIRS], [("", ""), *PAIRS], [(" ", "a book"), *PAIRS]],
+    ids=["one", "both", "blank"],
+)
+@pytest.mark.parametrize("name", ENCODERS)
+def test_fit_when_texts_of_pairs_are_empty_then_predicts(pairs, name, fast, tiny):
+    clf = SKTuningClassifier(**fast | {"model": tiny(name)}).fit(pairs, [0, *SAME])
+    assert np.isfinite(clf.predict_proba(pairs)).all()
+
+
+def test_fit_when_pairs_are_too_long_then_warns_once(fast):
+    pairs = [("good " * 40, "bad " * 30), *PAIRS]
+    clf = SKTuningClassifier(**fast, max_length=20)
+    with pytest.warns(TruncationWarning) as caught:
+        clf.fit(pairs, [0, *SAME])
+    assert len(caught) == 1
+    with pytest.warns(TruncationWarning, match="1 of 25"):
+        clf.predict(pairs)
+
+
+@pytest.mark.parametrize(
+    ("make", "y"),
+    [
+        (SKTuningClassifier, np.eye(3, dtype=int)[np.arange(24) % 3]),
+        (SKTuningRegressor, np.arange(48.0).reshape(24, 2) % 7),
+    ],
+    ids=["labels", "targets"],
+)
+def test_fit_when_pairs_have_several_targets_then_predicts_all(make, y, fast):
+    assert make(**fast).fit(PAIRS, y).predict(PAIRS).shape == y.shape

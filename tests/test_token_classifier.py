@@ -21,6 +21,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sksemantic import SKTuningTokenClassifier
 from sksemantic._data import TextDataset, collate
 from sksemantic._prompt import Prompt
+from sksemantic._task import TokenClassification
 from sksemantic._template import Template, _windows
 from sksemantic._training import Trainer
 
@@ -247,6 +248,14 @@ def test_class_weight_when_given_then_label_is_more_probable(fast):
     assert found[1] > found[0] + 0.02
     reference = [tagger.reference_.intercept[work] for tagger in (plain, heavy)]
     assert reference[1] > reference[0]
+
+
+def test_losses_when_classes_have_weights_then_they_count():
+    task = TokenClassification(2, np.array([0.1, 10.0]))
+    scores = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    plain = TokenClassification(2).losses(scores, np.array([0, 1, 1]))
+    weighted = task.losses(scores, np.array([0, 1, 1]))
+    np.testing.assert_allclose(weighted, plain * np.array([[0.1], [10.0], [10.0]]))
 
 
 def test_class_weight_when_balanced_then_is_that_of_the_words(fast):
