@@ -71,7 +71,6 @@ class _Segment:
         self.values = values.contiguous()
         self.n_bytes = values.numel() * values.element_size()
         self._mapped: mmap.mmap | None = None
-        self._n_read = 0
 
     @property
     def is_mapped(self) -> bool:
@@ -93,16 +92,13 @@ class _Segment:
         self.values = flat.view(self.values.shape)
         self._mapped = mapped
 
-    def read(self, positions: "Tensor") -> "Tensor":
-        """Return a copy of the rows at these positions."""
-        found = self.values[positions]
-        if self._mapped is not None:
-            self._n_read += found.numel() * found.element_size()
-            if self._n_read > _RESIDENT and hasattr(self._mapped, "madvise"):
-                # They stay in the system's page cache, but count no longer as ours.
-                self._mapped.madvise(mmap.MADV_DONTNEED)
-                self._n_read = 0
-        return found
+    def release(self) -> None:
+        """Give back the pages of a file that were read.
+
+        They stay in the system's page cache, but count no longer as this process's.
+        """
+        if self._mapped is not None and hasattr(self._mapped, "madvise"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class Shelf:
@@ -110,12 +106,14 @@ class Shelf:
 
     def __init__(self, store: "Store") -> None:
         self._store = store
+        self._segments: list[_Segment] = []
         self.clear()
 
     def clear(self) -> None:
         """Forget all rows."""
+        self._store.forget_reads(self._segments)
         self._index: dict[Hashable, int] = {}
-        self._segments: list[_Segment] = []
+        self._segments = []
         self._places = np.zeros((0, 3), np.int64)  # segment, start, length
 
     @property
@@ -172,7 +170,11 @@ class Shelf:
             for number in np.unique(segments):
                 chosen = np.flatnonzero(segments == number)
                 wanted = torch.from_numpy(positions[chosen])
-                found[torch.from_numpy(chosen)] = self._segments[number].read(wanted)
+                segment = self._segments[number]
+                found[torch.from_numpy(chosen)] = segment.values[wanted]
+                if segment.is_mapped:
+                    n_bytes = wanted.numel() * like.shape[1] * like.element_size()
+                    self._store.count_read(segment, n_bytes)
             found.masked_fill_(~torch.from_numpy(real)[:, :, None], 0)
             return found, lengths
 
@@ -196,6 +198,8 @@ class Store:
         self.lock = RLock()
         self._budget = budget
         self._shelves: OrderedDict[Hashable, Shelf] = OrderedDict()
+        self._read_from: set[_Segment] = set()  # files, since pages were given back
+        self._n_read = 0
 
     @property
     def budget(self) -> Budget:
@@ -227,6 +231,20 @@ class Store:
             if other is shelf:
                 self._shelves.move_to_end(key)
                 return
+
+    def count_read(self, segment: _Segment, n_bytes: int) -> None:
+        """Note what was read from a file; give the pages back before they are many."""
+        self._read_from.add(segment)
+        self._n_read += n_bytes
+        if self._n_read > _RESIDENT:
+            for each in self._read_from:
+                each.release()
+            self._read_from.clear()
+            self._n_read = 0
+
+    def forget_reads(self, segments: list[_Segment]) -> None:
+        """Let go of files that are no longer used."""
+        self._read_from.difference_update(segments)
 
     def make_room(self, shelf: Shelf, segment: _Segment) -> bool:
         """Bring the budgets in order for a new segment; whether it can be kept."""

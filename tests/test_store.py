@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import load_tiny
 
-from sksemantic import cache_limits, clear_cache
+from sksemantic import _store, cache_limits, clear_cache
 from sksemantic._backbone import Backbone
 from sksemantic._store import Budget, Store, TokenCache, activations, available_memory
 
@@ -49,6 +49,30 @@ def test_shelf_when_rows_are_put_then_comes_back_as_they_were(dtype, memory):
     check_shelf(shelf, *puts)
     assert shelf.memory <= memory
     assert shelf.memory + shelf.disk == sum(row_bytes(v) for _, v, _ in puts)
+
+
+def resident_file_bytes():
+    """Return how many bytes of mapped files are in this process's memory."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return 1024 * int(lines["RssFile"].split()[0])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
+def test_shelf_when_many_files_are_read_then_their_pages_are_given_back(monkeypatch):
+    monkeypatch.setattr(_store, "_RESIDENT", 2**23)
+    store = Store(Budget(0, 2**30))
+    shelf = store.shelf("kind")
+    length = 2**22 // (4 * WIDTH)  # 4 MiB
+    for i in range(12):
+        values = torch.full((length, WIDTH), float(i))
+        shelf.put([i], values, np.array([length]))
+    before = resident_file_bytes()
+    for i in range(12):
+        assert shelf.get([i])[0][0, -1, 0] == i
+        assert resident_file_bytes() - before < 2**24
+    store.clear()
+    assert not store._read_from
 
 
 def test_shelf_when_a_key_is_unknown_then_says_so():
