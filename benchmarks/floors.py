@@ -156,9 +156,8 @@ def fit_child(args):
     from sksemantic import cache_limits
 
     X, y = load_rows(args, args.child)
-    words = " ".join(X).split()
-    X = [" ".join(words[i : i + 15]) for i in range(0, 15 * args.child, 15)]
-    X = [text or f"a film {i}" for i, text in enumerate(X)]
+    words = np.resize(" ".join(X).split(), 14 * args.child).reshape(-1, 14)
+    X = [" ".join([*row, str(i)]) for i, row in enumerate(words)]
     clf = make(args, tuned_layers=1)
     warnings.simplefilter("ignore")
     clf.fit(X[:64], y[:64])

@@ -87,6 +87,8 @@ class FrozenPass:
             shelves.append(self._shelf("states", self.entry.layer))
         keys = data.keys()
         has = np.logical_and.reduce([shelf.has(keys) for shelf in shelves])  # (n,)
+        if not has.any() and len(set(keys)) == len(keys):
+            return self._compute(data, shelves)
         n_units = len(data.units(np.arange(len(data))))
         found = np.empty((n_units, self.backbone.hidden_size), np.float32)
         known = np.flatnonzero(has)
@@ -124,7 +126,9 @@ class FrozenPass:
         """Run the backbone over texts; keep features, and states if it is entered."""
         by_length, order = data.by_length()
         device = self.backbone.device
-        parts = []
+        places = data.units(order)
+        found = np.empty((len(places), self.backbone.hidden_size), np.float32)
+        n_done = 0
         buffers = [_Buffer(shelf) for shelf in shelves]
         start = 0
         for X, _ in ordered_batches(
@@ -142,7 +146,8 @@ class FrozenPass:
                 )
                 kept = [states[mask.bool()]]  # (n_tokens, C)
             features = embed(hidden, inputs, mask, self.pooling).cpu()  # (n_units, C)
-            parts.append(features.numpy())
+            found[places[n_done : n_done + len(features)]] = features.numpy()
+            n_done += len(features)
             batch = by_length.take(np.arange(start, start + len(mask)))
             keys = batch.keys()
             start += len(mask)
@@ -152,8 +157,6 @@ class FrozenPass:
                 buffers, [features, *kept], [*lengths, batch.lengths], strict=False
             ):
                 buffer.add(keys, values.cpu(), n)
-        found = np.empty((sum(map(len, parts)), self.backbone.hidden_size), np.float32)
-        found[data.units(order)] = np.concatenate(parts)
         for buffer in buffers:
             buffer.flush()
         return found

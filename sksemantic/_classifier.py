@@ -100,7 +100,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
-        more for few texts: enough for 120 steps, though never more than 30 epochs.
+        more for few texts: enough for 120 steps, though never more than 30 epochs; for
+        180 steps in at most 90 epochs where encoders have few texts and `label_texts`.
 
     batch_size : int, default=32
         Texts per training step.

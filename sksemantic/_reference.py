@@ -83,8 +83,7 @@ def fit_logistic(
     penalty : float or None
         Used as it is, without cross-validation.
     """
-    keep = weights > 0
-    features, y, weights = features[keep], y[keep], weights[keep]
+    features, y, weights = _counted(features, y, weights)
     if penalty is None:
         inverse, cv_loss = _best_inverse_penalty(features, y, weights, rng)
     else:
@@ -129,8 +128,7 @@ def fit_logistic_towards(
         Used as it is. None: 100 for few texts, chosen by cross-validated log-loss where
         every class has at least 16.
     """
-    keep = weights > 0
-    features, y, weights = features[keep], y[keep], weights[keep]
+    features, y, weights = _counted(features, y, weights)
     cv_loss = float("nan")
     if penalty is None:
         penalty = _SHRINKAGE
@@ -138,6 +136,16 @@ def fit_logistic_towards(
             penalty, cv_loss = _best_shrinkage(prior, features, y, weights, rng)
     coef, intercept = _maximum_a_posteriori(prior, features, y, weights, penalty)
     return ClosedFormHead(coef, intercept, penalty, cv_loss)
+
+
+def _counted(
+    features: "NDArray", y: "NDArray", weights: "NDArray"
+) -> "tuple[NDArray, NDArray, NDArray]":
+    """Return the rows that count; copied only if there are others."""
+    keep = weights > 0
+    if keep.all():
+        return features, y, weights
+    return features[keep], y[keep], weights[keep]
 
 
 def _maximum_a_posteriori(
@@ -305,8 +313,7 @@ def fit_ridge(
         Maps errors (n,) to weights: another loss than the squared error, fitted by
         iteratively reweighted least squares.
     """
-    keep = weights > 0
-    features, y, weights = features[keep], y[keep], weights[keep]
+    features, y, weights = _counted(features, y, weights)
     penalties = _RIDGE_PENALTIES if penalty is None else [penalty]
     model = RidgeCV(alphas=penalties)
     with config_context(enable_metadata_routing=False):  # the user's, for our fit

@@ -28,7 +28,8 @@ _MEMORY_SHARE = 1 / 8  # of what is available when the process first asks
 _MOST_MEMORY = 2**30
 _DISK_SHARE = 1 / 4  # of what is free in the folder for temporary files
 _MOST_DISK = 2**36
-_RESIDENT = 2**26  # bytes read from files before their pages are given back
+_RESIDENT = 2**24  # bytes read from files before their pages are given back; the
+# system maps several times as many around them
 _TEXTS_AT_ONCE = 2**13
 _ENTRY_BYTES = 300  # of a text's place in a dictionary, about
 

@@ -61,6 +61,9 @@ _GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
 _FEWEST_EPOCHS = {True: 5, False: 6}
 _MOST_EPOCHS = 30
 _FEWEST_STEPS = 120
+# An encoder's few texts gain from more of both, a causal backbone's do not.
+_GENTLE_MOST_EPOCHS = 90
+_GENTLE_FEWEST_STEPS = 180
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Recipe:
     lr: float
     head_lr: float
     fewest_epochs: int
+    most_epochs: int
+    fewest_steps: int
     max_epochs: int | str
     batch_size: int
     head_init: str
@@ -100,12 +105,15 @@ class Recipe:
             head_init = "random"
         goes_on = head_init == "closed_form"
         auto = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
+        is_long = is_gentle and not is_causal
         return cls(
             is_gentle=is_gentle,
             head_init=head_init,
             lr=auto[0] if isinstance(lr, str) else lr,
             head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
             fewest_epochs=_FEWEST_EPOCHS[is_causal],
+            most_epochs=_GENTLE_MOST_EPOCHS if is_long else _MOST_EPOCHS,
+            fewest_steps=_GENTLE_FEWEST_STEPS if is_long else _FEWEST_STEPS,
             **others,
         )
 
@@ -113,8 +121,8 @@ class Recipe:
         """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
         if not isinstance(self.max_epochs, str):
             return int(self.max_epochs)
-        epochs = math.ceil(_FEWEST_STEPS / math.ceil(n_rows / self.batch_size))
-        return min(max(epochs, self.fewest_epochs), _MOST_EPOCHS)
+        epochs = math.ceil(self.fewest_steps / math.ceil(n_rows / self.batch_size))
+        return min(max(epochs, self.fewest_epochs), self.most_epochs)
 
 
 @dataclass(frozen=True)
@@ -193,6 +201,7 @@ class Trainer:
             raw = self.module.frozen.features(data)  # (n_units, C)
             self._set_scales(raw, data, hints)
         features = self._standardised(raw)
+        del raw  # as large as all texts' features
         kept, held = self._hold_back(data)
         reference = self._fit_reference(features, data, kept)
         if fresh:
@@ -422,8 +431,9 @@ class Trainer:
         )
 
     def _standardised(self, features: "NDArray") -> "NDArray":
-        mean = self.module.feature_mean.cpu().numpy()
-        return (features - mean) / self.module.feature_scale.cpu().numpy()
+        found = features - self.module.feature_mean.cpu().numpy()
+        found /= self.module.feature_scale.cpu().numpy()
+        return found
 
     def _init_head(
         self, data: TextDataset, reference: "ClosedFormHead | None" = None

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def one_epoch(monkeypatch):
-    monkeypatch.setattr(_training, "_MOST_EPOCHS", 1)  # of max_epochs="auto"
+    for name in ("_MOST_EPOCHS", "_GENTLE_MOST_EPOCHS"):  # of max_epochs="auto"
+        monkeypatch.setattr(_training, name, 1)
 
 
 @pytest.mark.real

@@ -324,6 +324,13 @@ def test_max_epochs_when_auto_and_hardly_any_texts_then_is_capped():
     assert recipe().n_epochs(3) == _MOST_EPOCHS
 
 
+@pytest.mark.parametrize(("is_causal", "expected"), [(True, 30), (False, 90)])
+def test_max_epochs_when_few_texts_and_label_texts_then_encoders_train_longer(
+    is_causal, expected
+):
+    assert recipe(is_causal, is_gentle=True).n_epochs(3) == expected
+
+
 @pytest.mark.parametrize("n_rows", [200, 300, 401])
 def test_max_epochs_when_auto_and_few_texts_then_there_are_enough_steps(n_rows):
     n_epochs = recipe().n_epochs(n_rows)
