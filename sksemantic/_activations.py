@@ -5,7 +5,6 @@ first tuned one stay so. Both outlast epochs, cross-validation folds and fits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -202,34 +201,39 @@ def _keys(inputs: dict[str, Tensor]) -> list[bytes]:
     return keys
 
 
-@dataclass
 class _Buffer:
-    """Gathers rows, and puts them on a shelf many at a time."""
+    """Gathers rows, and puts them on a shelf many at a time.
 
-    shelf: "Shelf"
+    They are gathered in one place that is used again and again: memory that is taken
+    and given back in large pieces, with small ones in between, falls to bits.
+    """
 
-    def __post_init__(self) -> None:
-        self._forget()
-
-    def _forget(self) -> None:
-        self.keys: list[bytes] = []
-        self.values: list[Tensor] = []
-        self.lengths: list[NDArray] = []
-        self.n_bytes = 0
+    def __init__(self, shelf: "Shelf") -> None:
+        self._shelf = shelf
+        self._place: Tensor | None = None
+        self._keys: list[bytes] = []
+        self._lengths: list[NDArray] = []
+        self._n_used = 0
 
     def add(self, keys: list[bytes], values: Tensor, lengths: "NDArray") -> None:
         """Take rows, laid end to end."""
-        self.keys += keys
-        self.values.append(values)
-        self.lengths.append(lengths)
-        self.n_bytes += values.numel() * values.element_size()
-        if self.n_bytes > _SEGMENT:
+        if self._place is None:
+            row_bytes = values.shape[1] * values.element_size()
+            self._place = values.new_empty(_SEGMENT // row_bytes, values.shape[1])
+        if self._n_used + len(values) > len(self._place):
             self.flush()
+        if len(values) > len(self._place):
+            self._shelf.put(keys, values, lengths)
+            return
+        self._place[self._n_used : self._n_used + len(values)] = values
+        self._n_used += len(values)
+        self._keys += keys
+        self._lengths.append(lengths)
 
     def flush(self) -> None:
         """Put what there is on the shelf."""
-        if self.keys:
-            self.shelf.put(
-                self.keys, torch.cat(self.values), np.concatenate(self.lengths)
+        if self._keys and self._place is not None:
+            self._shelf.put(
+                self._keys, self._place[: self._n_used], np.concatenate(self._lengths)
             )
-        self._forget()
+        self._keys, self._lengths, self._n_used = [], [], 0

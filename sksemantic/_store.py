@@ -78,6 +78,10 @@ class _Segment:
         """Whether the rows lie in a file."""
         return self._mapped is not None
 
+    def own(self) -> None:
+        """Copy the rows, which so far are the caller's."""
+        self.values = self.values.clone()
+
     def spill(self) -> None:
         """Move the rows to a file that has no name, and ends with this process."""
         import torch
@@ -135,9 +139,12 @@ class Shelf:
     def put(
         self, keys: Sequence[Hashable], values: "Tensor", lengths: "NDArray"
     ) -> None:
-        """Keep rows, laid end to end (sum of lengths, C), if the budgets allow it."""
+        """Keep rows, laid end to end (sum of lengths, C), if the budgets allow it.
+
+        They are copied; the caller may go on and overwrite them.
+        """
         with self._store.lock:
-            segment = _Segment(values.detach().to("cpu", copy=True))
+            segment = _Segment(values.detach().cpu())
             if not self._store.make_room(self, segment):
                 return
             places = np.empty((len(keys), 3), np.int64)
@@ -255,6 +262,7 @@ class Store:
             self.touch(shelf)
             others = [*self._shelves.values()][:-1]
             if self._free_memory(segment.n_bytes, others):
+                segment.own()
                 return True
             if not self._free_disk(segment.n_bytes, others):
                 return False

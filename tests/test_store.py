@@ -234,3 +234,13 @@ def test_backbone_when_freed_then_its_activations_are_too(tiny_bert):
     del backbone
     gc.collect()
     assert activations.memory == 0
+
+
+@pytest.mark.parametrize("memory", [0, 10**6])
+def test_put_when_the_rows_are_overwritten_then_those_kept_are_not(memory):
+    shelf = Store(Budget(memory, 10**6)).shelf("kind")
+    keys, values, lengths = rows(0)
+    expected = values.clone()
+    shelf.put(keys, values, lengths)
+    values.zero_()
+    check_shelf(shelf, (keys, expected, lengths))
