@@ -203,10 +203,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         `gguf_file`, `revision`.
 
     n_features_in_ : int
-        1, if X was a table or 2-D array.
+        Number of columns, if X was a table or 2-D array.
 
-    feature_names_in_ : ndarray of shape (1,)
-        The column's name, if X was a DataFrame with a string column name.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        The columns' names, if X was a DataFrame whose names are all strings.
 
     See Also
     --------
