@@ -93,32 +93,34 @@ class SemanticModule(nn.Module):
         part_ids, part_mask : Tensor of shape (B, 2, T), optional
             The texts of pairs, each on its own.
         """
-        features = self.features(inputs)
+        features = self.features(inputs, drops_tokens=self.training)
         standardised = (features - self.feature_mean) / self.feature_scale
         return self.head(self.dropout(standardised))
 
-    def features(self, inputs: dict[str, Tensor]) -> Tensor:
+    def features(
+        self, inputs: dict[str, Tensor], *, drops_tokens: bool = False
+    ) -> Tensor:
         """Return the prompt-conditioned embeddings in float32.
+
+        With `drops_tokens` the tuned layers do not see all tokens.
 
         Returns
         -------
         Tensor of shape (n_units, C)
             Or (B, 3C) of pairs that are also read apart.
         """
-        found = self._read(inputs)
+        found = self._read(inputs, drops_tokens)
         if "part_ids" not in inputs:
             return found
         ids, mask = (inputs[name].flatten(0, 1) for name in ("part_ids", "part_mask"))
-        apart = self._read({"input_ids": ids, "attention_mask": mask})  # (2B, C)
+        single = {"input_ids": ids, "attention_mask": mask}
+        apart = self._read(single, drops_tokens)  # (2B, C)
         return join_pair(found, apart[::2], apart[1::2])
 
-    def _read(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the embeddings (n_units, C) of rows of tokens.
-
-        While training, the tuned layers do not see all tokens.
-        """
+    def _read(self, inputs: dict[str, Tensor], drops_tokens: bool) -> Tensor:
+        """Return the embeddings (n_units, C) of rows of tokens."""
         seen = inputs["attention_mask"]
-        if self.training and self.pooling != "last":
+        if drops_tokens and self.pooling != "last":
             seen = _drop_tokens(seen)
         read = model_inputs(inputs)
         read["attention_mask"] = seen

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import LABELS, TEXTS
+from transformers.utils import logging
 
 from sksemantic._training import Recipe
 
@@ -18,6 +19,8 @@ sys.path.insert(0, str(FOLDER))
 import _methods  # noqa: E402
 import suite  # noqa: E402
 from _runner import Task  # noqa: E402
+
+logging.enable_progress_bar()  # the benchmarks switch it off
 
 METHODS = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning")
 ARGS = argparse.Namespace(task=["all"], train_size=None)
@@ -86,9 +89,10 @@ def test_shorten_when_texts_are_long_then_cut_behind_a_token(fitted):
 @pytest.mark.parametrize("kind", ["classes", "numbers", "words", "pairs"])
 @pytest.mark.parametrize("method", METHODS)
 def test_peer_when_trained_then_is_scored_on_its_own_predictions(
-    method, kind, tiny_bert
+    method, kind, tiny_bert, monkeypatch
 ):
     pytest.importorskip("peft")
+    monkeypatch.setattr(logging, "set_verbosity_error", lambda: None)
     if kind == "words" and method not in suite.FOR_WORDS:
         pytest.skip("PEFT cannot do it")
     X, y = list(TEXTS), np.array(LABELS)

@@ -9,7 +9,6 @@ from sksemantic import SKTuningClassifier, TruncationWarning
 from sksemantic._data import (
     BucketSampler,
     Ragged,
-    Template,
     TextDataset,
     TokenBudgetSampler,
     collate,
@@ -17,6 +16,7 @@ from sksemantic._data import (
     train_batches,
 )
 from sksemantic._prompt import Prompt
+from sksemantic._template import Template
 
 SLOT = 'film: "{text}" it was'
 
