@@ -205,7 +205,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     n_features_in_ : int
         Number of columns, if X was a table or 2-D array.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_columns,)
         The columns' names, if X was a DataFrame whose names are all strings.
 
     See Also
