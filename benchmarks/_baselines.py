@@ -22,6 +22,8 @@ from transformers.utils import logging
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 GEMMA = "google/gemma-3-270m"
 REVIEW_PROMPT = 'Movie review: "{text}"\nOverall, the movie was'
+QUESTION_PROMPT = 'Question: "{text}"\nThe answer to this question is a'
+ENTAILMENT_PROMPT = "{0}\nQuestion: {1} True or false?\nAnswer:"
 PROMPTS = {MINILM: None, GEMMA: REVIEW_PROMPT}  # for films; None is the default
 MAX_LENGTH = 512  # tokens of a text, prompt included
 POOLINGS = {MINILM: "mean", GEMMA: "last"}  # of the frozen peers
@@ -145,7 +147,7 @@ class FrozenBackbone:
         Tokens after which a text is cut off.
     """
 
-    def __init__(self, model, dtype=torch.float32, max_length=512):
+    def __init__(self, model, dtype=torch.float32, max_length=MAX_LENGTH):
         source, gguf_file = locate(model)
         options = {}
         if gguf_file is not None:  # unpacked once, or every product unpacks it again

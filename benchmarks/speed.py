@@ -164,13 +164,14 @@ def report(results):
         f"{'to 95 %':>9}{'vs ours':>9}{'trained':>11}{'bytes':>12}"
     )
     for name, runs in results.items():
-        middle = lambda f, runs=runs: float(np.median([f(r) for r in runs]))  # noqa: E731
-        total = middle(lambda r: sum(r["seconds"]))
-        to_own = middle(lambda r: seconds_to(r, 0.95 * r["scores"][-1]))
+        total = np.median([sum(r["seconds"]) for r in runs])
+        accuracy = np.median([r["scores"][-1] for r in runs])
+        epoch = np.median([np.mean(r["seconds"]) for r in runs])
+        to_own = np.median([seconds_to(r, 0.95 * r["scores"][-1]) for r in runs])
         common = reach(runs, ours) if ours else float("nan")
         print(
-            f"{name:26}{middle(lambda r: r['scores'][-1]):9.3f}{total:9.1f}"
-            f"{total / base:7.2f}{middle(lambda r: np.mean(r['seconds'])):9.2f}"
+            f"{name:26}{accuracy:9.3f}{total:9.1f}"
+            f"{total / base:7.2f}{epoch:9.2f}"
             f"{to_own:9.1f}{common:9.2f}{runs[0].get('trained', 0):11d}"
             f"{runs[0].get('bytes', 0):12d}"
         )

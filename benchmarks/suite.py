@@ -12,8 +12,10 @@ from functools import partial
 
 import numpy as np
 from _baselines import (
+    ENTAILMENT_PROMPT,
     GEMMA,
     MINILM,
+    QUESTION_PROMPT,
     REVIEW_PROMPT,
     embedding_logistic,
     embedding_ridge,
@@ -63,14 +65,13 @@ FOR_WORDS = ("LoRA", "prefix tuning")  # PEFT's other two fail on labels of toke
 BATCH_SIZE = 32
 TIE = 0.005  # of a score; differences below it count as none
 
-QUESTION_PROMPT = 'Question: "{text}"\nThe answer to this question is a'
 PROMPTS = {
     "sst2": REVIEW_PROMPT,
     "rotten": REVIEW_PROMPT,
     "hutto": REVIEW_PROMPT,
     "trec6": QUESTION_PROMPT,
     "trec50": QUESTION_PROMPT,
-    "rte": "{0}\nQuestion: {1} True or false?\nAnswer:",
+    "rte": ENTAILMENT_PROMPT,
     "stsb": 'First: "{0}"\nSecond: "{1}"\nHow alike the two are:',
     "sms": 'Text message: "{text}"\nIs this message spam? Answer:',
     "bbc": 'News article: "{text}"\nThe section of this article is',

@@ -10,8 +10,10 @@ again; ``--report FILE`` prints its tables.
 from functools import partial
 
 from _baselines import (
+    ENTAILMENT_PROMPT,
     GEMMA,
     MINILM,
+    QUESTION_PROMPT,
     REVIEW_PROMPT,
     embedding_logistic,
     embedding_one_vs_rest,
@@ -69,8 +71,6 @@ from _scores import (
     spearman,
 )
 
-PAIR_PROMPT = "{0}\nQuestion: {1} True or false?\nAnswer:"
-QUESTION_PROMPT = 'Question: "{text}"\nThe answer to this question is a'
 SEPARATE = f"{REGRESSOR}, one per target"
 ORDINAL = f"{CLASSIFIER}, ordinal"
 
@@ -117,7 +117,7 @@ TASKS = {
             "LoRA": tuned("LoRA", lambda n_train: 5, batch_size=16),
         },
         bars=(Bar(0.04, "frozen + LR"), Bar(0.08, "majority")),
-        params={"model": GEMMA, "prompt": PAIR_PROMPT},
+        params={"model": GEMMA, "prompt": ENTAILMENT_PROMPT},
         drawn=False,
     ),
     "stsb-minilm": Task(

@@ -300,9 +300,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         prompt = Prompt.parse(self._blueprint.prompt)
         order = prompt.columns(texts.n_columns, texts.names)
         columns = [texts.values[i] for i in order]
-        rows = self._template.rows(columns)
-        is_apart = self._blueprint.config.pooling == PAIR
-        parts = self._template.parts(columns) if is_apart else None
+        if self._blueprint.config.pooling == PAIR:
+            rows, parts = self._template.rows_and_parts(columns)
+        else:
+            rows, parts = self._template.rows(columns), None
         return TextDataset(rows, targets, weights, groups=groups, parts=parts)
 
     def _build(self, texts: Any, rng: np.random.RandomState) -> "SemanticModule":

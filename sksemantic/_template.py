@@ -93,7 +93,18 @@ class Template:
 
         Of several texts the longest is cut first.
         """
+        return self._lay_out(self._encoded(columns))
+
+    def rows_and_parts(self, columns: list[list[str]]) -> tuple[Ragged, Ragged]:
+        """Return the rows of `rows`, and each text on its own, those of a pair in turn.
+
+        The latter are cut to `max_length` as well; what is too long alone was too long
+        together, and told of.
+        """
         encoded = self._encoded(columns)
+        return self._lay_out(encoded), self._apart(encoded)
+
+    def _lay_out(self, encoded: list[list["NDArray"]]) -> Ragged:
         lengths = np.array([[*map(len, column)] for column in encoded]).T  # (n, k)
         budget = self.max_length - self._n_around
         kept = _longest_first(lengths, budget)  # (n, k)
@@ -122,16 +133,12 @@ class Template:
             for space, texts in zip(self._spaces, columns, strict=True)
         ]
 
-    def parts(self, columns: list[list[str]]) -> Ragged:
-        """Return the rows of each text on its own, those of a pair one after another.
-
-        Cut to `max_length`; what is too long alone was too long together, and told of.
-        """
+    def _apart(self, encoded: list[list["NDArray"]]) -> Ragged:
         left, right = (np.array(ids, np.int32) for ids in self._backbone.special_tokens)
         budget = self.max_length - len(left) - len(right)
         filler = np.array([self._filler or 0], np.int32)
         rows = []
-        for texts in zip(*self._encoded(columns), strict=True):
+        for texts in zip(*encoded, strict=True):
             for ids in texts:
                 row = np.concatenate([left, ids[:budget], right])
                 rows.append(row if len(row) else filler)

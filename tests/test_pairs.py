@@ -215,7 +215,7 @@ def pair_data(backbone, n=6):
     """Return pairs that are read together and apart, and what is read, row by row."""
     laid_out = template(backbone)
     columns = [FIRST[:n], SECOND[:n]]
-    together, apart = laid_out.rows(columns), laid_out.parts(columns)
+    together, apart = laid_out.rows_and_parts(columns)
     return TextDataset(together, parts=apart), together, apart
 
 
