@@ -4,7 +4,7 @@ At step 0 a module is its frozen backbone behind the frozen prompt; the layers b
 first tuned one stay so. Both outlast epochs, cross-validation folds and fits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,16 +106,56 @@ class FrozenPass:
         return found
 
     @torch.no_grad()
+    def keep_states(self, data: TextDataset) -> None:
+        """Compute what enters the first tuned layer, for texts of which it is not kept.
+
+        `features` keeps it as well; this is for texts whose features nobody needs.
+        """
+        if self.entry is None:
+            return
+        if data.parts is not None:
+            self.keep_states(TextDataset(data.parts))
+        shelf = self._shelf("states", self.entry.layer)
+        rows = {key: i for i, key in enumerate(data.keys())}  # each text once
+        new = np.fromiter(rows.values(), int, len(rows))[~shelf.has(list(rows))]
+        n_values = int(data.lengths[new].sum()) * self.backbone.hidden_size
+        if n_values * self.backbone.model.dtype.itemsize > activations.budget.total:
+            return
+        buffer = _Buffer(shelf)
+        for inputs, batch in self._batches(data.take(new).by_length()[0]):
+            states = self._enter(inputs)
+            kept = states[inputs["attention_mask"].bool()]  # (n_tokens, C)
+            buffer.add(batch.keys(), kept.cpu(), batch.lengths)
+        buffer.flush()
+
+    @torch.no_grad()
     def states(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the states (B, T, C) that enter the first tuned layer."""
         assert self.entry is not None
-        assert self._prefix is not None
         shelf = self._shelf("states", self.entry.layer)
         keys = _keys(inputs)
         if shelf.has(keys).all():
             return shelf.get(keys)[0].to(inputs["input_ids"].device)
+        return self._enter(inputs)
+
+    def _enter(self, inputs: dict[str, Tensor]) -> Tensor:
+        assert self.entry is not None
+        assert self._prefix is not None
         read = model_inputs(inputs)
         return self.backbone.injection.run_below(read, self._prefix, self.entry)
+
+    def _batches(
+        self, data: TextDataset
+    ) -> "Iterator[tuple[dict[str, Tensor], TextDataset]]":
+        """Yield large batches of texts that are sorted by length, and their rows."""
+        start = 0
+        for X, _ in ordered_batches(
+            data, self.backbone.pad_id, self.backbone.inference_tokens
+        ):
+            stop = start + len(X["input_ids"])
+            inputs = {name: each.to(self.backbone.device) for name, each in X.items()}
+            yield inputs, data.take(np.arange(start, stop))
+            start = stop
 
     def _shelf(self, *what: "Hashable") -> "Shelf":
         return activations.shelf((*self._kind, *what))
@@ -124,16 +164,11 @@ class FrozenPass:
     def _compute(self, data: TextDataset, shelves: "list[Shelf]") -> "NDArray":
         """Run the backbone over texts; keep features, and states if it is entered."""
         by_length, order = data.by_length()
-        device = self.backbone.device
         places = data.units(order)
         found = np.empty((len(places), self.backbone.hidden_size), np.float32)
         n_done = 0
         buffers = [_Buffer(shelf) for shelf in shelves]
-        start = 0
-        for X, _ in ordered_batches(
-            by_length, self.backbone.pad_id, self.backbone.inference_tokens
-        ):
-            inputs = {name: values.to(device) for name, values in X.items()}
+        for inputs, batch in self._batches(by_length):
             read = model_inputs(inputs)
             mask = read["attention_mask"]
             kept = []
@@ -147,9 +182,7 @@ class FrozenPass:
             features = embed(hidden, inputs, mask, self.pooling).cpu()  # (n_units, C)
             found[places[n_done : n_done + len(features)]] = features.numpy()
             n_done += len(features)
-            batch = by_length.take(np.arange(start, start + len(mask)))
             keys = batch.keys()
-            start += len(mask)
             n_units = np.ones(len(batch), np.int64)
             lengths = [n_units if batch.spots is None else batch.spots.lengths]
             for buffer, values, n in zip(

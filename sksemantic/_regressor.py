@@ -197,7 +197,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     two standard errors of the paired difference, they join the training for the
     remaining epochs; after half of the epochs a lower error suffices. If they
     never join, the one with the lower error is fitted on all texts; should that be the
-    closed form, a `FallbackWarning` says so.
+    closed form, a `FallbackWarning` says so. Of more than 30,000 texts the closed-form
+    head reads that many, drawn at random, and those held back.
 
     An encoder's text keeps its own positions, counted from its own start; a causal
     backbone's text goes on where the prompt ended.

@@ -41,6 +41,11 @@ class Budget:
     memory: int
     disk: int
 
+    @property
+    def total(self) -> int:
+        """The bytes that may be kept anywhere."""
+        return self.memory + self.disk
+
     @classmethod
     def default(cls) -> "Budget":
         """Return a share of what this machine has to spare."""

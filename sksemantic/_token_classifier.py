@@ -175,8 +175,8 @@ class SKTuningTokenClassifier(BaseSKTuning):
     Notes
     -----
     `fit` first fits a closed-form head (logistic regression on the frozen backbone's
-    states of the words), then trains, and keeps what is better on held-back texts, as
-    described for `SKTuningClassifier`.
+    states of the words, of about 30,000 at most and those held back), then trains, and
+    keeps what is better on held-back texts, as described for `SKTuningClassifier`.
 
     `predict` and the like return object arrays with one list, or array, for each text;
     call ``.tolist()`` for lists of lists.

@@ -1,10 +1,12 @@
 """What `fit` does once there is a module and tokenised data.
 
-1. One frozen pass gives features; the closed-form head is fitted on them.
-2. Some texts are held back. The module is trained on the others until, on the held-back
-   texts, it is clearly better than the closed form (a paired comparison, row by row),
-   or merely leads after half of the epochs.
-3. Then the held-back texts join for the remaining epochs. If they never do, the better
+1. Some texts are held back.
+2. One frozen pass gives features; the closed-form head is fitted on those of the texts
+   that are not held back.
+3. On these the module is trained until, on the held-back texts, it is clearly better
+   than the closed form (a paired comparison, row by row), or merely leads after half of
+   the epochs.
+4. Then the held-back texts join for the remaining epochs. If they never do, the better
    one on held-back texts is fitted on all texts.
 
 With `early_stopping` the texts stay held back and the best epoch is restored.
@@ -53,6 +55,9 @@ _FEWEST_PER_CLASS = 4
 _LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
 _HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
 _MOST_HELD_BACK = 1 / 3
+# The closed form learns next to nothing from more; a frozen pass over all would be the
+# longest part of a fit of few epochs, and their features the largest.
+_REFERENCE_UNITS = 30_000
 _LEADS_FROM = 1 / 2  # of the epochs; from then on a lead on held-back texts suffices
 # By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
 _AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 3e-3)}
@@ -195,15 +200,17 @@ class Trainer:
             return self._fit(data, fresh, hints)
 
     def _fit(self, data: TextDataset, fresh: bool, hints: "Hints | None") -> Trained:
+        kept, held = self._hold_back(data)
+        read, asked = self._read(data, kept, held)
+        if fresh:  # still the frozen backbone
+            raw = self.module.frozen.features(read)  # (n_units, C)
+            self._set_scales(raw, read, hints)
+        self.module.frozen.keep_states(data)
         if not fresh:
-            raw = compute_features(self.module, data)
-        else:  # still the frozen backbone
-            raw = self.module.frozen.features(data)  # (n_units, C)
-            self._set_scales(raw, data, hints)
+            raw = compute_features(self.module, read)
         features = self._standardised(raw)
         del raw  # as large as all texts' features
-        kept, held = self._hold_back(data)
-        reference = self._fit_reference(features, data, kept)
+        reference = self._fit_reference(features, read, np.flatnonzero(~asked))
         if fresh:
             self._init_head(data, reference)
         start = deepcopy(self.module.state_dict())
@@ -213,8 +220,9 @@ class Trainer:
         if len(held) == 0:
             return Trained(self._run(data), reference, None, False)
 
-        held_data, order = data.take(held).by_length()
-        units = data.units(held[order])
+        rows = np.flatnonzero(asked)
+        held_data, order = read.take(rows).by_length()
+        units = read.units(rows[order])
         reference_losses = held_data.row_means(
             self.task.losses(reference.scores(features[units]), held_data.targets)
         )
@@ -224,8 +232,8 @@ class Trainer:
             watch = StopWhenBetter(self.task, held_data, reference_losses, patience)
         net = self._run(data.take(kept), held_data, watch)
         comparison = self._compare(held_data, reference_losses, watch)
-        everything = np.arange(len(data))
-        reference = self._fit_reference(features, data, everything, reference.penalty)
+        everything = np.arange(len(read))
+        reference = self._fit_reference(features, read, everything, reference.penalty)
         if comparison.kept == "closed_form":
             self.module.load_state_dict(start)  # as it was when the features were made
             self._set_head(reference)
@@ -389,7 +397,6 @@ class Trainer:
         if not self.recipe.early_stopping:
             wanted = min(_MOST_HELD_BACK, _HELD_BACK_ROWS / len(data))
             fraction = max(fraction, wanted)
-        held = np.zeros(len(data), bool)
         if data.groups is not None:
             numbers = np.unique(data.groups, return_inverse=True)[1]
             sizes = np.bincount(numbers)
@@ -398,11 +405,33 @@ class Trainer:
             held = np.isin(numbers, drawn[so_far <= fraction * len(data)])
         else:
             strata = self.task.strata(data.targets, len(data))
-            for stratum in np.unique(strata):
-                rows = self.rng.permutation(np.flatnonzero(strata == stratum))
-                held[rows[: int(fraction * len(rows))]] = True
+            held = self._draw(strata, lambda n: int(fraction * n))
         held &= data.weights > 0
         return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def _read(
+        self, data: TextDataset, kept: "NDArray", held: "NDArray"
+    ) -> "tuple[TextDataset, NDArray]":
+        """Return the texts for the closed form, and which of them are held back.
+
+        All of them or, of very many, a part of those that are not held back.
+        """
+        n_units = len(data.targets)
+        if n_units > _REFERENCE_UNITS:
+            strata = self.task.strata(data.targets, len(data))[kept]
+            share = _REFERENCE_UNITS / n_units
+            kept = kept[self._draw(strata, lambda n: math.ceil(share * n))]
+        rows = np.sort(np.concatenate([kept, held]))
+        data = data if len(rows) == len(data) else data.take(rows)
+        return data, np.isin(rows, held)
+
+    def _draw(self, strata: "NDArray", count: "Callable[[int], int]") -> "NDArray":
+        """Draw rows: of each stratum of n rows `count(n)`; return which (n,), bool."""
+        drawn = np.zeros(len(strata), bool)
+        for stratum in np.unique(strata):
+            rows = self.rng.permutation(np.flatnonzero(strata == stratum))
+            drawn[rows[: count(len(rows))]] = True
+        return drawn
 
     def _set_feature_scale(self, features: "NDArray", weights: "NDArray") -> None:
         """Standardise what the head reads by the frozen features' mean and scale."""
@@ -420,9 +449,11 @@ class Trainer:
         if hints is None:
             return self._set_feature_scale(raw, weights)
         if hints.unlabelled is not None:
-            extra = self.module.frozen.features(hints.unlabelled)
-            raw = np.concatenate([raw, extra])
-            weights = np.concatenate([weights, hints.unlabelled.unit_weights])
+            extra = hints.unlabelled.take(
+                np.arange(len(hints.unlabelled))[:_REFERENCE_UNITS]
+            )
+            raw = np.concatenate([raw, self.module.frozen.features(extra)])
+            weights = np.concatenate([weights, extra.unit_weights])
         self._set_feature_scale(raw, weights)
         scale = self.module.feature_scale.cpu().numpy()
         assert isinstance(self.task, Classification)

@@ -8,7 +8,7 @@ import torch
 from conftest import build_module, load_tiny, random_ids, stir
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from sksemantic import SKTuningClassifier, cache_limits
+from sksemantic import SKTuningClassifier, _training, cache_limits
 from sksemantic._activations import model_inputs
 from sksemantic._data import TextDataset, collate
 from sksemantic._store import activations
@@ -193,3 +193,49 @@ def test_warm_start_when_refitted_then_frozen_features_are_not_taken_for_trained
     assert np.abs(trained - frozen).max() > 1e-3
     classifier.fit(texts, labels)
     assert np.isfinite(classifier.transform(texts)).all()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_fit_when_there_are_very_many_texts_then_closed_form_reads_a_part(
+    fresh, classifier, texts, labels, monkeypatch
+):
+    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 20)
+    texts = [f"{text} {i}" for i, text in enumerate(texts)]
+    classifier.set_params(tuned_layers=1, max_epochs=1, warm_start=not fresh)
+    if not fresh:
+        classifier.fit(texts[::-1], labels[::-1])
+        activations.clear()
+    with counted(load_tiny(classifier.model).model) as counts:
+        classifier.fit(texts, labels)
+    slack = 12  # the prompt, and the tiny texts of the self-tests
+    assert counts["bottom"] <= len(texts) + slack
+    n_held = classifier.comparison_.n_texts
+    n_read = 20 + len(set(labels)) + n_held
+    assert counts["top"] <= n_read + 2 * len(texts) + n_held + slack
+    assert classifier.score(texts, labels) >= 0
+    assert np.isfinite(classifier.reference_.coef).all()
+
+
+def test_fit_when_a_class_is_rare_then_the_closed_form_knows_it(
+    classifier, texts, labels, monkeypatch
+):
+    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 10)
+    labels = np.array(labels, dtype=object)
+    labels[[0, 1]] = "rare"
+    classifier.set_params(max_epochs=1).fit(texts, labels)
+    assert classifier.reference_.intercept.min() > -10
+
+
+def test_fit_when_there_are_many_unlabelled_texts_then_a_part_is_read(
+    classifier, texts, labels, monkeypatch
+):
+    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 20)
+    more = [f"{text} {i}" for i, text in enumerate(3 * texts)]
+    label_texts = {label: f"a {label} one" for label in set(labels)}
+    y = [*labels, *[-1] * len(more)]
+    classifier.set_params(label_texts=label_texts, max_epochs=1, tuned_layers=1)
+    with counted(load_tiny(classifier.model).model) as counts:
+        classifier.fit([*texts, *more], y)
+    slack = 12 + len(label_texts)
+    assert counts["bottom"] <= len(texts) + 20 + slack
+    assert np.isfinite(classifier.predict_proba(texts)).all()
