@@ -368,7 +368,7 @@ def read_results(file):
     """Return the results of a file; none if it does not exist yet."""
     if file is None or not file.exists():
         return []
-    return [json.loads(line) for line in file.open()]
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def tell(tasks, results, args, summarise):

@@ -59,7 +59,7 @@ def run(name, args, data, seed):
     if name == "TF-IDF + LR":
         peer, seconds = timed(tfidf_logistic("accuracy").fit, X_train, y_train)
         return {"seconds": [seconds], "scores": [peer.score(X_test, y_test)]}
-    prompt = PROMPTS[args.model]
+    prompt = args.prompt
     if name == "frozen + LR":
         return run_frozen(args, data)
     shared = {"epochs": args.epochs, "batch_size": args.batch_size}
@@ -101,7 +101,7 @@ def run_ours(name, args, data, seed):
     tuned = int(name.rsplit(" ", 1)[1]) if ", top " in name else "all"
     clf = SKTuningClassifier(
         model=args.model,
-        prompt=PROMPTS[args.model],
+        prompt=args.prompt,
         tuned_layers=tuned,
         max_epochs=args.epochs,
         batch_size=args.batch_size,
@@ -137,7 +137,7 @@ def run_ours(name, args, data, seed):
 def run_frozen(args, data):
     """Fit a logistic regression on the frozen backbone's embeddings."""
     X_train, X_test, y_train, y_test = data
-    prompt = PROMPTS[args.model]
+    prompt = args.prompt
     backbone = FrozenBackbone(args.model, fast_dtype())
     pooling = POOLINGS[args.model]
     start = time.perf_counter()
@@ -226,12 +226,15 @@ def parse_args():
     add("--epochs", type=int, default=5)
     add("--batch-size", type=int, default=32)
     add("--repeats", type=int, default=3)
+    add("--prompt", help="with {text} in it; default: that of the model")
     add("--tuned", type=int, nargs="*", default=[], help="top layers, beside all")
     add("--only", nargs="+", metavar="METHOD", help="these methods alone")
     add("--data", type=Path, default=data_folder(), help="folder that holds sst2/")
     add("--json", type=Path, metavar="FILE", help="append each run to this file")
     add("--plot", type=Path, metavar="FILE", help="draw accuracy against seconds")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.prompt = args.prompt or PROMPTS[args.model]
+    return args
 
 
 def main():

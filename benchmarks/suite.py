@@ -24,6 +24,7 @@ from _baselines import (
 )
 from _data import load_conll2003, load_hutto, load_rte, load_stsb, load_trec
 from _methods import fit_pair_head, pair_logistic, pair_ridge
+from _ranks import duel, rank
 from _rows import (
     articles,
     films,
@@ -57,13 +58,13 @@ from _scores import (
     score_ranking,
     spearman,
 )
-from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 SIZES = (200, 1000, 4000)
 PEFT = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning")
 FOR_WORDS = ("LoRA", "prefix tuning")  # PEFT's other two fail on labels of tokens
 BATCH_SIZE = 32
-TIE = 0.005  # of a score; differences below it count as none
+OURS = "ours"
+BACKBONES = {"minilm": MINILM, "gemma": GEMMA}
 
 PROMPTS = {
     "sst2": REVIEW_PROMPT,
@@ -202,7 +203,7 @@ def make_tasks():
     tasks = {}
     for size in SIZES:
         for name, (make, split) in SOURCES.items():
-            for short, model in (("minilm", MINILM), ("gemma", GEMMA)):
+            for short, model in BACKBONES.items():
                 is_there = size <= MOST.get(name, size)
                 if is_there and (model == MINILM or name not in WITHOUT_CAUSAL):
                     params = {"model": model}
@@ -218,7 +219,7 @@ TASKS = make_tasks()
 
 def summarise(tasks, results, args):
     """Print average ranks, and wins, ties and losses against each peer."""
-    for short in ("minilm", "gemma", ""):
+    for short in (*BACKBONES, ""):
         chosen = [
             result
             for result in results
@@ -227,74 +228,60 @@ def summarise(tasks, results, args):
             and result["train_size"] == args.train_size
         ]
         cells = scores_by_task(tasks, chosen)
-        methods = complete_methods(cells)
-        rows = [cell for cell in cells.values() if set(methods) <= set(cell)]
-        if len(methods) < 2 or not rows:
+        ranks = rank(cells)
+        if ranks is None:
             continue
-        print(f"\n{short or 'all'}: {len(rows)} tasks that all of these have done")
-        report_ranks(methods, np.array([[row[m] for m in methods] for row in rows]))
+        print(f"\n{short or 'all'}: {ranks.n_tasks} tasks that all of these have done")
+        report_ranks(ranks)
         report_duels(cells)
 
 
 def scores_by_task(tasks, results):
     """Return the mean score of each method, by task and method; higher is better."""
+    return {
+        name: {
+            method: mean(runs, tasks[name].scoring) for method, runs in methods.items()
+        }
+        for name, methods in runs_by_task(results).items()
+    }
+
+
+def runs_by_task(results):
+    """Return the results of all seeds, by task and method."""
     groups = {}
     for result in results:
         label = method_label(result)
-        label = (
-            "ours" + label.removeprefix(result["method"]) if is_ours(label) else label
-        )
+        if label.startswith((CLASSIFIER, REGRESSOR, WORDS)):
+            label = OURS + label.removeprefix(result["method"])
         runs = groups.setdefault(result["task"], {}).setdefault(label, {})
         runs[result["seed"]] = result  # the latest of a seed counts
     return {
-        name: {
-            label: mean(runs.values(), tasks[name].scoring)
-            for label, runs in methods.items()
-        }
+        name: {label: [*runs.values()] for label, runs in methods.items()}
         for name, methods in groups.items()
     }
 
 
-def is_ours(label):
-    """Return whether a method is an estimator of the package."""
-    return label.startswith((CLASSIFIER, REGRESSOR, WORDS))
-
-
-def complete_methods(cells):
-    """Return the methods that at least half of the tasks have, ours first."""
-    counts = {}
-    for cell in cells.values():
-        for method in cell:
-            counts[method] = counts.get(method, 0) + 1
-    return [method for method, n in counts.items() if 2 * n >= len(cells)]
-
-
-def report_ranks(methods, scores):
-    """Print average ranks, 1 the best, over tasks (n_tasks, n_methods)."""
-    ranks = rankdata(-scores, axis=1)
-    n_tasks, n_methods = ranks.shape
-    for i in np.argsort(ranks.mean(axis=0)):
-        line = f"  {methods[i]:20} rank {ranks[:, i].mean():.2f}"
-        print(f"{line}, mean score {scores[:, i].mean():.3f}")
-    if n_methods > 2 and n_tasks > 1:
-        p_value = friedmanchisquare(*scores.T).pvalue
-        critical = studentized_range.ppf(0.95, n_methods, np.inf) / np.sqrt(2)
-        critical *= np.sqrt(n_methods * (n_methods + 1) / (6 * n_tasks))
-        print(f"  Friedman p = {p_value:.2g}; critical difference {critical:.2f} ranks")
+def report_ranks(ranks):
+    """Print average ranks, 1 the best."""
+    for method, mean_rank, score in zip(
+        ranks.methods, ranks.means, ranks.scores, strict=True
+    ):
+        print(f"  {method:20} rank {mean_rank:.2f}, mean score {score:.3f}")
+    if np.isfinite(ranks.critical):
+        print(
+            f"  Friedman p = {ranks.p_value:.2g}; critical difference "
+            f"{ranks.critical:.2f} ranks"
+        )
 
 
 def report_duels(cells):
     """Print how often ours won, tied and lost, and by how much."""
-    peers = {method for cell in cells.values() for method in cell} - {"ours"}
-    for peer in sorted(peers):
-        gaps = np.array(
-            [c["ours"] - c[peer] for c in cells.values() if {"ours", peer} <= {*c}]
-        )
-        if len(gaps):
-            won, lost = (gaps > TIE).sum(), (gaps < -TIE).sum()
+    for peer in sorted({method for cell in cells.values() for method in cell} - {OURS}):
+        found = duel(cells, OURS, peer)
+        if found:
             print(
-                f"  ours against {peer:20} won {won}, tied {len(gaps) - won - lost}, "
-                f"lost {lost}; mean {gaps.mean():+.3f}, worst {gaps.min():+.3f}"
+                f"  {OURS} against {peer:20} won {found.won}, tied {found.tied}, lost "
+                f"{found.lost}; mean {found.mean:+.3f}, worst {found.worst:+.3f}"
             )
 
 

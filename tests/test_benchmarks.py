@@ -1,6 +1,7 @@
 """The benchmarks' own code: what peers are shown, and how results are counted."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from sksemantic._training import Recipe
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 if not FOLDER.exists():
     pytest.skip("the benchmarks are not there", allow_module_level=True)
-sys.path.insert(0, str(FOLDER))
+sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "docs")]
 
 import _methods  # noqa: E402
+import _ranks  # noqa: E402
+import make_comparison  # noqa: E402
 import suite  # noqa: E402
 from _runner import Task  # noqa: E402
 
@@ -58,6 +61,71 @@ def test_summary_when_no_task_has_all_methods_then_is_silent(capsys):
     ]
     suite.summarise(suite.TASKS, results, ARGS)
     assert capsys.readouterr().out == ""
+
+
+CELLS = {
+    "first": {"ours": 0.9, "LoRA": 0.8, "linear": 0.7},
+    "second": {"ours": 0.9, "LoRA": 0.9, "linear": 0.5},
+    "third": {"ours": 0.6, "LoRA": 0.7, "linear": 0.603},
+    "fourth": {"ours": 0.5, "linear": 0.4},  # not for the ranks
+}
+
+
+def test_rank_when_methods_tie_then_they_share_a_place():
+    ranks = _ranks.rank(CELLS)
+    assert ranks.methods == ["LoRA", "ours", "linear"]
+    np.testing.assert_allclose(ranks.means, [4.5 / 3, 5.5 / 3, 8 / 3])
+    np.testing.assert_allclose(ranks.scores, [0.8, 0.8, 1.803 / 3])
+    assert ranks.n_tasks == 3
+    # Demšar 2006, table 5: q is 2.343 for three methods at 5 %
+    assert ranks.critical == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 3)), abs=1e-3)
+    assert 0 < ranks.p_value < 1
+
+
+def test_duel_when_gaps_are_small_then_counts_as_tied():
+    found = _ranks.duel(CELLS, "ours", "linear")
+    assert (found.won, found.tied, found.lost) == (3, 1, 0)
+    assert found.worst == pytest.approx(-0.003)
+    assert found.worst_task == "third"
+    assert _ranks.duel(CELLS, "ours", "nobody") is None
+
+
+def test_chance_groups_when_ranks_are_close_then_are_joined():
+    ranks = _ranks.Ranks(list("abcd"), np.array([1.0, 1.5, 3.0, 3.4]), None, 9, 0, 1.6)
+    assert _ranks.chance_groups(ranks) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_comparison_when_written_then_has_scores_spread_and_diagram(
+    tmp_path, monkeypatch
+):
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- results -->\nold\n<!-- end of results -->\nAfter.")
+    results = tmp_path / "suite.jsonl"
+    rows = [
+        result(f"{data}-200-minilm", method, seed, score + seed / 50)
+        | {"seconds": seconds, "n_trainable_params": 1234}
+        for data, bonus in (("sst2", 0), ("trec6", 0.1), ("rotten", 0.05))
+        for method, score, seconds in (
+            ("SKTuningClassifier", 0.8 + bonus, 2),
+            ("LoRA", 0.7, 5),
+            ("frozen + linear", 0.6, 1),
+        )
+        for seed in (0, 1)
+    ]
+    results.write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr(make_comparison, "PAGE", page)
+    monkeypatch.setattr(make_comparison, "RESULTS", results)
+    make_comparison.main()
+    text = page.read_text()
+    assert text.startswith("Before.")
+    assert text.endswith("After.")
+    assert "old" not in text
+    line = "| `sst2-200-minilm` | accuracy | **0.810** ±0.014 | 0.710 ±0.014 |"
+    assert line in text
+    assert "| LoRA | 3 | 0 | 0 | +0.150 | +0.100 | `sst2-200-minilm` |" in text
+    assert "| LoRA | 2.50 | 1,234 |" in text
+    assert "Gemma" not in text
+    assert (tmp_path / "ranks_minilm.svg").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("n_rows", [50, 200, 1000, 4000])

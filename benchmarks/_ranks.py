@@ -1,0 +1,152 @@
+"""Methods over many tasks: average ranks, what of them is chance, wins and losses.
+
+A cell is the mean score of one method in one task, higher is better: ``cells[task]
+[method]``. The statistics are those of Demšar, "Statistical comparisons of classifiers
+over multiple data sets", JMLR 7, 2006, section 3.2.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+TIE = 0.005  # of a score; differences below it count as none
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Average ranks over the tasks that all methods have done.
+
+    Attributes
+    ----------
+    methods : list of str
+        The best first.
+    means : ndarray of shape (n_methods,)
+        Average ranks, 1 the best.
+    scores : ndarray of shape (n_methods,)
+        Mean scores.
+    n_tasks : int
+    p_value : float
+        Of Friedman's test that all methods are alike; NaN if it does not apply.
+    critical : float
+        The difference in ranks that is none by chance, at 5 %, by Nemenyi's test.
+    """
+
+    methods: list
+    means: np.ndarray
+    scores: np.ndarray
+    n_tasks: int
+    p_value: float
+    critical: float
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One method against another, over the tasks that both have done."""
+
+    won: int
+    tied: int
+    lost: int
+    mean: float
+    worst: float
+    worst_task: str
+
+
+def rank(cells):
+    """Return the `Ranks` of the methods that most tasks have, or None if too few."""
+    methods = complete_methods(cells)
+    rows = [cell for cell in cells.values() if set(methods) <= set(cell)]
+    if len(methods) < 2 or not rows:
+        return None
+    scores = np.array([[row[method] for method in methods] for row in rows])
+    ranks = rankdata(-scores, axis=1)
+    n_tasks, n_methods = ranks.shape
+    p_value = critical = np.nan
+    if n_methods > 2 and n_tasks > 1:
+        p_value = friedmanchisquare(*scores.T).pvalue
+        critical = studentized_range.ppf(0.95, n_methods, np.inf) / np.sqrt(2)
+        critical *= np.sqrt(n_methods * (n_methods + 1) / (6 * n_tasks))
+    order = np.argsort(ranks.mean(axis=0), kind="stable")
+    return Ranks(
+        [methods[i] for i in order],
+        ranks.mean(axis=0)[order],
+        scores.mean(axis=0)[order],
+        n_tasks,
+        float(p_value),
+        float(critical),
+    )
+
+
+def complete_methods(cells):
+    """Return the methods that at least half of the tasks have, in their first order."""
+    counts = {}
+    for cell in cells.values():
+        for method in cell:
+            counts[method] = counts.get(method, 0) + 1
+    return [method for method, n in counts.items() if 2 * n >= len(cells)]
+
+
+def duel(cells, method, peer):
+    """Return the `Duel` of two methods, or None if no task has both."""
+    gaps = {
+        task: cell[method] - cell[peer]
+        for task, cell in cells.items()
+        if {method, peer} <= set(cell)
+    }
+    if not gaps:
+        return None
+    values = np.array([*gaps.values()])
+    won, lost = int((values > TIE).sum()), int((values < -TIE).sum())
+    return Duel(
+        won,
+        len(values) - won - lost,
+        lost,
+        float(values.mean()),
+        float(values.min()),
+        min(gaps, key=gaps.get),
+    )
+
+
+def draw(ranks, file):
+    """Draw a critical-difference diagram: bars join what may differ by chance."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    n_methods = len(ranks.methods)
+    groups = chance_groups(ranks)
+    height = 0.9 + 0.28 * (n_methods + 1) / 2 + 0.12 * len(groups)
+    figure, axes = pyplot.subplots(figsize=(8, height), layout="constrained")
+    axes.set(xlim=(0.4, n_methods + 0.6), ylim=(-(n_methods + 1) / 2 - 0.6, 0.2))
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(1, n_methods + 1))
+    axes.yaxis.set_visible(False)
+    for side in ("left", "right", "bottom"):
+        axes.spines[side].set_visible(False)
+    for level, (first, last) in enumerate(groups):
+        y = -0.15 - 0.16 * level
+        ends = ranks.means[first] - 0.04, ranks.means[last] + 0.04
+        axes.plot(ends, (y, y), linewidth=3, color="black", solid_capstyle="butt")
+    below = 0.2 + 0.16 * len(groups)
+    for i, (method, mean) in enumerate(zip(ranks.methods, ranks.means, strict=True)):
+        is_left = i < (n_methods + 1) // 2
+        place = i if is_left else n_methods - 1 - i
+        y = -below - 0.4 * (place + 1)
+        end = 0.45 if is_left else n_methods + 0.55
+        axes.plot((mean, mean, end), (0, y, y), linewidth=0.8, color="grey")
+        align = "left" if is_left else "right"
+        axes.text(end, y + 0.04, f"{method} ({mean:.2f})", ha=align, va="bottom")
+    figure.savefig(file, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def chance_groups(ranks):
+    """Return the first and last place of each longest row of methods that are alike."""
+    groups = []
+    for first, mean in enumerate(ranks.means):
+        alike = np.flatnonzero(ranks.means - mean <= ranks.critical)
+        last = int(alike[-1]) if len(alike) else first
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((first, last))
+    return groups

@@ -1,0 +1,159 @@
+"""Write `comparison.md`'s tables and diagrams from the results of the benchmarks.
+
+Usage: ``python docs/make_comparison.py``. They are never edited by hand; the results
+come from ``python benchmarks/suite.py --json benchmarks/results/suite.jsonl``.
+"""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "comparison.md"
+RESULTS = ROOT / "benchmarks" / "results" / "suite.jsonl"
+START, END = "<!-- results -->", "<!-- end of results -->"
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import suite  # noqa: E402
+from _ranks import draw, duel, rank  # noqa: E402
+from _runner import read_results  # noqa: E402
+
+MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
+
+
+def section(short, results, folder):
+    """Return the part of the page on one backbone, as lines of Markdown."""
+    results = [r for r in results if r["task"].endswith(short)]
+    runs = suite.runs_by_task(results)
+    cells = suite.scores_by_task(suite.TASKS, results)
+    cells = {name: cells[name] for name in suite.TASKS if name in cells}
+    if not cells:
+        return []
+    methods = in_order(cells)
+    return [
+        f"## {MODELS[short]}",
+        "",
+        *score_table(cells, runs, methods),
+        "",
+        *rank_lines(short, cells, folder),
+        *duel_table(cells, methods),
+        "",
+        *cost_table(runs, methods),
+        "",
+    ]
+
+
+def in_order(cells):
+    """Return all methods, ours first, in the order of the suite."""
+    known = [suite.OURS, *suite.PEFT, "frozen + linear", "TF-IDF + linear"]
+    found = {method for cell in cells.values() for method in cell}
+    return [m for m in known if m in found] + sorted(found - set(known))
+
+
+def score_table(cells, runs, methods):
+    """Return one line for each task: score and seeds, the best score in bold."""
+    lines = [
+        table_line(["task", "score", *methods]),
+        table_line(["---"] * (len(methods) + 2)),
+    ]
+    for name, cell in cells.items():
+        best = max(round(score, 3) for score in cell.values())
+        found = [score_cell(cell, runs[name], method, best) for method in methods]
+        scoring = suite.TASKS[name].scoring.replace("_", " ")
+        lines.append(table_line([f"`{name}`", scoring, *found]))
+    return lines
+
+
+def score_cell(cell, runs, method, best):
+    """Return a mean over seeds and, of several seeds, its standard deviation."""
+    if method not in cell:
+        return ""
+    text = f"{cell[method]:.3f}"
+    if round(cell[method], 3) == best:
+        text = f"**{text}**"
+    scoring = suite.TASKS[runs[method][0]["task"]].scoring
+    scores = [run[scoring] for run in runs[method]]
+    return f"{text} ±{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else text
+
+
+def rank_lines(short, cells, folder):
+    """Return the average ranks in words and as a diagram."""
+    ranks = rank(cells)
+    if ranks is None:
+        return []
+    places = zip(ranks.methods, ranks.means, strict=True)
+    listed = ", ".join(f"{method} {mean:.2f}" for method, mean in places)
+    lines = [f"Average ranks over the {ranks.n_tasks} tasks that all have: {listed}."]
+    if np.isfinite(ranks.critical):
+        file = f"ranks_{short}.svg"
+        draw(ranks, folder / file)
+        lines += [
+            f"Friedman's test: p = {ranks.p_value:.2g}; methods that are less than "
+            f"{ranks.critical:.2f} ranks apart may differ by chance.",
+            "",
+            f"![Average ranks with {MODELS[short]}]({file})",
+        ]
+    return [*lines, ""]
+
+
+def duel_table(cells, methods):
+    """Return wins, ties and losses against each peer."""
+    heading = ["ours against", "won", "tied", "lost", "mean", "worst", "worst task"]
+    lines = [table_line(heading), table_line(["---"] * len(heading))]
+    for peer in methods:
+        found = duel(cells, suite.OURS, peer) if peer != suite.OURS else None
+        if found:
+            gaps = [f"{found.mean:+.3f}", f"{found.worst:+.3f}"]
+            counts = [str(n) for n in (found.won, found.tied, found.lost)]
+            lines.append(table_line([peer, *counts, *gaps, f"`{found.worst_task}`"]))
+    return lines
+
+
+def cost_table(runs, methods):
+    """Return seconds, as ratios to ours, and trained parameters: medians over tasks."""
+    heading = ["", "seconds, of ours", "trained parameters"]
+    lines = [table_line(heading), table_line(["---"] * len(heading))]
+    for method in methods:
+        ratios, trained = [], []
+        for groups in runs.values():
+            if {method, suite.OURS} <= set(groups):
+                ratios.append(seconds(groups[method]) / seconds(groups[suite.OURS]))
+                trained.append(groups[method][0].get("n_trainable_params"))
+        if ratios:
+            known = [n for n in trained if n]
+            count = f"{int(np.median(known)):,}" if known else ""
+            lines.append(table_line([method, f"{np.median(ratios):.2f}", count]))
+    return lines
+
+
+def seconds(runs):
+    """Return the median seconds of the training."""
+    return np.median([run["seconds"] for run in runs])
+
+
+def table_line(cells):
+    """Return one line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def main():
+    """Replace the results in the page."""
+    args = Namespace(task=["all"], train_size=None)
+    results = [
+        r
+        for r in read_results(RESULTS)
+        if not r["overrides"] and r["train_size"] == args.train_size
+    ]
+    lines = [line for short in MODELS for line in section(short, results, PAGE.parent)]
+    text = PAGE.read_text("utf-8")
+    head, rest = text.split(START)
+    _, tail = rest.split(END)
+    body = "\n".join(lines)
+    PAGE.write_text(f"{head}{START}\n\n{body}\n{END}{tail}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
