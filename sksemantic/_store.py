@@ -6,17 +6,16 @@ backbone behind one prompt. What does not fit into memory goes to unnamed tempor
 files, the least recently used shelf first; what does not fit there either is dropped.
 """
 
-import mmap
 import os
 import shutil
 import tempfile
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import finalize
 
 import numpy as np
 
@@ -28,8 +27,6 @@ _MEMORY_SHARE = 1 / 8  # of what is available when the process first asks
 _MOST_MEMORY = 2**30
 _DISK_SHARE = 1 / 4  # of what is free in the folder for temporary files
 _MOST_DISK = 2**36
-_RESIDENT = 2**24  # bytes read from files before their pages are given back; the
-# system maps several times as many around them
 _TEXTS_AT_ONCE = 2**13
 _ENTRY_BYTES = 300  # of a text's place in a dictionary, about
 
@@ -70,45 +67,95 @@ def available_memory() -> int:
         return 2**32
 
 
+class _SpillFile:
+    """Rows in a file that has no name, and ends with the processes that hold it.
+
+    It is read and written at places, never mapped: pages of a mapped file count as the
+    process's own memory, many times as many as were asked for.
+    """
+
+    def __init__(self) -> None:
+        self._file: Any = tempfile.TemporaryFile(buffering=0)
+        finalize(self, self._file.close)
+        self._owner = os.getpid()
+        self._size = 0
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process made it; a forked one must not write there, too."""
+        return self._owner == os.getpid()
+
+    def append(self, values: "NDArray") -> int:
+        """Write bytes (n,) to the end; return where they begin.
+
+        Raises
+        ------
+        OSError
+            If there is no room; what came before stays as it was.
+        """
+        start, left = self._size, values.data
+        self._file.seek(start)
+        while left:
+            left = left[self._file.write(left) :]
+        self._size += len(values)
+        return start
+
+    def read(self, start: int, values: "NDArray") -> None:
+        """Fill an array (n,) with the bytes from a place on."""
+        left = values.data
+        while left:
+            if hasattr(os, "preadv"):  # leaves the place that forked processes share
+                n_read = os.preadv(self._file.fileno(), [left], start)
+            else:
+                self._file.seek(start)
+                n_read = self._file.readinto(left)
+            if not n_read:
+                raise OSError("A temporary file is shorter than it was.")
+            start, left = start + n_read, left[n_read:]
+
+
 class _Segment:
     """Rows that were put together, end to end (n, C), in memory or in a file."""
 
     def __init__(self, values: "Tensor") -> None:
-        self.values = values.contiguous()
-        self.n_bytes = values.numel() * values.element_size()
-        self._mapped: mmap.mmap | None = None
+        self.values: Tensor | None = values.contiguous()
+        self.width: int = values.shape[1]
+        self.dtype = values.dtype
+        self.row_bytes = self.width * values.element_size()
+        self.n_bytes = len(values) * self.row_bytes
+        self._file: _SpillFile | None = None
+        self._start = 0
 
     @property
-    def is_mapped(self) -> bool:
+    def is_spilled(self) -> bool:
         """Whether the rows lie in a file."""
-        return self._mapped is not None
+        return self._file is not None
 
     def own(self) -> None:
         """Copy the rows, which so far are the caller's."""
+        assert self.values is not None
         self.values = self.values.clone()
 
-    def spill(self) -> None:
-        """Move the rows to a file that has no name, and ends with this process."""
-        import torch
+    def spill(self, file: _SpillFile) -> None:
+        """Move the rows to the end of a file."""
+        assert self.values is not None
+        self._start = file.append(_as_bytes(self.values).reshape(-1))
+        self._file, self.values = file, None
 
-        with tempfile.TemporaryFile() as file:
-            self.values.view(torch.uint8).numpy().tofile(file)
-            file.flush()
-            mapped = mmap.mmap(file.fileno(), self.n_bytes, access=mmap.ACCESS_READ)
-        with warnings.catch_warnings():
-            # torch warns of memory that is only to be read: nothing is written to it.
-            warnings.simplefilter("ignore", UserWarning)
-            flat = torch.frombuffer(mapped, dtype=self.values.dtype)
-        self.values = flat.view(self.values.shape)
-        self._mapped = mapped
+    def read(self, start: int, into: "Tensor") -> None:
+        """Copy rows, from one on, into a place (T, C) that lies end to end."""
+        if self._file is not None:
+            place = self._start + start * self.row_bytes
+            self._file.read(place, _as_bytes(into).reshape(-1))
+        elif self.values is not None:
+            into.copy_(self.values[start : start + len(into)])
 
-    def release(self) -> None:
-        """Give back the pages of a file that were read.
 
-        They stay in the system's page cache, but count no longer as this process's.
-        """
-        if self._mapped is not None and hasattr(self._mapped, "madvise"):
-            self._mapped.madvise(mmap.MADV_DONTNEED)
+def _as_bytes(values: "Tensor") -> "NDArray":
+    """Return the bytes (n, C * size) of rows (n, C), not copied."""
+    import torch
+
+    return values.view(torch.uint8).numpy()
 
 
 class Shelf:
@@ -121,20 +168,20 @@ class Shelf:
 
     def clear(self) -> None:
         """Forget all rows."""
-        self._store.forget_reads(self._segments)
         self._index: dict[Hashable, int] = {}
         self._segments = []
         self._places = np.zeros((0, 3), np.int64)  # segment, start, length
+        self._file: _SpillFile | None = None
 
     @property
     def memory(self) -> int:
         """Bytes held in memory."""
-        return sum(s.n_bytes for s in self._segments if not s.is_mapped)
+        return sum(s.n_bytes for s in self._segments if not s.is_spilled)
 
     @property
     def disk(self) -> int:
         """Bytes held in files."""
-        return sum(s.n_bytes for s in self._segments if s.is_mapped)
+        return sum(s.n_bytes for s in self._segments if s.is_spilled)
 
     def has(self, keys: Sequence[Hashable]) -> "NDArray":
         """Return which keys there are rows for (n,), bool."""
@@ -175,27 +222,32 @@ class Shelf:
             self._store.touch(self)
             rows = np.fromiter((self._index[key] for key in keys), np.int64, len(keys))
             segments, starts, lengths = self._places[rows].T
-            steps = np.arange(lengths.max(initial=0))
-            real = steps < lengths[:, None]  # (B, T)
-            positions = np.where(real, starts[:, None] + steps, 0)
-            like = self._segments[0].values
-            found = torch.empty(*real.shape, like.shape[1], dtype=like.dtype)
-            for number in np.unique(segments):
-                chosen = np.flatnonzero(segments == number)
-                wanted = torch.from_numpy(positions[chosen])
-                segment = self._segments[number]
-                found[torch.from_numpy(chosen)] = segment.values[wanted]
-                if segment.is_mapped:
-                    n_bytes = wanted.numel() * like.shape[1] * like.element_size()
-                    self._store.count_read(segment, n_bytes)
-            found.masked_fill_(~torch.from_numpy(real)[:, :, None], 0)
+            like = self._segments[0]
+            shape = len(keys), int(lengths.max(initial=0)), like.width
+            found = torch.zeros(shape, dtype=like.dtype)
+            for place, number, start, length in zip(
+                found, segments, starts, lengths, strict=True
+            ):
+                self._segments[number].read(int(start), place[:length])
             return found, lengths
 
     def spill(self) -> None:
-        """Move what is in memory to files."""
+        """Move what is in memory to a file.
+
+        Raises
+        ------
+        OSError
+            If there is no room for it.
+        """
         for segment in self._segments:
-            if not segment.is_mapped:
-                segment.spill()
+            if not segment.is_spilled:
+                self.spill_one(segment)
+
+    def spill_one(self, segment: _Segment) -> None:
+        """Move a segment to the shelf's file."""
+        if self._file is None or not self._file.is_own:
+            self._file = _SpillFile()
+        segment.spill(self._file)
 
 
 class Store:
@@ -211,8 +263,6 @@ class Store:
         self.lock = RLock()
         self._budget = budget
         self._shelves: OrderedDict[Hashable, Shelf] = OrderedDict()
-        self._read_from: set[_Segment] = set()  # files, since pages were given back
-        self._n_read = 0
 
     @property
     def budget(self) -> Budget:
@@ -245,20 +295,6 @@ class Store:
                 self._shelves.move_to_end(key)
                 return
 
-    def count_read(self, segment: _Segment, n_bytes: int) -> None:
-        """Note what was read from a file; give the pages back before they are many."""
-        self._read_from.add(segment)
-        self._n_read += n_bytes
-        if self._n_read > _RESIDENT:
-            for each in self._read_from:
-                each.release()
-            self._read_from.clear()
-            self._n_read = 0
-
-    def forget_reads(self, segments: list[_Segment]) -> None:
-        """Let go of files that are no longer used."""
-        self._read_from.difference_update(segments)
-
     def make_room(self, shelf: Shelf, segment: _Segment) -> bool:
         """Bring the budgets in order for a new segment; whether it can be kept."""
         with self.lock:
@@ -272,7 +308,7 @@ class Store:
             if not self._free_disk(segment.n_bytes, others):
                 return False
             try:
-                segment.spill()
+                shelf.spill_one(segment)
             except OSError:  # the disk is fuller than it said
                 return False
             return True

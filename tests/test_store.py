@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import load_tiny
 
-from sksemantic import _store, cache_limits, clear_cache
+from sksemantic import cache_limits, clear_cache
 from sksemantic._backbone import Backbone
 from sksemantic._store import Budget, Store, TokenCache, activations, available_memory
 
@@ -51,28 +51,53 @@ def test_shelf_when_rows_are_put_then_comes_back_as_they_were(dtype, memory):
     assert shelf.memory + shelf.disk == sum(row_bytes(v) for _, v, _ in puts)
 
 
-def resident_file_bytes():
-    """Return how many bytes of mapped files are in this process's memory."""
+def status_bytes(name):
+    """Return what the system says of this process's memory."""
     with open("/proc/self/status", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
-    return 1024 * int(lines["RssFile"].split()[0])
+    return 1024 * int(lines[name].split()[0])
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
-def test_shelf_when_many_files_are_read_then_their_pages_are_given_back(monkeypatch):
-    monkeypatch.setattr(_store, "_RESIDENT", 2**23)
-    store = Store(Budget(0, 2**30))
-    shelf = store.shelf("kind")
-    length = 2**22 // (4 * WIDTH)  # 4 MiB
-    for i in range(12):
+def test_shelf_when_files_are_read_then_take_neither_memory_nor_many_handles():
+    shelf = Store(Budget(0, 2**30)).shelf("kind")
+    length = 2**20 // (4 * WIDTH)  # 1 MiB
+    before = status_bytes("RssFile"), len(os.listdir("/proc/self/fd"))
+    for i in range(48):
         values = torch.full((length, WIDTH), float(i))
         shelf.put([i], values, np.array([length]))
-    before = resident_file_bytes()
-    for i in range(12):
+    for i in range(48):
         assert shelf.get([i])[0][0, -1, 0] == i
-        assert resident_file_bytes() - before < 2**24
-    store.clear()
-    assert not store._read_from
+    assert status_bytes("RssFile") - before[0] < 2**22
+    assert len(os.listdir("/proc/self/fd")) <= before[1] + 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_shelf_when_a_forked_process_writes_too_then_rows_are_left_alone():
+    shelf = Store(Budget(0, 10**6)).shelf("kind")
+    first, second, third = (rows(seed) for seed in range(3))
+    shelf.put(*first)
+    child = os.fork()
+    if child == 0:
+        try:
+            shelf.put(*second)
+            check_shelf(shelf, first, second)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    shelf.put(*third)
+    check_shelf(shelf, first, third)
+
+
+def test_shelf_when_there_is_no_reading_at_places_then_seeks(monkeypatch):
+    monkeypatch.delattr("os.preadv", raising=False)
+    shelf = Store(Budget(0, 10**6)).shelf("kind")
+    puts = [rows(seed) for seed in range(3)]
+    for put in puts:
+        shelf.put(*put)
+    check_shelf(shelf, *puts)
 
 
 def test_shelf_when_a_key_is_unknown_then_says_so():
