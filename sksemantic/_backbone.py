@@ -153,6 +153,11 @@ class Backbone:
         return run_bare(self.model, inputs)
 
     @property
+    def n_layers(self) -> int:
+        """How many layers are run."""
+        return int(self.model.config.num_hidden_layers)
+
+    @property
     def device(self) -> torch.device:
         """The device the weights are on."""
         return self.model.device
@@ -242,7 +247,7 @@ class Backbone:
         try:
             if is_self_test_on():
                 self._check_reading()
-            return self._sees_only_the_past()
+            return sees_only_the_past(self.model)
         except UnsupportedBackboneError:
             raise
         except Exception as exc:  # an architecture may fail in any way of its own
@@ -278,13 +283,14 @@ class Backbone:
             "not be reliable. Use another `model`."
         )
 
-    @torch.no_grad()
-    def _sees_only_the_past(self) -> bool:
-        """Compare the first token's output before two different second tokens."""
-        ids = torch.tensor([[5, 6], [5, 7]], device=self.device)
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        first = self.run(inputs)[:, 0].float()  # (2, C)
-        return torch.allclose(first[0], first[1], rtol=1e-3, atol=1e-4)
+
+@torch.no_grad()
+def sees_only_the_past(model: "PreTrainedModel") -> bool:
+    """Compare the first token's output before two different second tokens."""
+    ids = torch.tensor([[5, 6], [5, 7]], device=model.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    first = run_bare(model, inputs)[:, 0].float()  # (2, C)
+    return torch.allclose(first[0], first[1], rtol=1e-3, atol=1e-4)
 
 
 def _max_positions(

@@ -62,6 +62,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "method": [StrOptions(set(_METHODS))],
         "adapter": [StrOptions(set(_ADAPTERS))],
         "adapter_rank": [Interval(Integral, 1, None, closed="left")],
+        "n_layers": [
+            StrOptions({"auto", "all"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "tuned_layers": [
             StrOptions({"auto", "all"}),
             Interval(Integral, 1, None, closed="left"),
@@ -284,6 +288,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         return texts
 
+    def _n_layers(self) -> "str | int":
+        """Return how many of the backbone's layers are to be run."""
+        return self.n_layers
+
     def _n_texts(self, texts: Any) -> int:
         """Return how many texts a row has."""
         return texts.n_columns
@@ -334,6 +342,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.injection,
             check_quantization(self.quantization_config, source),
             self.device_map,
+            self._n_layers(),
         )
         backbone = load_backbone(spec)
         n_texts = self._n_texts(texts)
@@ -367,6 +376,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.injection_ = self._blueprint.injection
         self.n_virtual_tokens_ = net.module_.n_virtual_tokens
         self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
+        self.n_layers_ = int(self._blueprint.spec.n_layers)
         self.backbone_source_ = self._blueprint.spec.source
 
     def _restore(self) -> None:

@@ -49,6 +49,7 @@ class Blueprint:
             If the backbone takes no prefix.
         """
         parsed = Prompt.parse(prompt)
+        spec = replace(spec, n_layers=backbone.n_layers)
         template = Template(backbone, parsed, config.method, max_length, n_texts)
         if config.method == "prefix":
             spec = replace(spec, injection=backbone.injection.name)

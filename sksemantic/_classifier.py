@@ -63,6 +63,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     adapter_rank : int, default=8
         Inner size of the low-rank adapter.
 
+    n_layers : "auto", "all" or int, default="auto"
+        How many of the backbone's layers are run, from the bottom; the head reads what
+        the last of them puts out. "auto" is two thirds of a causal backbone's: their
+        middle says more of a text than their top, which is about the next word, and
+        the layers above cost nothing. It is all layers of others, and with
+        `label_texts`, which the top is needed for.
+
     tuned_layers : "auto", "all", int or (int, int), default="auto"
         How many of the top layers have an adapted prefix, or the first of them and the
         one behind the last, counted from 0 at the bottom. All others keep the frozen
@@ -198,6 +205,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     n_trainable_params_ : int
         Number of trained parameters.
 
+    n_layers_ : int
+        Number of the backbone's layers that are run.
+
     backbone_source_ : object
         Which weights are used, and from where: `name`, `origin`, `location`,
         `gguf_file`, `revision`.
@@ -273,6 +283,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         method: str = "prefix",
         adapter: str = "low_rank",
         adapter_rank: int = 8,
+        n_layers: "str | int" = "auto",
         tuned_layers: "str | int | tuple[int, int]" = "auto",
         injection: str = "auto",
         pooling: str = "auto",
@@ -304,6 +315,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.method = method
         self.adapter = adapter
         self.adapter_rank = adapter_rank
+        self.n_layers = n_layers
         self.tuned_layers = tuned_layers
         self.injection = injection
         self.pooling = pooling
@@ -585,6 +597,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+    def _n_layers(self) -> "str | int":
+        """Return all where the last layer's idea of the next word is asked for."""
+        if self.n_layers == "auto" and self.label_texts is not None:
+            return "all"
+        return self.n_layers
 
     def _task(self) -> "Task":
         return self._targets.task

@@ -54,6 +54,12 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     adapter_rank : int, default=8
         Inner size of the low-rank adapter.
 
+    n_layers : "auto", "all" or int, default="auto"
+        How many of the backbone's layers are run, from the bottom; the head reads what
+        the last of them puts out. "auto" is two thirds of a causal backbone's: their
+        middle says more of a text than their top, which is about the next word, and
+        the layers above cost nothing. It is all layers of others.
+
     tuned_layers : "auto", "all", int or (int, int), default="auto"
         How many of the top layers have an adapted prefix, or the first of them and the
         one behind the last, counted from 0 at the bottom. All others keep the frozen
@@ -174,6 +180,9 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     n_trainable_params_ : int
         Number of trained parameters.
 
+    n_layers_ : int
+        Number of the backbone's layers that are run.
+
     backbone_source_ : object
         Which weights are used, and from where: `name`, `origin`, `location`,
         `gguf_file`, `revision`.
@@ -241,6 +250,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         method: str = "prefix",
         adapter: str = "low_rank",
         adapter_rank: int = 8,
+        n_layers: "str | int" = "auto",
         tuned_layers: "str | int | tuple[int, int]" = "auto",
         injection: str = "auto",
         pooling: str = "auto",
@@ -270,6 +280,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self.method = method
         self.adapter = adapter
         self.adapter_rank = adapter_rank
+        self.n_layers = n_layers
         self.tuned_layers = tuned_layers
         self.injection = injection
         self.pooling = pooling

@@ -223,9 +223,10 @@ def quietly_fit(estimator, X, y, **fit_params):
         return estimator.fit(X, y, **fit_params)
 
 
-def load_tiny(directory, injection="auto"):
+def load_tiny(directory, injection="auto", n_layers="all"):
     """Return the shared float32 backbone of a directory."""
-    spec = BackboneSpec(resolve(directory), CPU, torch.float32, injection)
+    source = resolve(directory)
+    spec = BackboneSpec(source, CPU, torch.float32, injection, n_layers=n_layers)
     return load_backbone(spec)
 
 

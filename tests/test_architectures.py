@@ -3,6 +3,8 @@
 `docs/make_backbones.py` writes the documented matrix from what these tests report.
 """
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from packaging.version import Version
 from transformers import CONFIG_MAPPING
 
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
-from sksemantic._injection import Entry
+from sksemantic._injection import Entry, run_bare
 from sksemantic._injection._layers import find_layers
 
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.23")
@@ -95,6 +97,31 @@ def test_prefix_when_read_from_the_prompt_then_as_if_it_stood_before_the_text(
     expected = backbone.run(joint)[:, len(PROMPT_IDS) :]
     record_property("error", float((found - expected).abs().max()))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_backbone_when_cut_then_is_as_if_it_had_been_built_with_fewer_layers(
+    backbone, directory, record_property
+):
+    n_layers = backbone.n_layers - 1
+    try:
+        found = load_tiny(directory, n_layers=n_layers)
+    except ValueError as exc:
+        assert "The 'n_layers' parameter must be 'auto' or 'all'" in str(exc)
+        record_property("cut", "no")
+        return
+    record_property("cut", "yes")
+    assert found.n_layers == n_layers
+    config = deepcopy(found.model.config)
+    if hasattr(config, "scale_depth"):  # divided by the root of the number of layers
+        config.scale_depth *= (n_layers / backbone.n_layers) ** 0.5
+    small = type(backbone.model)(config).eval()
+    small.load_state_dict(backbone.model.state_dict(), strict=False)
+    inputs = inputs_of(*random_ids(7, 5))
+    mask = inputs["attention_mask"].bool()
+    output, expected = found.run(inputs)[mask], run_bare(small, inputs)[mask]
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
+    assert (output - backbone.run(inputs)[mask]).abs().max() > 1e-3
 
 
 def block_mask(backbone, length):

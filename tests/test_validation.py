@@ -387,6 +387,7 @@ BAD_PARAMETERS = {
     "method": ["suffix", None, 1],
     "adapter": ["lora", None],
     "adapter_rank": [0, -1, 2.5, "8", None],
+    "n_layers": [0, -1, 1.5, "some", None, (1, 2)],
     "tuned_layers": [0, -1, 1.5, "some", None],
     "injection": ["B", None],
     "pooling": ["max", None],
@@ -494,7 +495,12 @@ def test_fit_when_model_exists_nowhere_then_error_is_a_value_error():
         ({"prompt": "film " * 200}, "'prompt' parameter is too long"),
         ({"max_length": 500}, "'max_length' parameter must be between 3 and 128"),
         ({"max_length": 2}, "'max_length' parameter must be between 3 and 128"),
+        ({"n_layers": 3}, "'n_layers' parameter must be 'auto', 'all' or at most 2"),
         ({"tuned_layers": 3}, "'tuned_layers' parameter must be 'all', at most 2"),
+        (
+            {"n_layers": 1, "tuned_layers": 2},
+            "'tuned_layers' parameter must be 'all', at most 1",
+        ),
         (
             {"tuned_layers": (1, 3)},
             r"within \(0, 2\), .* Got \(1, 3\)",

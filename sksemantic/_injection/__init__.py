@@ -18,6 +18,7 @@ from sksemantic._injection._choice import (
     choose_injection,
     is_self_test_on,
 )
+from sksemantic._injection._layers import cut
 from sksemantic._injection.attention import make_joinable
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PromptStates",
     "agree",
     "choose_injection",
+    "cut",
     "first_position",
     "is_self_test_on",
     "make_joinable",

@@ -1,4 +1,4 @@
-"""A backbone's layers, and how to run only some of them.
+"""A backbone's layers, and how to run, or to have, only some of them.
 
 What enters a layer can be recorded, and put back later: the layers below are then
 skipped, while everything around them (embeddings, masks, rotary tables, the running
@@ -61,6 +61,8 @@ class _Skip:
 
     visit: _Visit
 
+
+_LISTS = ("architectures",)  # in a config, that are not of layers
 
 _ACTIVE: ContextVar["_Visit | _Skip | None"] = ContextVar("visit", default=None)
 _visited: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
@@ -130,6 +132,85 @@ def _visiting(
     return visited
 
 
+def cut(model: "PreTrainedModel", n_layers: int) -> None:
+    """Take away all layers above the `n_layers` lowest.
+
+    What the last of them puts out then goes where the whole model's went: through a
+    final norm, where there is one.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If the model cannot do without; it is left as it was.
+    """
+    layers = _find_list(model)[0]
+    upper = layers[n_layers:]
+    if not len(upper):
+        return
+    expected = _what_enters(model, upper[0])
+    config = model.config
+    former = {
+        name: value
+        for name, value in vars(config).items()
+        if isinstance(value, list) and len(value) == len(layers) and name not in _LISTS
+    }
+    n_all = len(layers)
+    try:
+        del layers[n_layers:]
+        config.num_hidden_layers = n_layers
+        for name, value in former.items():
+            setattr(config, name, value[:n_layers])
+        found = _what_leaves(model, layers[-1])
+        is_same = torch.equal(found, expected)
+    except Exception:  # an architecture may fail in any way of its own
+        is_same = False
+    if not is_same:
+        layers.extend(upper)
+        config.num_hidden_layers = n_all
+        for name, value in former.items():
+            setattr(config, name, value)
+        raise UnsupportedBackboneError("It cannot do without its upper layers.")
+
+
+def _what_enters(model: "PreTrainedModel", layer: nn.Module) -> Tensor:
+    """Return the hidden states (1, T, C) that enter a layer, of some tokens."""
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, args: Any, kwargs: Any) -> None:
+        seen.append(args[0] if args else kwargs["hidden_states"])
+
+    with _hooked(layer.register_forward_pre_hook(note, with_kwargs=True)):
+        _try(model)
+    return seen[0]
+
+
+def _what_leaves(model: "PreTrainedModel", layer: nn.Module) -> Tensor:
+    """Return the hidden states (1, T, C) that leave a layer, of the same tokens."""
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output)
+
+    with _hooked(layer.register_forward_hook(note)):
+        _try(model)
+    return seen[0]
+
+
+@contextmanager
+def _hooked(*hooks: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@torch.no_grad()
+def _try(model: "PreTrainedModel") -> None:
+    ids = torch.tensor([[5, 6, 7]], device=model.device)
+    model(input_ids=ids, attention_mask=torch.ones_like(ids))
+
+
 def find_layers(model: "PreTrainedModel") -> dict[nn.Module, bool]:
     """Find the list whose members pass the hidden states (B, T, C) on, each once.
 
@@ -143,6 +224,14 @@ def find_layers(model: "PreTrainedModel") -> dict[nn.Module, bool]:
     UnsupportedBackboneError
         If there is none, as where layers are shared.
     """
+    layers, is_tuple = _find_list(model)
+    return {layer: is_tuple[layer] for layer in layers}
+
+
+def _find_list(
+    model: "PreTrainedModel",
+) -> tuple[nn.ModuleList, dict[nn.Module, bool]]:
+    """Return the list of layers, and which of them return a tuple."""
     lists = [
         module
         for module in model.modules()
@@ -164,18 +253,13 @@ def find_layers(model: "PreTrainedModel") -> dict[nn.Module, bool]:
     members = {member for layers in lists for member in layers}
     hooks = [m.register_forward_pre_hook(note_input, with_kwargs=True) for m in members]
     hooks += [m.register_forward_hook(note_output) for m in members]
-    try:
-        ids = torch.tensor([[5, 6, 7]], device=model.device)
-        with torch.no_grad():
-            model(input_ids=ids, attention_mask=torch.ones_like(ids))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with _hooked(*hooks):
+        _try(model)
     wanted = model.config.num_hidden_layers
     for layers in lists:
         called = [module for module in calls if module in set(layers)]
         if len(layers) == wanted and called == [*layers]:
-            return {layer: is_tuple[layer] for layer in layers}
+            return layers, is_tuple
     raise UnsupportedBackboneError(
         f"No list of {wanted} layers was found that pass hidden states on."
     )
