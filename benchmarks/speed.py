@@ -33,6 +33,7 @@ from sklearn.model_selection import train_test_split
 from throughput import peak_mib, timed
 
 OURS = "SKTuningClassifier"
+ALL = f"{OURS}, all layers"
 PEERS = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning", "full fine-tuning")
 AUTHORS = "authors' algorithm"
 SETFIT = "SetFit"
@@ -42,7 +43,7 @@ NOT_NEURAL = ("frozen + LR", "TF-IDF + LR")
 
 def methods(args):
     """Return what takes part, ours first."""
-    ours = [OURS, *(f"{OURS}, top {k}" for k in args.tuned)]
+    ours = [OURS, ALL, *(f"{OURS}, top {k}" for k in args.tuned)]
     authors = [AUTHORS] if args.model == GEMMA else []  # a decoder is what they take
     few = args.model == MINILM and args.rows <= MOST_FOR_SETFIT
     setfit = [SETFIT] if few else []
@@ -98,14 +99,17 @@ def run_ours(name, args, data, seed):
             lost["seconds"] += time.perf_counter() - start
             marks.append(time.perf_counter() - lost["start"] - lost["seconds"])
 
-    tuned = int(name.rsplit(" ", 1)[1]) if ", top " in name else "all"
+    layers = {}
+    if name != OURS:
+        tuned = int(name.rsplit(" ", 1)[1]) if ", top " in name else "all"
+        layers = {"n_layers": "all", "tuned_layers": tuned}
     clf = SKTuningClassifier(
         model=args.model,
         prompt=args.prompt,
-        tuned_layers=tuned,
         max_epochs=args.epochs,
         batch_size=args.batch_size,
         random_state=seed,
+        **layers,
     )
     # The net's own callbacks, so that texts are held back as they are by default.
     build = _training.build_net
@@ -157,7 +161,7 @@ def seconds_to(result, accuracy):
 
 def report(results):
     """Print medians and ratios."""
-    ours = next((v for k, v in results.items() if k.startswith(OURS)), None)
+    ours = results.get(OURS)
     base = np.median([sum(r["seconds"]) for r in ours]) if ours else np.nan
     print(
         f"\n{'':26}{'accuracy':>9}{'fit s':>9}{'ratio':>7}{'s/epoch':>9}"
