@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "backbones.md"
 TESTS = ROOT / "tests" / "test_architectures.py"
 COLUMNS = (
     *("architecture", "kind", "injection"),
-    *("`prefix`", "`prompt`", "entered", "error"),
+    *("`prefix`", "`prompt`", "entered", "cut", "error"),
 )
 START, END = "<!-- matrix -->", "<!-- end of matrix -->"
 
@@ -72,6 +72,7 @@ def line(name, row):
         mark(row, "prefix"),
         mark(row, "prompt"),
         {"True": "yes", "False": "no"}.get(row.get("entry"), ""),
+        row.get("cut", ""),
         error if proved else "FAILED",
     ]
     return f"| {' | '.join(cells)} |"
