@@ -166,7 +166,7 @@ def fit_child(args):
     X, y = load_rows(args, args.child)
     words = np.resize(" ".join(X).split(), 14 * args.child).reshape(-1, 14)
     X = [" ".join([*row, str(i)]) for i, row in enumerate(words)]
-    clf = make(args, tuned_layers=1)
+    clf = make(args, tuned_layers=1, n_layers="auto")
     warnings.simplefilter("ignore")
     clf.fit(X[:64], y[:64])
     before = peak_mib()
