@@ -139,6 +139,7 @@ class FrozenPass:
         return self._enter(inputs)
 
     def _enter(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Run the layers below the first tuned one."""
         assert self.entry is not None
         assert self._prefix is not None
         read = model_inputs(inputs)

@@ -201,7 +201,7 @@ class Trainer:
 
     def _fit(self, data: TextDataset, fresh: bool, hints: "Hints | None") -> Trained:
         kept, held = self._hold_back(data)
-        read, asked = self._read(data, kept, held)
+        read, is_held = self._reference_texts(data, kept, held)
         if fresh:  # still the frozen backbone
             raw = self.module.frozen.features(read)  # (n_units, C)
             self._set_scales(raw, read, hints)
@@ -210,7 +210,7 @@ class Trainer:
             raw = compute_features(self.module, read)
         features = self._standardised(raw)
         del raw  # as large as all texts' features
-        reference = self._fit_reference(features, read, np.flatnonzero(~asked))
+        reference = self._fit_reference(features, read, np.flatnonzero(~is_held))
         if fresh:
             self._init_head(data, reference)
         start = deepcopy(self.module.state_dict())
@@ -220,7 +220,7 @@ class Trainer:
         if len(held) == 0:
             return Trained(self._run(data), reference, None, False)
 
-        rows = np.flatnonzero(asked)
+        rows = np.flatnonzero(is_held)
         held_data, order = read.take(rows).by_length()
         units = read.units(rows[order])
         reference_losses = held_data.row_means(
@@ -409,7 +409,7 @@ class Trainer:
         held &= data.weights > 0
         return np.flatnonzero(~held), np.flatnonzero(held)
 
-    def _read(
+    def _reference_texts(
         self, data: TextDataset, kept: "NDArray", held: "NDArray"
     ) -> "tuple[TextDataset, NDArray]":
         """Return the texts for the closed form, and which of them are held back.
