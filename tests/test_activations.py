@@ -119,7 +119,8 @@ def test_fit_when_top_layers_are_tuned_then_each_text_passes_the_lower_ones_once
 ):
     params = {**fast, "model": tiny(name), "tuned_layers": 1, "max_epochs": 3}
     clf = SKTuningClassifier(**params)
-    with counted(load_tiny(params["model"]).model) as counts:
+    backbone = load_tiny(params["model"], n_layers="auto")
+    with counted(backbone.model) as counts:
         clf.fit(texts, labels)
         clf.predict(texts)
     n_texts = len(set(texts))
