@@ -15,7 +15,7 @@ TIE = 0.005  # of a score; differences below it count as none
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks over the tasks that all methods have done.
+    """Average ranks over the data sets of the tasks that all methods have done.
 
     Attributes
     ----------
@@ -26,6 +26,9 @@ class Ranks:
     scores : ndarray of shape (n_methods,)
         Mean scores.
     n_tasks : int
+    n_data : int
+        Data sets. A method's ranks in tasks of the same data are averaged first: they
+        are no independent trials.
     p_value : float
         Of Friedman's test that all methods are alike; NaN if it does not apply.
     critical : float
@@ -36,6 +39,7 @@ class Ranks:
     means: np.ndarray
     scores: np.ndarray
     n_tasks: int
+    n_data: int
     p_value: float
     critical: float
 
@@ -55,23 +59,26 @@ class Duel:
 def rank(cells):
     """Return the `Ranks` of the methods that most tasks have, or None if too few."""
     methods = complete_methods(cells)
-    rows = [cell for cell in cells.values() if set(methods) <= set(cell)]
-    if len(methods) < 2 or not rows:
+    done = [task for task, cell in cells.items() if set(methods) <= set(cell)]
+    if len(methods) < 2 or not done:
         return None
-    scores = np.array([[row[method] for method in methods] for row in rows])
-    ranks = rankdata(-scores, axis=1)
-    n_tasks, n_methods = ranks.shape
+    scores = np.array([[cells[task][method] for method in methods] for task in done])
+    data = np.unique([task.partition("-")[0] for task in done], return_inverse=True)[1]
+    by_task = rankdata(-scores, axis=1)
+    ranks = np.stack([by_task[data == i].mean(axis=0) for i in range(data.max() + 1)])
+    n_data, n_methods = ranks.shape
     p_value = critical = np.nan
-    if n_methods > 2 and n_tasks > 1:
-        p_value = friedmanchisquare(*scores.T).pvalue
+    if n_methods > 2 and n_data > 1:
+        p_value = friedmanchisquare(*ranks.T).pvalue
         critical = studentized_range.ppf(0.95, n_methods, np.inf) / np.sqrt(2)
-        critical *= np.sqrt(n_methods * (n_methods + 1) / (6 * n_tasks))
+        critical *= np.sqrt(n_methods * (n_methods + 1) / (6 * n_data))
     order = np.argsort(ranks.mean(axis=0), kind="stable")
     return Ranks(
         [methods[i] for i in order],
         ranks.mean(axis=0)[order],
         scores.mean(axis=0)[order],
-        n_tasks,
+        len(done),
+        n_data,
         float(p_value),
         float(critical),
     )

@@ -43,7 +43,8 @@ NOT_NEURAL = ("frozen + LR", "TF-IDF + LR")
 
 def methods(args):
     """Return what takes part, ours first."""
-    ours = [OURS, ALL, *(f"{OURS}, top {k}" for k in args.tuned)]
+    whole = [ALL] if args.model == GEMMA else []  # an encoder's default is all
+    ours = [OURS, *whole, *(f"{OURS}, top {k}" for k in args.tuned)]
     authors = [AUTHORS] if args.model == GEMMA else []  # a decoder is what they take
     few = args.model == MINILM and args.rows <= MOST_FOR_SETFIT
     setfit = [SETFIT] if few else []

@@ -231,7 +231,8 @@ def summarise(tasks, results, args):
         ranks = rank(cells)
         if ranks is None:
             continue
-        print(f"\n{short or 'all'}: {ranks.n_tasks} tasks that all of these have done")
+        line = f"{ranks.n_tasks} tasks of {ranks.n_data} data sets"
+        print(f"\n{short or 'all'}: {line} that all of these have done")
         report_ranks(ranks)
         report_duels(cells)
 

@@ -176,7 +176,9 @@ def make_estimator(args, max_epochs):
 
     # So few epochs need not beat the closed form.
     warnings.simplefilter("ignore", FallbackWarning)
-    return SKTuningClassifier(model=args.model, max_epochs=max_epochs, random_state=0)
+    return SKTuningClassifier(
+        model=args.model, n_layers="all", max_epochs=max_epochs, random_state=0
+    )
 
 
 def with_one_run(estimator):

@@ -5,7 +5,6 @@ come from ``python benchmarks/suite.py --json benchmarks/results/suite.jsonl``.
 """
 
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +85,8 @@ def rank_lines(short, cells, folder):
         return []
     places = zip(ranks.methods, ranks.means, strict=True)
     listed = ", ".join(f"{method} {mean:.2f}" for method, mean in places)
-    lines = [f"Average ranks over the {ranks.n_tasks} tasks that all have: {listed}."]
+    found = f"{ranks.n_tasks} tasks of {ranks.n_data} data sets"
+    lines = [f"Average ranks over the {found} that all have done: {listed}."]
     if np.isfinite(ranks.critical):
         file = f"ranks_{short}.svg"
         draw(ranks, folder / file)
@@ -141,11 +141,10 @@ def table_line(cells):
 
 def main():
     """Replace the results in the page."""
-    args = Namespace(task=["all"], train_size=None)
     results = [
-        r
-        for r in read_results(RESULTS)
-        if not r["overrides"] and r["train_size"] == args.train_size
+        result
+        for result in read_results(RESULTS)
+        if not result["overrides"] and result["train_size"] is None
     ]
     lines = [line for short in MODELS for line in section(short, results, PAGE.parent)]
     text = PAGE.read_text("utf-8")

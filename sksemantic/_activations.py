@@ -81,13 +81,13 @@ class FrozenPass:
     def _look_up(self, data: TextDataset) -> "NDArray":
         """Return the embeddings (n_units, C) of rows; compute those that are new."""
         pooled = self._shelf("features", self.pooling)
-        shelves = [pooled]
-        if self.entry is not None:
-            shelves.append(self._shelf("states", self.entry.layer))
         keys = data.keys()
-        has = np.logical_and.reduce([shelf.has(keys) for shelf in shelves])  # (n,)
-        if not has.any() and len(set(keys)) == len(keys):
-            return self._compute(data, shelves)
+        has = pooled.has(keys)  # (n,)
+        entered = np.zeros_like(has)
+        if self.entry is not None:
+            entered = self._shelf("states", self.entry.layer).has(keys) & ~has
+        if not (has | entered).any() and len(set(keys)) == len(keys):
+            return self._compute(data)
         n_units = len(data.units(np.arange(len(data))))
         found = np.empty((n_units, self.backbone.hidden_size), np.float32)
         known = np.flatnonzero(has)
@@ -96,13 +96,15 @@ class FrozenPass:
             real = np.arange(rows.shape[1]) < lengths[:, None]
             found[data.units(known)] = rows.numpy()[real]
         # A text that comes twice is computed once.
-        places: dict[bytes, int] = {}
-        new = np.flatnonzero(~has)
-        repeats = np.array([places.setdefault(keys[i], len(places)) for i in new], int)
-        firsts = new[np.unique(repeats, return_index=True)[1]]
-        if len(new):
-            fresh = data.take(firsts)
-            found[data.units(new)] = self._compute(fresh, shelves)[fresh.units(repeats)]
+        for new, is_entered in ((~has & ~entered, False), (entered, True)):
+            if not new.any():
+                continue
+            chosen = np.flatnonzero(new)
+            places: dict[bytes, int] = {}
+            repeats = [places.setdefault(keys[i], len(places)) for i in chosen]
+            fresh = data.take(chosen[np.unique(repeats, return_index=True)[1]])
+            computed = self._compute(fresh, is_entered=is_entered)
+            found[data.units(chosen)] = computed[fresh.units(np.array(repeats, int))]
         return found
 
     @torch.no_grad()
@@ -119,8 +121,9 @@ class FrozenPass:
         rows = {key: i for i, key in enumerate(data.keys())}  # each text once
         new = np.fromiter(rows.values(), int, len(rows))[~shelf.has(list(rows))]
         n_values = int(data.lengths[new].sum()) * self.backbone.hidden_size
-        if n_values * self.backbone.model.dtype.itemsize > activations.budget.total:
-            return
+        n_bytes = n_values * self.backbone.model.dtype.itemsize
+        if n_bytes + shelf.memory + shelf.disk > activations.budget.total:
+            return  # they would not be kept
         buffer = _Buffer(shelf)
         for inputs, batch in self._batches(data.take(new).by_length()[0]):
             states = self._enter(inputs)
@@ -162,8 +165,15 @@ class FrozenPass:
         return activations.shelf((*self._kind, *what))
 
     @torch.no_grad()
-    def _compute(self, data: TextDataset, shelves: "list[Shelf]") -> "NDArray":
-        """Run the backbone over texts; keep features, and states if it is entered."""
+    def _compute(self, data: TextDataset, *, is_entered: bool = False) -> "NDArray":
+        """Run the backbone over texts; keep features, and states if it can be entered.
+
+        With `is_entered` the texts' states are on their shelf, and only the layers
+        above are run.
+        """
+        shelves = [self._shelf("features", self.pooling)]
+        if self.entry is not None and not is_entered:
+            shelves.append(self._shelf("states", self.entry.layer))
         by_length, order = data.by_length()
         places = data.units(order)
         found = np.empty((len(places), self.backbone.hidden_size), np.float32)
@@ -175,6 +185,10 @@ class FrozenPass:
             kept = []
             if self.entry is None or self._prefix is None:
                 hidden = self._run(read)
+            elif is_entered:
+                hidden = self.backbone.injection.run_above(
+                    read, self._prefix, self.entry, self.states(inputs)
+                )
             else:
                 hidden, states = self.backbone.injection.run_recording(
                     read, self._prefix, self.entry

@@ -152,9 +152,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         targets, weights = self._encode_fit_targets(y, texts, weights, warm)
         rng = check_random_state(self.random_state)
         former = self.net_.module_.state_dict() if warm else None
+        depth = self.n_layers_ if warm else None
         module = self._build(texts, rng)
         if former is not None:
-            _load_former(module, former)
+            _load_former(module, former, depth)
         data = self._dataset(texts, targets, _mean_one(weights), groups)
 
         from sksemantic._training import Trainer
@@ -385,7 +386,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         device = resolve_device(self.device)
         module, self._template = self._blueprint.build(device, seed=0)
-        _load_former(module, self._values)
+        _load_former(module, self._values, module.backbone.n_layers)
         rng = check_random_state(self.random_state)
         net = Trainer(module, self._task(), self._recipe(module), rng).restored_net()
         net.history = self.history_
@@ -443,16 +444,20 @@ def _mean_one(weights: "NDArray | None") -> "NDArray | None":
     return (weights / weights.mean()).astype(np.float32)
 
 
-def _load_former(module: "SemanticModule", values: "dict[str, Any]") -> None:
-    """Take over trained values; they must fit the module."""
+def _load_former(
+    module: "SemanticModule", values: "dict[str, Any]", n_layers: int | None
+) -> None:
+    """Take over values trained with so many layers; they must fit the module."""
     import torch
 
     state = {name: torch.as_tensor(value) for name, value in values.items()}
     own = {name: value.shape for name, value in module.state_dict().items()}
-    if own != {name: value.shape for name, value in state.items()}:
+    is_alike = own == {name: value.shape for name, value in state.items()}
+    if not is_alike or n_layers != module.backbone.n_layers:
         raise ValueError(
-            "warm_start=True needs the same backbone, method, adapter, pooling, number "
-            "of texts a row, and classes as the fit before. Set warm_start=False to "
-            "start afresh."
+            "warm_start=True needs the same backbone, method, adapter, pooling, "
+            "'n_layers', 'tuned_layers', number of texts a row, and classes as the fit "
+            f"before, which ran {n_layers} layers; now it would be "
+            f"{module.backbone.n_layers}. Set warm_start=False to start afresh."
         )
     module.load_state_dict(state)

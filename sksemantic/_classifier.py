@@ -227,12 +227,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     `fit` first fits a closed-form head (logistic regression, its penalty chosen by
     cross-validation) on the frozen backbone's features. It then trains on all but the
     held-back texts: `validation_fraction` of them, or 100 if that is more, though never
-    more than a third. As soon as the trained model is better on these by two standard
-    errors of the paired difference, they join the training for the remaining epochs;
-    after half of the epochs a lower error suffices. If they never join, the one
-    with the lower error is fitted on all texts; should that be the closed form, a
-    `FallbackWarning` says so. Of more than 30,000 texts the closed-form head reads
-    that many, drawn at random, and those held back.
+    more than a third, or than 10,000. As soon as the trained model is better on these
+    by two standard errors of the paired difference, they join the training for the
+    remaining epochs; after half of the epochs a lower error suffices. If they never
+    join, the one with the lower error is fitted on all texts; should that be the closed
+    form, a `FallbackWarning` says so. Of more than 30,000 texts the closed-form head
+    reads about that many, drawn at random, and those held back.
 
     With `label_texts` the closed-form head is drawn towards what they say: for causal
     backbones the output embeddings of the tokens that would come next, for encoders the

@@ -110,6 +110,8 @@ class Depth:
         """Look at a model."""
         try:
             is_causal = sees_only_the_past(model)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except Exception:  # that it cannot read is said when it is used
             is_causal = False
         return cls(model.config.num_hidden_layers, is_causal)
@@ -160,18 +162,25 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
             loaded = _load_alone(spec)
             _depths[key] = Depth.of(loaded[0])
         n_layers = _depths[key].keep(spec.n_layers)
-        kin = [b for (*held, _), b in [*_shared.items()] if held == [key, n_layers]]
+        kin = _kin(key, n_layers)
+        if not kin:
+            loaded = loaded or _load_alone(spec)
+            n_layers = _cut(loaded[0], n_layers, spec)
+            kin = _kin(key, n_layers)  # it may have turned out that all are needed
         backbone = next((b for b in kin if b.answers_to(spec.injection)), None)
         if backbone is None:
             if kin:
                 loaded = kin[0].model, kin[0].tokenizer
-            else:
-                loaded = loaded or _load_alone(spec)
-                n_layers = _cut(loaded[0], n_layers, spec)
+            assert loaded is not None
             backbone = Backbone(*loaded, (load_backbone, (spec,)), spec.injection)
             _shared[key, n_layers, spec.injection] = backbone
         _latest[:] = [backbone]
     return backbone
+
+
+def _kin(key: tuple[str, ...], n_layers: int) -> list[Backbone]:
+    """Return the backbones there are with the same weights and number of layers."""
+    return [b for (*held, _), b in [*_shared.items()] if held == [key, n_layers]]
 
 
 def _load_alone(

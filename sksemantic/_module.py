@@ -259,7 +259,7 @@ def _tuned_range(tuned_layers: str | int | tuple[int, int], n_layers: int) -> ra
         raise ValueError(
             f"The 'tuned_layers' parameter must be 'all', at most {n_layers}, or a "
             f"range (first, behind the last) within (0, {n_layers}), for the number of "
-            "layers of this backbone that are run and take a prefix. Got "
-            f"{tuned_layers!r} instead."
+            "layers of this backbone that are run and take a prefix (n_layers='all' "
+            f"runs all of them). Got {tuned_layers!r} instead."
         )
     return tuned

@@ -94,9 +94,13 @@ class _SpillFile:
             If there is no room; what came before stays as it was.
         """
         start, left = self._size, values.data
-        self._file.seek(start)
-        while left:
-            left = left[self._file.write(left) :]
+        try:
+            self._file.seek(start)
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            self._file.truncate(start)  # give back what did not suffice
+            raise
         self._size += len(values)
         return start
 
@@ -225,10 +229,18 @@ class Shelf:
             like = self._segments[0]
             shape = len(keys), int(lengths.max(initial=0)), like.width
             found = torch.zeros(shape, dtype=like.dtype)
-            for place, number, start, length in zip(
-                found, segments, starts, lengths, strict=True
-            ):
-                self._segments[number].read(int(start), place[:length])
+            rows = np.arange(len(keys))
+            if shape[1] == 1:  # many of them, mostly: those in memory at once
+                for number in np.unique(segments):
+                    values = self._segments[number].values
+                    if values is not None:
+                        chosen = np.flatnonzero((segments == number) & (lengths == 1))
+                        found[chosen, 0] = values[torch.from_numpy(starts[chosen])]
+                spilled = [segment.is_spilled for segment in self._segments]
+                rows = rows[np.array(spilled)[segments]]
+            for i in rows:
+                segment = self._segments[segments[i]]
+                segment.read(int(starts[i]), found[i, : lengths[i]])
             return found, lengths
 
     def spill(self) -> None:

@@ -56,8 +56,10 @@ _LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
 _HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
 _MOST_HELD_BACK = 1 / 3
 # The closed form learns next to nothing from more; a frozen pass over all would be the
-# longest part of a fit of few epochs, and their features the largest.
+# longest part of a fit of few epochs, and their features the largest. More texts than
+# these would not make the comparison with it any clearer.
 _REFERENCE_UNITS = 30_000
+_MOST_HELD_BACK_ROWS = 10_000
 _LEADS_FROM = 1 / 2  # of the epochs; from then on a lead on held-back texts suffices
 # By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
 _AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 3e-3)}
@@ -397,6 +399,7 @@ class Trainer:
         if not self.recipe.early_stopping:
             wanted = min(_MOST_HELD_BACK, _HELD_BACK_ROWS / len(data))
             fraction = max(fraction, wanted)
+            fraction = min(fraction, _MOST_HELD_BACK_ROWS / len(data))
         if data.groups is not None:
             numbers = np.unique(data.groups, return_inverse=True)[1]
             sizes = np.bincount(numbers)
@@ -414,12 +417,13 @@ class Trainer:
     ) -> "tuple[TextDataset, NDArray]":
         """Return the texts for the closed form, and which of them are held back.
 
-        All of them or, of very many, a part of those that are not held back.
+        All of them or, if those that are not held back are very many, a part of these:
+        of those that count.
         """
-        n_units = len(data.targets)
-        if n_units > _REFERENCE_UNITS:
+        if len(data.units(kept)) > _REFERENCE_UNITS:
+            kept = kept[data.weights[kept] > 0]
+            share = min(1.0, _REFERENCE_UNITS / max(1, len(data.units(kept))))
             strata = self.task.strata(data.targets, len(data))[kept]
-            share = _REFERENCE_UNITS / n_units
             kept = kept[self._draw(strata, lambda n: math.ceil(share * n))]
         rows = np.sort(np.concatenate([kept, held]))
         data = data if len(rows) == len(data) else data.take(rows)
@@ -449,9 +453,10 @@ class Trainer:
         if hints is None:
             return self._set_feature_scale(raw, weights)
         if hints.unlabelled is not None:
-            extra = hints.unlabelled.take(
-                np.arange(len(hints.unlabelled))[:_REFERENCE_UNITS]
-            )
+            extra = hints.unlabelled
+            if len(extra) > _REFERENCE_UNITS:
+                drawn = self.rng.permutation(len(extra))[:_REFERENCE_UNITS]
+                extra = extra.take(np.sort(drawn))
             raw = np.concatenate([raw, self.module.frozen.features(extra)])
             weights = np.concatenate([weights, extra.unit_weights])
         self._set_feature_scale(raw, weights)

@@ -12,6 +12,7 @@ from sksemantic import SKTuningClassifier, _training, cache_limits
 from sksemantic._activations import model_inputs
 from sksemantic._data import TextDataset, collate
 from sksemantic._store import activations
+from sksemantic._task import Classification
 from sksemantic._training import compute_features
 
 NAMES = ["bert", "roberta", "llama", "gemma3"]
@@ -200,21 +201,81 @@ def test_warm_start_when_refitted_then_frozen_features_are_not_taken_for_trained
 def test_fit_when_there_are_very_many_texts_then_closed_form_reads_a_part(
     fresh, classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 20)
+    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 4)
+    seen = spy_on_references(monkeypatch)
     texts = [f"{text} {i}" for i, text in enumerate(texts)]
-    classifier.set_params(tuned_layers=1, max_epochs=1, warm_start=not fresh)
+    classifier.set_params(tuned_layers=1, max_epochs=3, warm_start=not fresh)
     if not fresh:
         classifier.fit(texts[::-1], labels[::-1])
         activations.clear()
+    seen.clear()
     with counted(load_tiny(classifier.model).model) as counts:
         classifier.fit(texts, labels)
     slack = 12  # the prompt, and the tiny texts of the self-tests
-    assert counts["bottom"] <= len(texts) + slack
-    n_held = classifier.comparison_.n_texts
-    n_read = 20 + len(set(labels)) + n_held
-    assert counts["top"] <= n_read + 2 * len(texts) + n_held + slack
-    assert classifier.score(texts, labels) >= 0
-    assert np.isfinite(classifier.reference_.coef).all()
+    assert counts["bottom"] <= len(texts) + slack  # once each, for three epochs
+    assert seen == [4, 4 + classifier.comparison_.n_texts]
+
+
+def spy_on_references(monkeypatch):
+    """Return a list of how many units each closed form is fitted on."""
+    seen = []
+    fit = Classification.fit_reference
+
+    def spy(self, features, *args):
+        seen.append(len(features))
+        return fit(self, features, *args)
+
+    monkeypatch.setattr(Classification, "fit_reference", spy)
+    return seen
+
+
+def test_fit_when_few_of_very_many_texts_count_then_closed_form_reads_those(
+    classifier, texts, labels, monkeypatch
+):
+    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 8)
+    seen = spy_on_references(monkeypatch)
+    weights = np.zeros(len(texts))
+    weights[[0, 3, 6, 9, 12, 15, 18, 21]] = 1.0  # four of each class
+    classifier.set_params(max_epochs=1, validation_fraction=0.01)
+    classifier.fit(texts, labels, sample_weight=weights)
+    n_held = classifier.comparison_.n_texts if classifier.comparison_ else 0
+    assert seen[0] == 8 - n_held
+    assert np.isfinite(classifier.predict_proba(texts)).all()
+
+
+def test_fit_when_states_are_there_but_no_features_then_upper_layers_alone_run(
+    classifier, texts, labels, monkeypatch
+):
+    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 4)
+    classifier.set_params(tuned_layers=1, max_epochs=1).fit(texts, labels)
+    n_bytes = activations.memory
+    monkeypatch.undo()
+    with counted(load_tiny(classifier.model).model) as counts:
+        classifier.fit(texts, labels)
+    assert counts["bottom"] <= 12  # the prompt, and the tiny texts of the self-tests
+    n_more = len(set(texts)) * 32 * 4  # their features
+    assert activations.memory <= n_bytes + n_more
+    frozen = classifier.net_.module_.frozen
+    data = classifier._check_and_tokenise(texts)
+    found = frozen.features(data)
+    activations.clear()
+    np.testing.assert_allclose(found, frozen.features(data), atol=1e-5)
+
+
+def test_keep_states_when_the_budget_is_used_up_then_runs_nothing(
+    classifier, texts, labels
+):
+    classifier.set_params(tuned_layers=1, max_epochs=1).fit(texts, labels)
+    frozen = classifier.net_.module_.frozen
+    data = classifier._check_and_tokenise(texts)
+    activations.clear()
+    frozen.features(data.take(np.arange(12)))
+    with (
+        cache_limits(activations.memory, 0),
+        counted(load_tiny(classifier.model).model) as counts,
+    ):
+        frozen.keep_states(data)
+    assert counts["bottom"] == 0
 
 
 def test_fit_when_a_class_is_rare_then_the_closed_form_knows_it(

@@ -20,6 +20,7 @@ from sksemantic._injection._layers import find_layers
 
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.23")
 PROMPT_IDS = [10, 11, 12]
+UNCUTTABLE = ("ALBERT", "Qwen3-Next")
 NAMES = [architecture.name for architecture in ARCHITECTURES]
 
 
@@ -101,15 +102,15 @@ def test_prefix_when_read_from_the_prompt_then_as_if_it_stood_before_the_text(
 
 @torch.no_grad()
 def test_backbone_when_cut_then_is_as_if_it_had_been_built_with_fewer_layers(
-    backbone, directory, record_property
+    architecture, backbone, directory, record_property
 ):
     n_layers = backbone.n_layers - 1
-    try:
-        found = load_tiny(directory, n_layers=n_layers)
-    except ValueError as exc:
-        assert "The 'n_layers' parameter must be 'auto' or 'all'" in str(exc)
+    if architecture.name in UNCUTTABLE:
+        with pytest.raises(ValueError, match="'n_layers' parameter must be 'auto' or"):
+            load_tiny(directory, n_layers=n_layers)
         record_property("cut", "no")
         return
+    found = load_tiny(directory, n_layers=n_layers)
     record_property("cut", "yes")
     assert found.n_layers == n_layers
     config = deepcopy(found.model.config)

@@ -76,10 +76,17 @@ def test_rank_when_methods_tie_then_they_share_a_place():
     assert ranks.methods == ["LoRA", "ours", "linear"]
     np.testing.assert_allclose(ranks.means, [4.5 / 3, 5.5 / 3, 8 / 3])
     np.testing.assert_allclose(ranks.scores, [0.8, 0.8, 1.803 / 3])
-    assert ranks.n_tasks == 3
+    assert ranks.n_tasks == ranks.n_data == 3
     # Demšar 2006, table 5: q is 2.343 for three methods at 5 %
     assert ranks.critical == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 3)), abs=1e-3)
     assert 0 < ranks.p_value < 1
+
+
+def test_rank_when_tasks_share_their_data_then_they_count_once():
+    cells = {f"one-{size}": CELLS["first"] for size in (200, 1000, 4000)}
+    ranks = _ranks.rank(cells | {"two-200": {"ours": 0.1, "LoRA": 0.2, "linear": 0.3}})
+    assert (ranks.n_tasks, ranks.n_data) == (4, 2)
+    np.testing.assert_allclose(ranks.means, 2.0)  # 1, 2, 3 and 3, 2, 1
 
 
 def test_duel_when_gaps_are_small_then_counts_as_tied():
@@ -91,7 +98,8 @@ def test_duel_when_gaps_are_small_then_counts_as_tied():
 
 
 def test_chance_groups_when_ranks_are_close_then_are_joined():
-    ranks = _ranks.Ranks(list("abcd"), np.array([1.0, 1.5, 3.0, 3.4]), None, 9, 0, 1.6)
+    means = np.array([1.0, 1.5, 3.0, 3.4])
+    ranks = _ranks.Ranks(list("abcd"), means, None, 9, 9, 0, 1.6)
     assert _ranks.chance_groups(ranks) == [(0, 1), (1, 2), (2, 3)]
 
 

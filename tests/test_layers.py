@@ -127,6 +127,25 @@ def test_fit_when_layers_are_shared_then_auto_keeps_all_and_a_number_is_refused(
     assert clf.n_layers_ == 6  # what was there before is still there
 
 
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_warm_start_when_another_number_of_layers_is_run_then_refused(
+    method, tall_llama
+):
+    clf = SKTuningClassifier(
+        **FAST | {"model": tall_llama}, method=method, n_layers=5, warm_start=True
+    ).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="'n_layers'.* ran 5 layers; now .* be 6"):
+        clf.set_params(n_layers=6).fit(TEXTS, LABELS)
+    clf.set_params(n_layers=5).fit(TEXTS, LABELS)
+
+
+def test_tuned_layers_when_too_many_for_a_cut_backbone_then_error_says_how(tall_llama):
+    clf = SKTuningClassifier(**FAST | {"model": tall_llama}, tuned_layers=5)
+    with pytest.raises(ValueError, match=r"at most 4.*n_layers='all' runs all"):
+        clf.fit(TEXTS, LABELS)
+    assert clf.set_params(n_layers="all").fit(TEXTS, LABELS).n_layers_ == 6
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("fails", ["raises", "differs"])
 def test_cut_when_the_model_cannot_do_without_then_it_is_left_as_it_was(
@@ -147,21 +166,51 @@ def test_cut_when_the_model_cannot_do_without_then_it_is_left_as_it_was(
         return forward(self, **kwargs | {"input_ids": kwargs["input_ids"] + 1})
 
     monkeypatch.setattr(type(model), "forward", with_all)
-    with pytest.raises(UnsupportedBackboneError, match="cannot do without"):
+    with pytest.raises(UnsupportedBackboneError, match="upper layers"):
         cut(model, 4)
+    assert len(model.layers) == 6
     assert model.config.num_hidden_layers == 6
     torch.testing.assert_close(run_bare(model, inputs), expected, rtol=0, atol=0)
 
 
+def test_cut_when_memory_runs_out_then_says_so_and_restores(monkeypatch):
+    model = LlamaModel(LlamaConfig(vocab_size=50, **SIZES)).eval()
+    forward = type(model).forward
+
+    def without_memory(self, **kwargs):
+        if len(self.layers) < 6:
+            raise torch.cuda.OutOfMemoryError
+        return forward(self, **kwargs)
+
+    monkeypatch.setattr(type(model), "forward", without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        cut(model, 4)
+    assert len(model.layers) == model.config.num_hidden_layers == 6
+
+
+def test_cut_when_the_config_has_no_setter_then_says_that_it_cannot(monkeypatch):
+    model = LlamaModel(LlamaConfig(vocab_size=50, **SIZES)).eval()
+
+    def refuse(self, value):
+        raise NotImplementedError
+
+    number = property(lambda self: 6, refuse)
+    monkeypatch.setattr(LlamaConfig, "num_hidden_layers", number, raising=False)
+    with pytest.raises(UnsupportedBackboneError, match="upper layers"):
+        cut(model, 4)
+    assert len(model.layers) == 6
+
+
+@pytest.mark.parametrize("first", ["auto", "all"])
 def test_load_when_auto_cannot_cut_then_later_loads_find_the_copy(
-    tall_llama, tmp_path, monkeypatch
+    first, tall_llama, tmp_path, monkeypatch
 ):
     def refuse(model, n_layers):
         raise UnsupportedBackboneError("No.")
 
     folder = str(shutil.copytree(tall_llama, tmp_path / "copy"))
     monkeypatch.setattr("sksemantic._loading.cut", refuse)
-    backbone = load_tiny(folder, n_layers="auto")
+    backbone = load_tiny(folder, n_layers=first)
     assert backbone.n_layers == 6
     assert load_tiny(folder, n_layers="auto") is backbone
     assert load_tiny(folder, n_layers="all") is backbone

@@ -78,17 +78,46 @@ def test_shelf_when_a_forked_process_writes_too_then_rows_are_left_alone():
     shelf = Store(Budget(0, 10**6)).shelf("kind")
     first, second, third = (rows(seed) for seed in range(3))
     shelf.put(*first)
+    told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         try:
+            os.read(told, 1)  # until the parent has written
             shelf.put(*second)
             check_shelf(shelf, first, second)
             os._exit(0)
         finally:
             os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     shelf.put(*third)
+    os.write(tell, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     check_shelf(shelf, first, third)
+    os.close(told)
+    os.close(tell)
+
+
+def test_shelf_when_a_file_is_full_then_what_was_written_of_it_is_taken_back():
+    shelf = Store(Budget(0, 10**6)).shelf("kind")
+    puts = [rows(seed) for seed in range(3)]
+    shelf.put(*puts[0])
+    spill, file = shelf._file, shelf._file._file
+
+    class Full:
+        def __getattr__(self, name):
+            return getattr(file, name)
+
+        def write(self, values):
+            if file.tell() > spill._size:
+                raise OSError("no space left on device")
+            return file.write(values[:7])
+
+    spill._file = Full()
+    shelf.put(*puts[1])
+    assert not shelf.has(puts[1][0]).any()
+    assert os.fstat(file.fileno()).st_size == spill._size
+    spill._file = file
+    shelf.put(*puts[2])
+    check_shelf(shelf, puts[0], puts[2])
 
 
 def test_shelf_when_there_is_no_reading_at_places_then_seeks(monkeypatch):

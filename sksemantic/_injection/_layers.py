@@ -62,6 +62,7 @@ class _Skip:
     visit: _Visit
 
 
+_FATAL = (torch.cuda.OutOfMemoryError, KeyboardInterrupt)  # no fault of a model
 _LISTS = ("architectures",)  # in a config, that are not of layers
 
 _ACTIVE: ContextVar["_Visit | _Skip | None"] = ContextVar("visit", default=None)
@@ -143,33 +144,46 @@ def cut(model: "PreTrainedModel", n_layers: int) -> None:
     UnsupportedBackboneError
         If the model cannot do without; it is left as it was.
     """
-    layers = _find_list(model)[0]
-    upper = layers[n_layers:]
-    if not len(upper):
-        return
-    expected = _what_enters(model, upper[0])
+    try:
+        layers = _find_list(model)[0]
+        upper = layers[n_layers:]
+        expected = _what_enters(model, upper[0])
+    except _FATAL:
+        raise
+    except Exception as exc:  # an architecture may fail in any way of its own
+        raise UnsupportedBackboneError(
+            f"Its layers cannot be told apart: {exc}"
+        ) from exc
     config = model.config
+    n_all = len(layers)
     former = {
         name: value
         for name, value in vars(config).items()
         if isinstance(value, list) and len(value) == len(layers) and name not in _LISTS
     }
-    n_all = len(layers)
+    is_same = False
     try:
-        del layers[n_layers:]
         config.num_hidden_layers = n_layers
+        del layers[n_layers:]
         for name, value in former.items():
             setattr(config, name, value[:n_layers])
-        found = _what_leaves(model, layers[-1])
-        is_same = torch.equal(found, expected)
-    except Exception:  # an architecture may fail in any way of its own
-        is_same = False
+        is_same = torch.equal(_what_leaves(model, layers[-1]), expected)
+    except _FATAL:
+        raise
+    except Exception as exc:
+        problem = f"It cannot do without its upper layers: {exc}"
+        raise UnsupportedBackboneError(problem) from exc
+    finally:
+        is_changed = len(layers) < n_all or config.num_hidden_layers != n_all
+        if is_changed and not is_same:
+            layers.extend(upper[len(layers) - n_layers :])
+            config.num_hidden_layers = n_all
+            for name, value in former.items():
+                setattr(config, name, value)
     if not is_same:
-        layers.extend(upper)
-        config.num_hidden_layers = n_all
-        for name, value in former.items():
-            setattr(config, name, value)
-        raise UnsupportedBackboneError("It cannot do without its upper layers.")
+        raise UnsupportedBackboneError(
+            "Without its upper layers, the others put out something else."
+        )
 
 
 def _what_enters(model: "PreTrainedModel", layer: nn.Module) -> Tensor:
