@@ -112,6 +112,15 @@ def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
+def forget_peak():
+    """Let `peak_mib` start anew, where the system can; return what is held now."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+    return peak_mib()
+
+
 def measure_speed(args):
     """Return the seconds that each step took, once per repeat, and the sizes."""
     from _baselines import FrozenBackbone, fast_dtype
