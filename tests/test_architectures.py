@@ -114,6 +114,8 @@ def test_backbone_when_cut_then_is_as_if_it_had_been_built_with_fewer_layers(
     record_property("cut", "yes")
     assert found.n_layers == n_layers
     config = deepcopy(found.model.config)
+    if hasattr(config, "encoder_layers"):
+        config.encoder_layers = n_layers
     if hasattr(config, "scale_depth"):  # divided by the root of the number of layers
         config.scale_depth *= (n_layers / backbone.n_layers) ** 0.5
     small = type(backbone.model)(config).eval()
