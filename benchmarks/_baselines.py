@@ -220,21 +220,36 @@ class FrozenBackbone:
     def _forward(self, ids, pooling):
         """Return the vectors of one batch (B, C)."""
         states, mask, lengths = self._states(ids)
-        if pooling == "mean":
-            weights = mask[..., None].float()
-            return (states * weights).sum(1).cpu() / lengths[:, None]
-        return states[torch.arange(len(ids)), lengths - 1].cpu()
+        return pooled(states, mask, lengths, pooling)
 
     def _states(self, ids):
         """Return the last states (B, T, C), the mask (B, T) and the lengths (B,)."""
+        padded, mask, lengths = self.pad(ids)
+        states = self.model(padded, attention_mask=mask.long()).last_hidden_state
+        return states.float(), mask, lengths
+
+    def pad(self, ids):
+        """Return padded ids and mask (B, T) on the device, and the lengths (B,)."""
         lengths = torch.tensor([len(text) for text in ids])
         padded = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(text) for text in ids], batch_first=True
         )  # (B, T)
         mask = torch.arange(padded.shape[1]) < lengths[:, None]  # (B, T)
-        padded, mask = padded.to(self.device), mask.to(self.device)
-        states = self.model(padded, attention_mask=mask.long()).last_hidden_state
-        return states.float(), mask, lengths
+        return padded.to(self.device), mask.to(self.device), lengths
+
+
+def pooled(states, mask, lengths, pooling):
+    """Return one vector (B, C) for each of a batch's texts, of their states (B, T, C).
+
+    Parameters
+    ----------
+    pooling : {"mean", "last"}
+        The mean over a text's tokens, or its last token.
+    """
+    if pooling == "mean":
+        weights = mask[..., None].float()
+        return (states * weights).sum(1).cpu() / lengths[:, None]
+    return states[torch.arange(len(states)), lengths - 1].cpu()
 
 
 def locate(model):

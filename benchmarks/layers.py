@@ -24,6 +24,7 @@ from _baselines import (
     embedding_logistic,
     fast_dtype,
     fill_slot,
+    pooled,
 )
 from _data import data_folder, load_rte, load_trec
 from _rows import split_official, split_random, split_sst2
@@ -45,30 +46,19 @@ def states_of_layers(backbone, texts, pooling):
     found = None
     for start in range(0, len(order), BATCH_SIZE):
         chosen = order[start : start + BATCH_SIZE]
-        rows = [torch.tensor(ids[i]) for i in chosen]
-        lengths = torch.tensor([len(row) for row in rows])
-        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)  # (B, T)
-        mask = torch.arange(padded.shape[1]) < lengths[:, None]  # (B, T)
+        padded, mask, lengths = backbone.pad([ids[i] for i in chosen])
         states = backbone.model(
-            padded.to(backbone.device),
-            attention_mask=mask.long().to(backbone.device),
-            output_hidden_states=True,
+            padded, attention_mask=mask.long(), output_hidden_states=True
         ).hidden_states
         # The last of them has been through the norm already.
         states = [*map(norm, states[1:-1]), states[-1]]
-        vectors = np.stack([pool(each.float().cpu(), mask, pooling) for each in states])
+        vectors = np.stack(
+            [pooled(each.float(), mask, lengths, pooling) for each in states]
+        )
         if found is None:
             found = np.empty((len(vectors), len(ids), vectors.shape[2]), np.float32)
         found[:, chosen] = vectors
     return found
-
-
-def pool(states, mask, pooling):
-    """Return one vector (B, C) for each of a batch's texts (B, T, C)."""
-    if pooling == "last":
-        return states[torch.arange(len(states)), mask.sum(1) - 1].numpy()
-    weights = mask[:, :, None].float()
-    return ((states * weights).sum(1) / weights.sum(1)).numpy()
 
 
 def measure(args, name, seed):
