@@ -81,7 +81,12 @@ def run_ours(name, args, data, seed):
     """Fit the estimator; its epochs hold the frozen pass and the comparison, too."""
     from skorch.callbacks import Callback
 
-    from sksemantic import FallbackWarning, SKTuningClassifier, _training
+    from sksemantic import (
+        FallbackWarning,
+        SKTuningClassifier,
+        _inference,
+        _training,
+    )
     from sksemantic._store import activations
 
     warnings.simplefilter("ignore", FallbackWarning)
@@ -94,7 +99,7 @@ def run_ours(name, args, data, seed):
 
         def on_epoch_end(self, net, **kwargs):
             start = time.perf_counter()
-            found = _training.compute_scores(net.module_, test["data"])
+            found = _inference.compute_scores(net.module_, test["data"])
             scores.append(float((found.argmax(1) == np.asarray(y_test)).mean()))
             net.module_.train()
             lost["seconds"] += time.perf_counter() - start

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from sksemantic._blueprint import Blueprint
     from sksemantic._data import TextDataset
     from sksemantic._module import SemanticModule
+    from sksemantic._recipe import Recipe
     from sksemantic._task import Task
     from sksemantic._template import Template
-    from sksemantic._training import Hints, Recipe
+    from sksemantic._training import Hints
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
@@ -212,14 +213,14 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             the backbone's hidden size, or three times that for pairs that are also
             read apart.
         """
-        from sksemantic._training import compute_features
+        from sksemantic._inference import compute_features
 
         data = self._check_and_tokenise(X)
         return compute_features(self.net_.module_, data)
 
     def _scores(self, X: Any) -> "NDArray":
         """Return the head's outputs (n, K) as float64."""
-        from sksemantic._training import compute_scores
+        from sksemantic._inference import compute_scores
 
         data = self._check_and_tokenise(X)
         return compute_scores(self.net_.module_, data).astype(np.float64)
@@ -395,7 +396,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _recipe(self, module: "SemanticModule", **nature: bool) -> "Recipe":
         """Resolve the parameters of training, for a module and the nature of a fit."""
-        from sksemantic._training import Recipe
+        from sksemantic._recipe import Recipe
 
         return Recipe.resolved(
             module.backbone.is_causal,

@@ -30,20 +30,28 @@ from skorch.callbacks import (
 from skorch.helper import predefined_split
 
 from sksemantic._comparison import Comparison, StopWhenBetter
-from sksemantic._data import TextDataset, ordered_batches, user_stacklevel
+from sksemantic._data import TextDataset, user_stacklevel
+from sksemantic._holdout import (
+    at_most_reference_rows,
+    comparable_fraction,
+    hold_back,
+    reference_rows,
+)
+from sksemantic._inference import compute_features, compute_scores
 from sksemantic._labels import calibrated
 from sksemantic._net import EpochLine, TailAverage, WarmupLinearDecay, build_net
 from sksemantic._task import Classification
 from sksemantic.exceptions import FallbackWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from skorch import NeuralNet
     from torch import Tensor
 
     from sksemantic._module import SemanticModule
+    from sksemantic._recipe import Recipe
     from sksemantic._reference import ClosedFormHead
     from sksemantic._task import Task
 
@@ -53,83 +61,7 @@ _MAX_GRADIENT_NORM = 1.0
 _FEW = 200
 _FEWEST_PER_CLASS = 4
 _LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
-_HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
-_MOST_HELD_BACK = 1 / 3
-# The closed form learns next to nothing from more; a frozen pass over all would be the
-# longest part of a fit of few epochs, and their features the largest. More texts than
-# these would not make the comparison with it any clearer.
-_REFERENCE_UNITS = 30_000
-_MOST_HELD_BACK_ROWS = 10_000
 _LEADS_FROM = 1 / 2  # of the epochs; from then on a lead on held-back texts suffices
-# By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
-_AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 3e-3)}
-# From a closed form: measured on few texts of SST-2 and TREC, and on STS-B.
-_GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
-_FEWEST_EPOCHS = {True: 5, False: 6}
-_MOST_EPOCHS = 30
-_FEWEST_STEPS = 120
-# An encoder's few texts gain from more of both, a causal backbone's do not.
-_GENTLE_MOST_EPOCHS = 90
-_GENTLE_FEWEST_STEPS = 180
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; the estimator's parameters, resolved."""
-
-    lr: float
-    head_lr: float
-    fewest_epochs: int
-    most_epochs: int
-    fewest_steps: int
-    max_epochs: int | str
-    batch_size: int
-    head_init: str
-    is_gentle: bool
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    callbacks: "Sequence[Any]"
-    verbose: int
-
-    @classmethod
-    def resolved(
-        cls,
-        is_causal: bool,
-        lr: float | str,
-        head_lr: float | str,
-        head_init: str,
-        *,
-        is_pair: bool = False,
-        is_gentle: bool = False,
-        has_reference: bool = True,
-        **others: Any,
-    ) -> "Recipe":
-        """Replace "auto" by what suits the kind of backbone, of texts, and of start."""
-        if is_gentle or (head_init == "auto" and is_pair):
-            head_init = "closed_form"
-        if head_init == "auto" or not has_reference:
-            head_init = "random"
-        goes_on = head_init == "closed_form"
-        auto = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
-        is_long = is_gentle and not is_causal
-        return cls(
-            is_gentle=is_gentle,
-            head_init=head_init,
-            lr=auto[0] if isinstance(lr, str) else lr,
-            head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
-            fewest_epochs=_FEWEST_EPOCHS[is_causal],
-            most_epochs=_GENTLE_MOST_EPOCHS if is_long else _MOST_EPOCHS,
-            fewest_steps=_GENTLE_FEWEST_STEPS if is_long else _FEWEST_STEPS,
-            **others,
-        )
-
-    def n_epochs(self, n_rows: int) -> int:
-        """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
-        if not isinstance(self.max_epochs, str):
-            return int(self.max_epochs)
-        epochs = math.ceil(self.fewest_steps / math.ceil(n_rows / self.batch_size))
-        return min(max(epochs, self.fewest_epochs), self.most_epochs)
 
 
 @dataclass(frozen=True)
@@ -179,7 +111,7 @@ class Trainer:
         self,
         module: "SemanticModule",
         task: "Task",
-        recipe: Recipe,
+        recipe: "Recipe",
         rng: np.random.RandomState,
     ) -> None:
         self.module = module
@@ -202,8 +134,11 @@ class Trainer:
             return self._fit(data, fresh, hints)
 
     def _fit(self, data: TextDataset, fresh: bool, hints: "Hints | None") -> Trained:
-        kept, held = self._hold_back(data)
-        read, is_held = self._reference_texts(data, kept, held)
+        is_held = self._hold_back(data)
+        rows = reference_rows(data, self._strata(data), is_held, self.rng)
+        read = data if len(rows) == len(data) else data.take(rows)
+        held = np.flatnonzero(is_held[rows])  # of those that are read
+        unheld = np.flatnonzero(~is_held[rows])
         if fresh:  # still the frozen backbone
             raw = self.module.frozen.features(read)  # (n_units, C)
             self._set_scales(raw, read, hints)
@@ -212,7 +147,7 @@ class Trainer:
             raw = compute_features(self.module, read)
         features = self._standardised(raw)
         del raw  # as large as all texts' features
-        reference = self._fit_reference(features, read, np.flatnonzero(~is_held))
+        reference = self._fit_reference(features, read, unheld)
         if fresh:
             self._init_head(data, reference)
         start = deepcopy(self.module.state_dict())
@@ -222,9 +157,8 @@ class Trainer:
         if len(held) == 0:
             return Trained(self._run(data), reference, None, False)
 
-        rows = np.flatnonzero(is_held)
-        held_data, order = read.take(rows).by_length()
-        units = read.units(rows[order])
+        held_data, order = read.take(held).by_length()
+        units = read.units(held[order])
         reference_losses = held_data.row_means(
             self.task.losses(reference.scores(features[units]), held_data.targets)
         )
@@ -232,7 +166,7 @@ class Trainer:
         if not self.recipe.early_stopping and not self.recipe.callbacks:
             patience = int(_LEADS_FROM * self.recipe.n_epochs(len(data)))
             watch = StopWhenBetter(self.task, held_data, reference_losses, patience)
-        net = self._run(data.take(kept), held_data, watch)
+        net = self._run(data.take(np.flatnonzero(~is_held)), held_data, watch)
         comparison = self._compare(held_data, reference_losses, watch)
         everything = np.arange(len(read))
         reference = self._fit_reference(features, read, everything, reference.penalty)
@@ -388,54 +322,18 @@ class Trainer:
             rng=self.rng,
         )
 
-    def _hold_back(self, data: TextDataset) -> "tuple[NDArray, NDArray]":
-        """Return the rows to train on and those to hold back.
+    def _hold_back(self, data: TextDataset) -> "NDArray":
+        """Draw the texts to hold back (n,), bool."""
+        recipe = self.recipe
+        if recipe.is_gentle:
+            return np.zeros(len(data), bool)
+        fraction = recipe.validation_fraction
+        if not recipe.early_stopping:
+            fraction = comparable_fraction(fraction, len(data))
+        return hold_back(data, self._strata(data), fraction, self.rng)
 
-        Strata are kept in proportion, or whole groups are held back.
-        """
-        if self.recipe.is_gentle:
-            return np.arange(len(data)), np.arange(0)
-        fraction = self.recipe.validation_fraction
-        if not self.recipe.early_stopping:
-            wanted = min(_MOST_HELD_BACK, _HELD_BACK_ROWS / len(data))
-            fraction = max(fraction, wanted)
-            fraction = min(fraction, _MOST_HELD_BACK_ROWS / len(data))
-        if data.groups is not None:
-            numbers = np.unique(data.groups, return_inverse=True)[1]
-            sizes = np.bincount(numbers)
-            drawn = self.rng.permutation(len(sizes))
-            so_far = np.cumsum(sizes[drawn])
-            held = np.isin(numbers, drawn[so_far <= fraction * len(data)])
-        else:
-            strata = self.task.strata(data.targets, len(data))
-            held = self._draw(strata, lambda n: int(fraction * n))
-        held &= data.weights > 0
-        return np.flatnonzero(~held), np.flatnonzero(held)
-
-    def _reference_texts(
-        self, data: TextDataset, kept: "NDArray", held: "NDArray"
-    ) -> "tuple[TextDataset, NDArray]":
-        """Return the texts for the closed form, and which of them are held back.
-
-        All of them or, if those that are not held back are very many, a part of these:
-        of those that count.
-        """
-        if len(data.units(kept)) > _REFERENCE_UNITS:
-            kept = kept[data.weights[kept] > 0]
-            share = min(1.0, _REFERENCE_UNITS / max(1, len(data.units(kept))))
-            strata = self.task.strata(data.targets, len(data))[kept]
-            kept = kept[self._draw(strata, lambda n: math.ceil(share * n))]
-        rows = np.sort(np.concatenate([kept, held]))
-        data = data if len(rows) == len(data) else data.take(rows)
-        return data, np.isin(rows, held)
-
-    def _draw(self, strata: "NDArray", count: "Callable[[int], int]") -> "NDArray":
-        """Draw rows: of each stratum of n rows `count(n)`; return which (n,), bool."""
-        drawn = np.zeros(len(strata), bool)
-        for stratum in np.unique(strata):
-            rows = self.rng.permutation(np.flatnonzero(strata == stratum))
-            drawn[rows[: count(len(rows))]] = True
-        return drawn
+    def _strata(self, data: TextDataset) -> "NDArray":
+        return self.task.strata(data.targets, len(data))
 
     def _set_feature_scale(self, features: "NDArray", weights: "NDArray") -> None:
         """Standardise what the head reads by the frozen features' mean and scale."""
@@ -453,10 +351,7 @@ class Trainer:
         if hints is None:
             return self._set_feature_scale(raw, weights)
         if hints.unlabelled is not None:
-            extra = hints.unlabelled
-            if len(extra) > _REFERENCE_UNITS:
-                drawn = self.rng.permutation(len(extra))[:_REFERENCE_UNITS]
-                extra = extra.take(np.sort(drawn))
+            extra = at_most_reference_rows(hints.unlabelled, self.rng)
             raw = np.concatenate([raw, self.module.frozen.features(extra)])
             weights = np.concatenate([weights, extra.unit_weights])
         self._set_feature_scale(raw, weights)
@@ -504,46 +399,6 @@ class Trainer:
             FallbackWarning,
             stacklevel=user_stacklevel(),
         )
-
-
-def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return the embeddings (n_units, C) in the dataset's order."""
-    return _forward_all(module, data, module.features)
-
-
-def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return logits, or standardised targets, (n_units, K) in the dataset's order.
-
-    The latest ones are kept: `predict`, `predict_proba` and `score` ask for the same.
-    """
-    versions = [t._version for t in module.state_dict(keep_vars=True).values()]
-    key = (data.digest(), tuple(versions))
-    if module.memo is None or module.memo[0] != key:
-        scores = _forward_all(module, data, lambda inputs: module(**inputs))
-        module.memo = (key, scores)
-    return module.memo[1].copy()
-
-
-def _forward_all(
-    module: "SemanticModule",
-    data: TextDataset,
-    forward: "Callable[[dict[str, Tensor]], Tensor]",
-) -> "NDArray":
-    """Run length-sorted batches without gradient, the adapter folded; restore order."""
-    by_length, order = data.by_length()
-    backbone = module.backbone
-    device = backbone.device
-    batches = ordered_batches(by_length, backbone.pad_id, backbone.inference_tokens)
-    module.eval()
-    with module.folded():
-        parts = []
-        for X, _ in batches:
-            del X["sample_weight"]
-            parts.append(forward({name: each.to(device) for name, each in X.items()}))
-    outputs = torch.cat(parts).cpu().numpy()
-    restored = np.empty_like(outputs)
-    restored[data.units(order)] = outputs
-    return restored
 
 
 def _is_lr_scheduler(callback: Any) -> bool:

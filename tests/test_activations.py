@@ -8,12 +8,12 @@ import torch
 from conftest import build_module, load_tiny, random_ids, stir
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from sksemantic import SKTuningClassifier, _training, cache_limits
+from sksemantic import SKTuningClassifier, _holdout, cache_limits
 from sksemantic._activations import model_inputs
 from sksemantic._data import TextDataset, collate
+from sksemantic._inference import compute_features
 from sksemantic._store import activations
 from sksemantic._task import Classification
-from sksemantic._training import compute_features
 
 NAMES = ["bert", "roberta", "llama", "gemma3"]
 every_backbone = pytest.mark.parametrize("name", NAMES)
@@ -201,7 +201,7 @@ def test_warm_start_when_refitted_then_frozen_features_are_not_taken_for_trained
 def test_fit_when_there_are_very_many_texts_then_closed_form_reads_a_part(
     fresh, classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 4)
+    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 4)
     seen = spy_on_references(monkeypatch)
     texts = [f"{text} {i}" for i, text in enumerate(texts)]
     classifier.set_params(tuned_layers=1, max_epochs=3, warm_start=not fresh)
@@ -232,7 +232,7 @@ def spy_on_references(monkeypatch):
 def test_fit_when_few_of_very_many_texts_count_then_closed_form_reads_those(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 8)
+    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 8)
     seen = spy_on_references(monkeypatch)
     weights = np.zeros(len(texts))
     weights[[0, 3, 6, 9, 12, 15, 18, 21]] = 1.0  # four of each class
@@ -246,7 +246,7 @@ def test_fit_when_few_of_very_many_texts_count_then_closed_form_reads_those(
 def test_fit_when_states_are_there_but_no_features_then_upper_layers_alone_run(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 4)
+    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 4)
     classifier.set_params(tuned_layers=1, max_epochs=1).fit(texts, labels)
     n_bytes = activations.memory
     monkeypatch.undo()
@@ -281,7 +281,7 @@ def test_keep_states_when_the_budget_is_used_up_then_runs_nothing(
 def test_fit_when_a_class_is_rare_then_the_closed_form_knows_it(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 10)
+    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 10)
     labels = np.array(labels, dtype=object)
     labels[[0, 1]] = "rare"
     classifier.set_params(max_epochs=1).fit(texts, labels)
@@ -291,7 +291,7 @@ def test_fit_when_a_class_is_rare_then_the_closed_form_knows_it(
 def test_fit_when_there_are_many_unlabelled_texts_then_a_part_is_read(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_training, "_REFERENCE_UNITS", 20)
+    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 20)
     more = [f"{text} {i}" for i, text in enumerate(3 * texts)]
     label_texts = {label: f"a {label} one" for label in set(labels)}
     y = [*labels, *[-1] * len(more)]

@@ -10,7 +10,7 @@ import pytest
 from conftest import LABELS, TEXTS
 from transformers.utils import logging
 
-from sksemantic._training import Recipe
+from sksemantic._recipe import Recipe
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 if not FOLDER.exists():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import LABELS, TEXTS
 
-from sksemantic import _training
+from sksemantic import _recipe
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def one_epoch(monkeypatch):
     for name in ("_MOST_EPOCHS", "_GENTLE_MOST_EPOCHS"):  # of max_epochs="auto"
-        monkeypatch.setattr(_training, name, 1)
+        monkeypatch.setattr(_recipe, name, 1)
 
 
 @pytest.mark.real

@@ -9,7 +9,7 @@ from transformers import AutoModel
 
 from sksemantic import SKTuningClassifier, _module
 from sksemantic._data import TextDataset, collate
-from sksemantic._training import compute_features, compute_scores
+from sksemantic._inference import compute_features, compute_scores
 
 PROMPT_IDS = [2, 10, 11]
 METHODS = [

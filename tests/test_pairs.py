@@ -16,8 +16,9 @@ from sksemantic._comparison import StopWhenBetter
 from sksemantic._data import TextDataset, collate
 from sksemantic._module import SemanticModule
 from sksemantic._prompt import Prompt
+from sksemantic._recipe import _AUTO_RATES, _GENTLE_RATES
 from sksemantic._template import Template
-from sksemantic._training import _AUTO_RATES, _GENTLE_RATES, Trainer
+from sksemantic._training import Trainer
 
 FIRST = ["a good film", "a dull book", "a lovely song", "an awful play"] * 6
 SECOND = ["a great film", "a bad book", "a bad song", "a lovely play"] * 6

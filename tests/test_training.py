@@ -13,8 +13,7 @@ from skorch.callbacks import Callback
 from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor
 from sksemantic._data import collate
 from sksemantic._net import _AVERAGE_FROM
-from sksemantic._texts import check_texts
-from sksemantic._training import (
+from sksemantic._recipe import (
     _AUTO_RATES,
     _FEWEST_EPOCHS,
     _FEWEST_STEPS,
@@ -22,6 +21,7 @@ from sksemantic._training import (
     _MOST_EPOCHS,
     Recipe,
 )
+from sksemantic._texts import check_texts
 
 LR_THAT_DIVERGES = 1e6
 

@@ -1,0 +1,379 @@
+"""What each part of the recipe is worth: one thing changed at a time.
+
+The estimator with one of its defaults, or one of its inner constants, replaced, on the
+same rows as the estimator as it is, seed by seed. The comparison with the closed form
+is switched off throughout, so that a variant that trains badly shows it instead of
+falling back. After the tables come the differences from the default, in points, with
+their standard error over tasks and seeds.
+"""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from _baselines import GEMMA, MINILM, REVIEW_PROMPT, embedding_logistic
+from _methods import Case, describe, make_ours, measure
+from _runner import CLASSIFIER, Method, main
+from suite import PROMPTS
+from suite import TASKS as SUITE
+from torch import nn
+
+from sksemantic import _holdout, _module, _net, _recipe, _task, _training
+from sksemantic._adapters import PrefixAdapter
+
+DEFAULT = "as it is"
+THREE_SEEDS, THREE_PROMPTS = "three seeds averaged", "three prompts averaged"
+
+
+class Partial(PrefixAdapter):
+    """Refines the keys alone, or the values alone."""
+
+    refined = 0  # 0 is the keys, 1 the values
+
+    def forward(self):
+        """Return the prefix of every layer."""
+        return [
+            tuple(
+                part if which == self.refined else frozen
+                for which, (part, frozen) in enumerate(zip(new, old, strict=True))
+            )
+            for new, old in zip(super().forward(), self._frozen, strict=True)
+        ]
+
+
+class ValuesOnly(Partial):
+    """Refines the values alone."""
+
+    refined = 1
+
+
+class Direct(PrefixAdapter):
+    """Trains the keys and values themselves, from the prompt's."""
+
+    def __init__(self, read, tuned, rank):
+        super().__init__(read, tuned, rank)
+        self.maps = nn.ModuleList()  # nothing is mapped
+        self.changes = nn.ParameterList(
+            nn.Parameter(torch.zeros(part.shape))
+            for i in tuned
+            for part in read.prefix[i]
+        )
+
+    def forward(self):
+        """Return the prefix of every layer."""
+        prefix = list(self._frozen)
+        changes = iter(self.changes)
+        for i in self._tuned:
+            prefix[i] = tuple(
+                part + rms(part) * next(changes) for part in self._frozen[i]
+            )
+        return prefix
+
+
+class Gated(PrefixAdapter):
+    """Has, besides the map, a factor for the keys and one for the values of a head."""
+
+    def __init__(self, read, tuned, rank):
+        super().__init__(read, tuned, rank)
+        self.gates = nn.ParameterList(
+            nn.Parameter(torch.zeros(len(part), 1, 1))
+            for i in tuned
+            for part in read.prefix[i]
+        )
+
+    def forward(self):
+        """Return the prefix of every layer."""
+        prefix = super().forward()
+        gates = iter(self.gates)
+        for i in self._tuned:
+            prefix[i] = tuple(part * (1 + next(gates)) for part in prefix[i])
+        return prefix
+
+
+class OverNoise(PrefixAdapter):
+    """Refines random states of the same scale instead of the prompt's."""
+
+    def __init__(self, read, tuned, rank):
+        noise = type(read)(
+            [torch.randn_like(states) for states in read.states],
+            [
+                tuple(torch.randn_like(p) * rms(p) for p in layer)
+                for layer in read.prefix
+            ],
+            read.layers,
+        )
+        super().__init__(noise, tuned, rank)
+
+
+def rms(part):
+    """Return the root mean square."""
+    return part.float().square().mean().sqrt()
+
+
+def adapter(kind):
+    """Return the patch that replaces the adapter."""
+    return patch.object(_module, "PrefixAdapter", kind)
+
+
+def constant(module, **values):
+    """Return patches of inner constants."""
+    return [patch.object(module, name, value) for name, value in values.items()]
+
+
+def rates(lr=1.0, head_lr=1.0):
+    """Return the patch that multiplies the default learning rates."""
+    table = {
+        is_causal: (lr * own[0], head_lr * own[1])
+        for is_causal, own in _recipe._AUTO_RATES.items()
+    }
+    return constant(_recipe, _AUTO_RATES=table)
+
+
+def smoothed(task, scores, targets):
+    """Return the cross-entropy of labels of which a tenth is spread over all."""
+    return nn.functional.cross_entropy(
+        scores, targets, reduction="none", label_smoothing=0.1
+    )
+
+
+def head_start(factor):
+    """Return the patch that starts the head at the closed form times a factor."""
+
+    def start(trainer, data, reference=None):
+        head = trainer.module.head
+        trainer._set_head(reference)
+        with torch.no_grad():
+            head.weight.mul_(factor)
+            head.bias.mul_(factor)
+
+    return [patch.object(_training.Trainer, "_init_head", start)]
+
+
+def decayed(amount):
+    """Return the patch that lets weights decay."""
+    build = partial(_net.build_net, weight_decay=amount)
+    return [patch.object(_training, "build_net", build)]
+
+
+def averaged_from(share):
+    """Return the patch that averages the weights from that share of the training on."""
+
+    class From(_net.TailAverage):
+        def __init__(self, max_epochs):
+            super().__init__(max_epochs, share)
+
+    return constant(_training, TailAverage=From)
+
+
+def epochs(factor):
+    """Return the patches that change the number of epochs."""
+    fewest = {key: round(factor * n) for key, n in _recipe._FEWEST_EPOCHS.items()}
+    steps = round(factor * _recipe._FEWEST_STEPS)
+    return constant(_recipe, _FEWEST_EPOCHS=fewest, _FEWEST_STEPS=steps)
+
+
+ALONE = constant(_holdout, _HELD_BACK_ROWS=0)  # no texts to compare by
+
+
+def train(case, patches=(), **params):
+    """Fit and score a variant."""
+    with ExitStack() as stack:
+        for each in (*ALONE, *patches):
+            stack.enter_context(each)
+        params = {"validation_fraction": 1e-6} | params
+        estimator = make_ours(case, CLASSIFIER, **params)
+        return measure(case, estimator, case.rows) | describe(estimator)
+
+
+def refit_head(case):
+    """Fit the estimator, then the head anew, by cross-validation, on what it makes."""
+    X_train, X_test, y_train, y_test = case.rows
+    with ExitStack() as stack:
+        for each in ALONE:
+            stack.enter_context(each)
+        estimator = make_ours(case, CLASSIFIER, validation_fraction=1e-6)
+        estimator.fit(X_train, y_train)
+        rows = (estimator.transform(X_train), estimator.transform(X_test))
+    return measure(case, embedding_logistic("accuracy"), (*rows, y_train, y_test))
+
+
+class Averaged:
+    """Several estimators behind one backbone; their probabilities are averaged."""
+
+    def __init__(self, estimators):
+        self.estimators = estimators
+
+    def fit(self, X, y):
+        """Fit all."""
+        for estimator in self.estimators:
+            estimator.fit(X, y)
+        return self
+
+    def predict(self, X):
+        """Return the classes that are likeliest on average."""
+        found = np.mean([one.predict_proba(X) for one in self.estimators], axis=0)
+        return self.estimators[0].classes_[found.argmax(axis=1)]
+
+
+def average(case, prompts=None):
+    """Fit and score three estimators together, of three seeds or three prompts."""
+    variants = [{"prompt": prompt} for prompt in prompts or ()] or [{}] * 3
+    with ExitStack() as stack:
+        for each in ALONE:
+            stack.enter_context(each)
+        estimators = []
+        for i, params in enumerate(variants):
+            other = Case(case.task, case.seed + 100 * i, None, case.rows, case.args)
+            estimators.append(
+                make_ours(other, CLASSIFIER, validation_fraction=1e-6, **params)
+            )
+        return measure(case, Averaged(estimators), case.rows)
+
+
+def variant(patches=(), **params):
+    """Return the method that changes one thing."""
+    return Method(partial(train, patches=patches, **params), seeded=True)
+
+
+COMMON = {
+    DEFAULT: variant(),
+    # adapter
+    "rank 2": variant(adapter_rank=2),
+    "rank 4": variant(adapter_rank=4),
+    "rank 16": variant(adapter_rank=16),
+    "rank 32": variant(adapter_rank=32),
+    "adapter: full matrices": variant(adapter="linear"),
+    "adapter: none, keys and values trained": variant([adapter(Direct)]),
+    "adapter: on keys only": variant([adapter(Partial)]),
+    "adapter: on values only": variant([adapter(ValuesOnly)]),
+    "adapter: and a gate per head": variant([adapter(Gated)]),
+    "noise for the prompt's states": variant([adapter(OverNoise)]),
+    "method: prompt": variant(method="prompt"),
+    # head
+    "head: from the closed form": variant(
+        constant(_recipe, _GENTLE_RATES=_recipe._AUTO_RATES),
+        head_init="closed_form",
+    ),
+    "head: the same, slower rates": variant(head_init="closed_form"),
+    "head: from a fifth of the closed form": variant(head_start(0.2)),
+    "head: from zero": variant(head_start(0.0)),
+    "head: fitted anew at the end": Method(refit_head, seeded=True),
+    "features dropped: none": variant(constant(_module, _DROPOUT=0.0)),
+    "features dropped: half": variant(constant(_module, _DROPOUT=0.5)),
+    # training
+    "rates of the adapter / 3": variant(rates(lr=1 / 3)),
+    "rates of the adapter x 3": variant(rates(lr=3)),
+    "rates of the head / 3": variant(rates(head_lr=1 / 3)),
+    "rates of the head x 3": variant(rates(head_lr=3)),
+    "epochs / 2": variant(epochs(1 / 2)),
+    "epochs x 2": variant(epochs(2)),
+    "batches of 16": variant(batch_size=16),
+    "batches of 64": variant(batch_size=64),
+    "weights decay by 0.1": variant(decayed(0.1)),
+    "labels smoothed": variant([patch.object(_task.Classification, "loss", smoothed)]),
+    "weights averaged: never": variant(averaged_from(1.0)),
+    "weights averaged: from two thirds": variant(averaged_from(2 / 3)),
+    THREE_SEEDS: Method(average, seeded=True),
+}
+OF_ENCODERS = {
+    "tuned: upper half": variant(tuned_layers=3),
+    "tuned: uppermost": variant(tuned_layers=1),
+    "pooling: first": variant(pooling="first"),
+    "tokens dropped: none": variant(constant(_module, _TOKEN_DROPOUT=0.0)),
+    "tokens dropped: a fifth": variant(constant(_module, _TOKEN_DROPOUT=0.2)),
+}
+OF_DECODERS = {
+    "all layers run, upper 12 tuned": variant(n_layers="all"),
+    "all layers run and tuned": variant(n_layers="all", tuned_layers="all"),
+    "all of the lower 12 tuned": variant(tuned_layers="all"),
+    "pooling: mean": variant(pooling="mean"),
+}
+ASKED = {
+    "sst2": (
+        REVIEW_PROMPT,
+        '"{text}"\nThe verdict of this critic:',
+        'Review: "{text}"\nShort and clear, the film is',
+    ),
+    "trec6": (
+        PROMPTS["trec6"],
+        'Someone asks: "{text}"\nThey are looking for a',
+        'Question: "{text}"\nWhat kind of thing is asked for? A',
+    ),
+}
+TOLD = (
+    "Classify the text.",
+    "What is this text about, and what does it say?",
+    "Read carefully: what matters is the meaning.",
+)
+
+
+def make_tasks():
+    """Return the tasks of the ablation by name: those of the suite, with variants."""
+    tasks = {}
+    for name, prompts in ASKED.items():
+        for model, short, own in (
+            (MINILM, "minilm", OF_ENCODERS),
+            (GEMMA, "gemma", OF_DECODERS),
+        ):
+            key = f"{name}-1000-{short}"
+            told = prompts if model == GEMMA else TOLD
+            several = Method(partial(average, prompts=told), seeded=True)
+            methods = {**COMMON, **own, THREE_PROMPTS: several}
+            tasks[key] = replace(SUITE[key], ours=methods, peers={})
+    return tasks
+
+
+TASKS = make_tasks()
+
+
+def summarise(tasks, results, args):
+    """Print how far each variant is from the default, by backbone."""
+    for short in ("minilm", "gemma"):
+        names = [name for name in tasks if name.endswith(short)]
+        scores = {
+            (result["method"], result["task"], result["seed"]): result[
+                tasks[result["task"]].scoring
+            ]
+            for result in results
+            if result["task"] in names and not result["overrides"]
+        }
+        report_differences(short, names, scores)
+
+
+def report_differences(short, names, scores):
+    """Print one line for each variant; `scores` by method, task and seed."""
+    methods = [method for method in dict.fromkeys(key[0] for key in scores)]
+    lines = []
+    for method in methods:
+        if method == DEFAULT:
+            continue
+        gaps = {
+            name: [
+                100 * (score - scores[DEFAULT, task, seed])
+                for (own, task, seed), score in scores.items()
+                if own == method and task == name and (DEFAULT, task, seed) in scores
+            ]
+            for name in names
+        }
+        everything = np.concatenate(list(gaps.values()))
+        if len(everything):
+            lines.append((everything.mean(), method, everything, gaps))
+    if lines:
+        print(f"\n{short}: points more than {DEFAULT!r}, by task")
+    for mean, method, everything, gaps in sorted(lines, key=lambda line: -line[0]):
+        error = everything.std(ddof=1) / len(everything) ** 0.5
+        by_task = "  ".join(
+            f"{name.partition('-')[0]} {np.mean(found):+.1f}"
+            for name, found in gaps.items()
+            if found
+        )
+        print(
+            f"  {method:40} {mean:+.2f} ± {error:.2f} of {len(everything)}  {by_task}"
+        )
+
+
+if __name__ == "__main__":
+    main(__doc__, TASKS, summarise)

@@ -1,0 +1,204 @@
+"""How much the wording of the prompt matters, before and after training.
+
+A decoder on 500 phrases of SST-2 and, with prompts of its own, on 500 questions of
+TREC: twenty ways to ask, of every length and placement; five prompts that are about
+something else; random words; next to none. All are trained on the same texts. "frozen"
+is a logistic regression on the last token's states before any training.
+"""
+
+from functools import partial
+
+import numpy as np
+from _baselines import GEMMA, QUESTION_PROMPT, REVIEW_PROMPT, embedding_logistic
+from _data import load_trec
+from _methods import fit_head
+from _rows import split_random, split_sst2
+from _runner import CLASSIFIER, Method, Task, main, mean, ours
+from _scores import score_labels
+from scipy.stats import spearmanr
+
+ROWS = 500
+FROZEN = "frozen"
+
+REVIEWS = {
+    "default": REVIEW_PROMPT,
+    "before: classify": "Classify the sentiment of the review.\n",
+    "before: instruction": (
+        "Decide whether the following excerpt from a movie review is positive or "
+        "negative.\nExcerpt: "
+    ),
+    "before: one word": "Review: ",
+    "after: it was": "{text}\nAll in all, it was",
+    "after: verdict": '"{text}"\nThe verdict of this critic:',
+    "after: sentiment": "{text}\nSentiment:",
+    "around: sentiment": "Review: {text}\nSentiment (positive or negative):",
+    "around: rating": 'Review: "{text}"\nRating out of ten:',
+    "around: the movie was": 'Review: "{text}"\nIn short, the movie was',
+    "around: film critic": 'A film critic wrote: "{text}"\nThe critic found the film',
+    "around: recommend": 'Review: "{text}"\nWould the critic recommend it? Answer:',
+    "around: feel": 'Someone said about a film: "{text}"\nThe film made them feel',
+    "around: thumbs": 'Movie review: "{text}"\nThumbs up or thumbs down? Thumbs',
+    "around: good or bad": 'Movie review: "{text}"\nQuestion: good or bad?\nAnswer:',
+    "around: stars": 'Movie review: "{text}"\nStars: ',
+    "long: classify": (
+        "Classify the sentiment of each movie review as positive or negative.\n"
+        'Movie review: "{text}"\nOverall, the movie was'
+    ),
+    "long: think": (
+        "Below is an excerpt from a movie review. Critics use irony and faint praise; "
+        "what counts is whether they liked the film.\n"
+        'Movie review: "{text}"\nOverall, the movie was'
+    ),
+    "long: examples": (
+        'Movie review: "a gripping, moving story"\nOverall, the movie was great.\n\n'
+        'Movie review: "flat and far too long"\nOverall, the movie was terrible.\n\n'
+        'Movie review: "{text}"\nOverall, the movie was'
+    ),
+    "long: examples, sentiment": (
+        "Review: a gripping, moving story\nSentiment: positive\n"
+        "Review: flat and far too long\nSentiment: negative\n"
+        "Review: {text}\nSentiment:"
+    ),
+}
+QUESTIONS = {
+    "default": QUESTION_PROMPT,
+    "before: classify": "Classify the question.\n",
+    "before: instruction": (
+        "Decide whether the question asks for a person, a place, a number, a "
+        "definition, an abbreviation or another thing.\nQuestion: "
+    ),
+    "before: one word": "Question: ",
+    "after: about": "{text}\nThis question is about a",
+    "after: answer": "{text}\nAnswer:",
+    "after: type": "{text}\nType of the answer:",
+    "around: answer": "Question: {text}\nAnswer:",
+    "around: type": "Question: {text}\nType (person, place, number or thing):",
+    "around: the answer is": 'Question: "{text}"\nThe answer is the name of a',
+    "around: quiz": 'The quizmaster asked: "{text}"\nThe answer has to be a',
+    "around: looking for": 'Someone asks: "{text}"\nThey are looking for a',
+    "around: know": 'Question: "{text}"\nWhat they want to know is the',
+    "around: category": 'Question: "{text}"\nThe category of this question:',
+    "around: expects": 'Question: "{text}"\nOne expects as an answer a',
+    "around: kind": 'Question: "{text}"\nWhat kind of thing is asked for? A',
+    "long: classify": (
+        "Classify each question by what it asks for: a person, a place, a number, a "
+        "definition, an abbreviation or another thing.\n"
+        'Question: "{text}"\nThe answer to this question is a'
+    ),
+    "long: think": (
+        "Below is a question from a quiz. Its first words often tell what is asked "
+        "for, but not always; what counts is what the answer would be.\n"
+        'Question: "{text}"\nThe answer to this question is a'
+    ),
+    "long: examples": (
+        'Question: "Who wrote Hamlet?"\nThe answer to this question is a person.\n\n'
+        'Question: "Where is Lima?"\nThe answer to this question is a place.\n\n'
+        'Question: "{text}"\nThe answer to this question is a'
+    ),
+    "long: examples, type": (
+        "Question: Who wrote Hamlet?\nType: person\n"
+        "Question: Where is Lima?\nType: place\n"
+        "Question: {text}\nType:"
+    ),
+}
+UNRELATED = {
+    "unrelated: weather": 'Weather report: "{text}"\nTomorrow it will be',
+    "unrelated: recipe": "Add two eggs, flour and sugar. {text}\nBake for",
+    "unrelated: capital": "The capital of France is Paris.\n",
+    "unrelated: code": "def main(argv): # {text}\n    return",
+    "unrelated: law": "Article 4, paragraph 2 of the lease: {text}\nThe tenant shall",
+}
+RANDOM = {
+    "random: dash": "- ",
+    "random: lamp": "lamp violin seven under cargo moss ",
+    "random: ocean": 'ocean of {text} plum, rather "octet" when stairs',
+    "random: quartz": "quartz: {text} nylon by tram, hence",
+}
+
+
+def prompts_task(split, prompts):
+    """Return a task whose methods are prompts, each frozen and trained."""
+    prompts = {**prompts, **UNRELATED, **RANDOM}
+    make = partial(embedding_logistic, "accuracy")
+    frozen = {
+        f"{name}, {FROZEN}": Method(
+            partial(fit_head, make=make, prompt=slotted(prompt))
+        )
+        for name, prompt in {**prompts, "none": None}.items()
+    }
+    return Task(
+        split=split,
+        score=score_labels,
+        scoring="accuracy",
+        ours={
+            name: ours(CLASSIFIER, prompt=prompt) for name, prompt in prompts.items()
+        },
+        peers=frozen,
+        bars=(),
+        params={"model": GEMMA},
+    )
+
+
+def slotted(prompt):
+    """Return a prompt with its slot, as the frozen peer wants it."""
+    return prompt if prompt is None or "{text}" in prompt else prompt + "{text}"
+
+
+TASKS = {
+    "sst2": prompts_task(partial(split_sst2, size=ROWS), REVIEWS),
+    "trec6": prompts_task(partial(split_random, load=load_trec, size=ROWS), QUESTIONS),
+}
+
+
+def summarise(tasks, results, args):
+    """Print the spread over each kind of prompt, and what the frozen score tells."""
+    for name in tasks:
+        scores = {}
+        for result in results:
+            if result["task"] == name and not result["overrides"]:
+                scores.setdefault(result["method"], {})[result["seed"]] = result
+        scores = {
+            method: mean(list(runs.values()), tasks[name].scoring)
+            for method, runs in scores.items()
+        }
+        pairs = {
+            method: (scores[f"{method}, {FROZEN}"], scores[method])
+            for method in scores
+            if f"{method}, {FROZEN}" in scores
+        }
+        if pairs:
+            print(f"\n{name}: accuracy before and after training")
+            report_kinds(pairs)
+
+
+def report_kinds(pairs):
+    """Print least, mean and most of each kind of prompt; `pairs` by its name."""
+    kinds = {}
+    for method, pair in pairs.items():
+        kinds.setdefault(method.partition(":")[0], []).append(pair)
+    kinds["all that are about the task"] = [
+        pair
+        for method, pair in pairs.items()
+        if not method.startswith(("unrelated", "random"))
+    ]
+    for kind, found in kinds.items():
+        before, after = np.array(found).T
+        print(f"  {kind:28} {len(found):2}  {spread(before)}   {spread(after)}")
+    related = np.array(kinds["all that are about the task"])
+    if len(related) > 2:
+        rho = spearmanr(*related.T).statistic
+        best = related[related[:, 0].argmax(), 1]
+        print(
+            f"  rank correlation of before and after: {rho:.2f}; the prompt that is "
+            f"best before training has {best:.3f} after it, the best one "
+            f"{related[:, 1].max():.3f}, the median one {np.median(related[:, 1]):.3f}"
+        )
+
+
+def spread(scores):
+    """Return least, mean and most."""
+    return f"{scores.min():.3f} {scores.mean():.3f} {scores.max():.3f}"
+
+
+if __name__ == "__main__":
+    main(__doc__, TASKS, summarise)
