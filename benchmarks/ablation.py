@@ -15,107 +15,26 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from _baselines import GEMMA, MINILM, REVIEW_PROMPT, embedding_logistic
-from _methods import Case, describe, make_ours, measure
+from _methods import describe, make_ours, measure
 from _runner import CLASSIFIER, Method, main
+from _variants import (
+    UNCOMPARED,
+    Direct,
+    Gated,
+    OverNoise,
+    Partial,
+    ValuesOnly,
+    adapter,
+    without_comparison,
+)
 from suite import PROMPTS
 from suite import TASKS as SUITE
 from torch import nn
 
-from sksemantic import _holdout, _module, _net, _recipe, _task, _training
-from sksemantic._adapters import PrefixAdapter
+from sksemantic import _module, _net, _recipe, _task, _training
 
 DEFAULT = "as it is"
 THREE_SEEDS, THREE_PROMPTS = "three seeds averaged", "three prompts averaged"
-
-
-class Partial(PrefixAdapter):
-    """Refines the keys alone, or the values alone."""
-
-    refined = 0  # 0 is the keys, 1 the values
-
-    def forward(self):
-        """Return the prefix of every layer."""
-        return [
-            tuple(
-                part if which == self.refined else frozen
-                for which, (part, frozen) in enumerate(zip(new, old, strict=True))
-            )
-            for new, old in zip(super().forward(), self._frozen, strict=True)
-        ]
-
-
-class ValuesOnly(Partial):
-    """Refines the values alone."""
-
-    refined = 1
-
-
-class Direct(PrefixAdapter):
-    """Trains the keys and values themselves, from the prompt's."""
-
-    def __init__(self, read, tuned, rank):
-        super().__init__(read, tuned, rank)
-        self.maps = nn.ModuleList()  # nothing is mapped
-        self.changes = nn.ParameterList(
-            nn.Parameter(torch.zeros(part.shape))
-            for i in tuned
-            for part in read.prefix[i]
-        )
-
-    def forward(self):
-        """Return the prefix of every layer."""
-        prefix = list(self._frozen)
-        changes = iter(self.changes)
-        for i in self._tuned:
-            prefix[i] = tuple(
-                part + rms(part) * next(changes) for part in self._frozen[i]
-            )
-        return prefix
-
-
-class Gated(PrefixAdapter):
-    """Has, besides the map, a factor for the keys and one for the values of a head."""
-
-    def __init__(self, read, tuned, rank):
-        super().__init__(read, tuned, rank)
-        self.gates = nn.ParameterList(
-            nn.Parameter(torch.zeros(len(part), 1, 1))
-            for i in tuned
-            for part in read.prefix[i]
-        )
-
-    def forward(self):
-        """Return the prefix of every layer."""
-        prefix = super().forward()
-        gates = iter(self.gates)
-        for i in self._tuned:
-            prefix[i] = tuple(part * (1 + next(gates)) for part in prefix[i])
-        return prefix
-
-
-class OverNoise(PrefixAdapter):
-    """Refines random states of the same scale instead of the prompt's."""
-
-    def __init__(self, read, tuned, rank):
-        noise = type(read)(
-            [torch.randn_like(states) for states in read.states],
-            [
-                tuple(torch.randn_like(p) * rms(p) for p in layer)
-                for layer in read.prefix
-            ],
-            read.layers,
-        )
-        super().__init__(noise, tuned, rank)
-
-
-def rms(part):
-    """Return the root mean square."""
-    return part.float().square().mean().sqrt()
-
-
-def adapter(kind):
-    """Return the patch that replaces the adapter."""
-    return patch.object(_module, "PrefixAdapter", kind)
 
 
 def constant(module, **values):
@@ -175,15 +94,12 @@ def epochs(factor):
     return constant(_recipe, _FEWEST_EPOCHS=fewest, _FEWEST_STEPS=steps)
 
 
-ALONE = constant(_holdout, _HELD_BACK_ROWS=0)  # no texts to compare by
-
-
 def train(case, patches=(), **params):
     """Fit and score a variant."""
     with ExitStack() as stack:
-        for each in (*ALONE, *patches):
+        for each in (without_comparison(), *patches):
             stack.enter_context(each)
-        params = {"validation_fraction": 1e-6} | params
+        params = UNCOMPARED | params
         estimator = make_ours(case, CLASSIFIER, **params)
         return measure(case, estimator, case.rows) | describe(estimator)
 
@@ -191,10 +107,8 @@ def train(case, patches=(), **params):
 def refit_head(case):
     """Fit the estimator, then the head anew, by cross-validation, on what it makes."""
     X_train, X_test, y_train, y_test = case.rows
-    with ExitStack() as stack:
-        for each in ALONE:
-            stack.enter_context(each)
-        estimator = make_ours(case, CLASSIFIER, validation_fraction=1e-6)
+    with without_comparison():
+        estimator = make_ours(case, CLASSIFIER, **UNCOMPARED)
         estimator.fit(X_train, y_train)
         rows = (estimator.transform(X_train), estimator.transform(X_test))
     return measure(case, embedding_logistic("accuracy"), (*rows, y_train, y_test))
@@ -221,15 +135,12 @@ class Averaged:
 def average(case, prompts=None):
     """Fit and score three estimators together, of three seeds or three prompts."""
     variants = [{"prompt": prompt} for prompt in prompts or ()] or [{}] * 3
-    with ExitStack() as stack:
-        for each in ALONE:
-            stack.enter_context(each)
-        estimators = []
-        for i, params in enumerate(variants):
-            other = Case(case.task, case.seed + 100 * i, None, case.rows, case.args)
-            estimators.append(
-                make_ours(other, CLASSIFIER, validation_fraction=1e-6, **params)
-            )
+    cases = [replace(case, seed=case.seed + 100 * i) for i in range(len(variants))]
+    estimators = [
+        make_ours(each, CLASSIFIER, **UNCOMPARED, **params)
+        for each, params in zip(cases, variants, strict=True)
+    ]
+    with without_comparison():
         return measure(case, Averaged(estimators), case.rows)
 
 

@@ -14,7 +14,9 @@ import time
 import traceback
 import warnings
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from _baselines import (
@@ -34,6 +36,7 @@ from throughput import peak_mib, timed
 
 OURS = "SKTuningClassifier"
 ALL = f"{OURS}, all layers"
+OVER_NOISE = f"{OURS}, over noise"
 PEERS = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning", "full fine-tuning")
 AUTHORS = "authors' algorithm"
 SETFIT = "SetFit"
@@ -44,7 +47,7 @@ NOT_NEURAL = ("frozen + LR", "TF-IDF + LR")
 def methods(args):
     """Return what takes part, ours first."""
     whole = [ALL] if args.model == GEMMA else []  # an encoder's default is all
-    ours = [OURS, *whole, *(f"{OURS}, top {k}" for k in args.tuned)]
+    ours = [OURS, *whole, OVER_NOISE, *(f"{OURS}, top {k}" for k in args.tuned)]
     authors = [AUTHORS] if args.model == GEMMA else []  # a decoder is what they take
     few = args.model == MINILM and args.rows <= MOST_FOR_SETFIT
     setfit = [SETFIT] if few else []
@@ -78,7 +81,12 @@ def run(name, args, data, seed):
 
 
 def run_ours(name, args, data, seed):
-    """Fit the estimator; its epochs hold the frozen pass and the comparison, too."""
+    """Fit the estimator; its epochs hold the frozen pass and the comparison, too.
+
+    Over noise it trains the same adapter, on random states instead of the prompt's, and
+    is not compared with the closed form, which would be kept instead.
+    """
+    from _variants import UNCOMPARED, OverNoise, adapter, without_comparison
     from skorch.callbacks import Callback
 
     from sksemantic import (
@@ -105,17 +113,19 @@ def run_ours(name, args, data, seed):
             lost["seconds"] += time.perf_counter() - start
             marks.append(time.perf_counter() - lost["start"] - lost["seconds"])
 
-    layers = {}
-    if name != OURS:
+    special = {}
+    if name == OVER_NOISE:
+        special = UNCOMPARED
+    elif name != OURS:
         tuned = int(name.rsplit(" ", 1)[1]) if ", top " in name else "all"
-        layers = {"n_layers": "all", "tuned_layers": tuned}
+        special = {"n_layers": "all", "tuned_layers": tuned}
     clf = SKTuningClassifier(
         model=args.model,
         prompt=args.prompt,
         max_epochs=args.epochs,
         batch_size=args.batch_size,
         random_state=seed,
-        **layers,
+        **special,
     )
     # The net's own callbacks, so that texts are held back as they are by default.
     build = _training.build_net
@@ -128,11 +138,12 @@ def run_ours(name, args, data, seed):
     test["data"] = template._check_and_tokenise(list(X_test))
     activations.clear()
     lost = {"seconds": 0.0, "start": time.perf_counter()}
-    _training.build_net = with_score
-    try:
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(_training, "build_net", with_score))
+        if name == OVER_NOISE:
+            patches.enter_context(adapter(OverNoise))
+            patches.enter_context(without_comparison())
         clf.set_params(max_epochs=args.epochs).fit(X_train, y_train)
-    finally:
-        _training.build_net = build
     total = time.perf_counter() - lost["start"] - lost["seconds"]
     final = clf.score(X_test, y_test)
     return {
