@@ -8,7 +8,7 @@ their standard error over tasks and seeds.
 """
 
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from unittest.mock import patch
 
@@ -27,7 +27,7 @@ from _variants import (
     adapter,
     without_comparison,
 )
-from suite import PROMPTS
+from suite import BACKBONES, PROMPTS
 from suite import TASKS as SUITE
 from torch import nn
 
@@ -242,48 +242,65 @@ TASKS = make_tasks()
 
 def summarise(tasks, results, args):
     """Print how far each variant is from the default, by backbone."""
-    for short in ("minilm", "gemma"):
-        names = [name for name in tasks if name.endswith(short)]
-        scores = {
-            (result["method"], result["task"], result["seed"]): result[
-                tasks[result["task"]].scoring
-            ]
-            for result in results
-            if result["task"] in names and not result["overrides"]
-        }
-        report_differences(short, names, scores)
+    for short in BACKBONES:
+        lines = differences(tasks, results, short)
+        if lines:
+            print(f"\n{short}: points more than {DEFAULT!r}, by task")
+        for line in lines:
+            by_task = "  ".join(f"{name} {gap:+.1f}" for name, gap in line.by_task)
+            found = f"{line.mean:+.2f} ± {line.error:.2f} of {line.n_runs}"
+            print(f"  {line.method:40} {found}  {by_task}")
 
 
-def report_differences(short, names, scores):
-    """Print one line for each variant; `scores` by method, task and seed."""
-    methods = [method for method in dict.fromkeys(key[0] for key in scores)]
-    lines = []
-    for method in methods:
-        if method == DEFAULT:
-            continue
-        gaps = {
-            name: [
-                100 * (score - scores[DEFAULT, task, seed])
-                for (own, task, seed), score in scores.items()
-                if own == method and task == name and (DEFAULT, task, seed) in scores
-            ]
-            for name in names
-        }
-        everything = np.concatenate(list(gaps.values()))
-        if len(everything):
-            lines.append((everything.mean(), method, everything, gaps))
-    if lines:
-        print(f"\n{short}: points more than {DEFAULT!r}, by task")
-    for mean, method, everything, gaps in sorted(lines, key=lambda line: -line[0]):
-        error = everything.std(ddof=1) / len(everything) ** 0.5
-        by_task = "  ".join(
-            f"{name.partition('-')[0]} {np.mean(found):+.1f}"
-            for name, found in gaps.items()
-            if found
-        )
-        print(
-            f"  {method:40} {mean:+.2f} ± {error:.2f} of {len(everything)}  {by_task}"
-        )
+@dataclass(frozen=True)
+class Difference:
+    """How many points a variant is ahead of the estimator as it is.
+
+    Attributes
+    ----------
+    method : str
+        The variant.
+    mean, error : float
+        Over all tasks and seeds, and its standard error.
+    n_runs : int
+        How many pairs of runs that is.
+    by_task : list of tuple
+        Names of data sets, and the mean over the seeds.
+    """
+
+    method: str
+    mean: float
+    error: float
+    n_runs: int
+    by_task: list
+
+
+def differences(tasks, results, short):
+    """Return the differences of all variants with one backbone, the best ones first."""
+    gaps = {}
+    scores = {
+        (result["method"], result["task"], result["seed"]): result[
+            tasks[result["task"]].scoring
+        ]
+        for result in results
+        if result["task"].endswith(short)
+        and result["train_size"] is None
+        and not result["overrides"]
+    }
+    for (method, task, seed), score in scores.items():
+        if method != DEFAULT and (DEFAULT, task, seed) in scores:
+            gap = 100 * (score - scores[DEFAULT, task, seed])
+            gaps.setdefault(method, {}).setdefault(task, []).append(gap)
+    found = [difference(method, by_task) for method, by_task in gaps.items()]
+    return sorted(found, key=lambda line: -line.mean)
+
+
+def difference(method, gaps):
+    """Return the summary of one variant's differences by task."""
+    runs = np.concatenate(list(gaps.values()))
+    error = runs.std(ddof=1) / len(runs) ** 0.5 if len(runs) > 1 else np.nan
+    by_task = [(name.partition("-")[0], np.mean(found)) for name, found in gaps.items()]
+    return Difference(method, runs.mean(), error, len(runs), by_task)
 
 
 if __name__ == "__main__":

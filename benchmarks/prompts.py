@@ -6,6 +6,7 @@ something else; random words; next to none. All are trained on the same texts. "
 is a logistic regression on the last token's states before any training.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -153,46 +154,84 @@ TASKS = {
 def summarise(tasks, results, args):
     """Print the spread over each kind of prompt, and what the frozen score tells."""
     for name in tasks:
-        scores = {}
-        for result in results:
-            if result["task"] == name and not result["overrides"]:
-                scores.setdefault(result["method"], {})[result["seed"]] = result
-        scores = {
-            method: mean(list(runs.values()), tasks[name].scoring)
-            for method, runs in scores.items()
-        }
-        pairs = {
-            method: (scores[f"{method}, {FROZEN}"], scores[method])
-            for method in scores
-            if f"{method}, {FROZEN}" in scores
-        }
-        if pairs:
-            print(f"\n{name}: accuracy before and after training")
-            report_kinds(pairs)
+        pairs = before_and_after(tasks, results, name)
+        if not pairs:
+            continue
+        print(f"\n{name}: accuracy before and after training")
+        for kind, found in kinds(pairs).items():
+            before, after = np.array(found).T
+            print(f"  {kind:24} {len(found):2}  {spread(before)}   {spread(after)}")
+        told = foretold(pairs)
+        if told is not None:
+            print(
+                f"  rank correlation of before and after: {told.correlation:.2f}; the "
+                f"prompt that is best before training has {told.chosen:.3f} after it, "
+                f"the best one {told.best:.3f}, the median one {told.median:.3f}"
+            )
 
 
-def report_kinds(pairs):
-    """Print least, mean and most of each kind of prompt; `pairs` by its name."""
-    kinds = {}
+def before_and_after(tasks, results, name):
+    """Return, by prompt, the mean score of the frozen model and of the trained one."""
+    runs = {}
+    for result in results:
+        if result["task"] == name and not result["overrides"]:
+            runs.setdefault(result["method"], {})[result["seed"]] = result
+    scores = {
+        method: mean(list(found.values()), tasks[name].scoring)
+        for method, found in runs.items()
+    }
+    return {
+        method: (scores[f"{method}, {FROZEN}"], score)
+        for method, score in scores.items()
+        if f"{method}, {FROZEN}" in scores
+    }
+
+
+def kinds(pairs):
+    """Return the pairs of scores of each kind of prompt."""
+    found = {}
     for method, pair in pairs.items():
-        kinds.setdefault(method.partition(":")[0], []).append(pair)
-    kinds["all that are about the task"] = [
-        pair
-        for method, pair in pairs.items()
-        if not method.startswith(("unrelated", "random"))
-    ]
-    for kind, found in kinds.items():
-        before, after = np.array(found).T
-        print(f"  {kind:28} {len(found):2}  {spread(before)}   {spread(after)}")
-    related = np.array(kinds["all that are about the task"])
-    if len(related) > 2:
-        rho = spearmanr(*related.T).statistic
-        best = related[related[:, 0].argmax(), 1]
-        print(
-            f"  rank correlation of before and after: {rho:.2f}; the prompt that is "
-            f"best before training has {best:.3f} after it, the best one "
-            f"{related[:, 1].max():.3f}, the median one {np.median(related[:, 1]):.3f}"
-        )
+        found.setdefault(method.partition(":")[0], []).append(pair)
+    return found | {"all about the task": list(related(pairs).values())}
+
+
+def related(pairs):
+    """Return those of the prompts that are about the task."""
+    others = (*UNRELATED, *RANDOM)
+    return {method: pair for method, pair in pairs.items() if method not in others}
+
+
+@dataclass(frozen=True)
+class Foretold:
+    """What the score before training says of the one after it.
+
+    Attributes
+    ----------
+    correlation : float
+        Spearman's, over the prompts that are about the task.
+    chosen, best, median : float
+        The score after training of the prompt that was the best before it, of the best
+        one, and of the one in the middle.
+    """
+
+    correlation: float
+    chosen: float
+    best: float
+    median: float
+
+
+def foretold(pairs):
+    """Return what frozen scores tell; None of fewer than three prompts."""
+    pairs = np.array(list(related(pairs).values()))
+    if len(pairs) < 3:
+        return None
+    before, after = pairs.T
+    return Foretold(
+        spearmanr(before, after).statistic,
+        after[before.argmax()],
+        after.max(),
+        np.median(after),
+    )
 
 
 def spread(scores):

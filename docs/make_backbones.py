@@ -9,14 +9,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "backbones.md"
+from _pages import DOCS, table, table_line, write_part
+
+ROOT = DOCS.parent
+PAGE = DOCS / "backbones.md"
 TESTS = ROOT / "tests" / "test_architectures.py"
 COLUMNS = (
     *("architecture", "kind", "injection"),
     *("`prefix`", "`prompt`", "entered", "cut", "error"),
 )
-START, END = "<!-- matrix -->", "<!-- end of matrix -->"
 
 
 def run_tests():
@@ -75,7 +76,7 @@ def line(name, row):
         row.get("cut", ""),
         error if proved else "FAILED",
     ]
-    return f"| {' | '.join(cells)} |"
+    return table_line(cells)
 
 
 def mark(row, method):
@@ -83,8 +84,8 @@ def mark(row, method):
     return {"passed": "yes"}.get(row["outcomes"].get(method), "no")
 
 
-def table(rows):
-    """Return the matrix, and what is refused, as Markdown."""
+def matrix(rows):
+    """Return the matrix, and what is refused, as lines of Markdown."""
     working = {k: v for k, v in rows.items() if "injection" in v}
     refused = {k: v for k, v in rows.items() if "refusal" in v}
     counts = {
@@ -93,32 +94,24 @@ def table(rows):
     }
     import transformers
 
-    return "\n".join(
-        [
-            f"With transformers {transformers.__version__}: {counts['prefix']} "
-            f"architectures by `prefix`, {counts['prompt']} by `prompt`.",
-            "",
-            f"| {' | '.join(COLUMNS)} |",
-            "|" + len(COLUMNS) * "---|",
-            *(line(name, row) for name, row in working.items()),
-            "",
-            "Refused, with this error:",
-            "",
-            *(
-                f"- **{name}**: {' '.join(row['refusal'].split())}"
-                for name, row in refused.items()
-            ),
-        ]
-    )
+    return [
+        f"With transformers {transformers.__version__}: {counts['prefix']} "
+        f"architectures by `prefix`, {counts['prompt']} by `prompt`.",
+        "",
+        *table(COLUMNS, [line(name, row) for name, row in working.items()]),
+        "",
+        "Refused, with this error:",
+        "",
+        *(
+            f"- **{name}**: {' '.join(row['refusal'].split())}"
+            for name, row in refused.items()
+        ),
+    ]
 
 
 def main():
     """Replace the matrix in the page."""
-    text = PAGE.read_text("utf-8")
-    head, rest = text.split(START)
-    _, tail = rest.split(END)
-    matrix = table(collect(run_tests()))
-    PAGE.write_text(f"{head}{START}\n\n{matrix}\n\n{END}{tail}", "utf-8")
+    write_part(PAGE, "matrix", matrix(collect(run_tests())))
 
 
 if __name__ == "__main__":

@@ -5,14 +5,13 @@ come from ``python benchmarks/suite.py --json benchmarks/results/suite.jsonl``.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
+from _pages import DOCS, table, table_line, write_part
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "comparison.md"
+ROOT = DOCS.parent
+PAGE = DOCS / "comparison.md"
 RESULTS = ROOT / "benchmarks" / "results" / "suite.jsonl"
-START, END = "<!-- results -->", "<!-- end of results -->"
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -54,16 +53,13 @@ def in_order(cells):
 
 def score_table(cells, runs, methods):
     """Return one line for each task: score and seeds, the best score in bold."""
-    lines = [
-        table_line(["task", "score", *methods]),
-        table_line(["---"] * (len(methods) + 2)),
-    ]
+    lines = []
     for name, cell in cells.items():
         best = max(round(score, 3) for score in cell.values())
         found = [score_cell(cell, runs[name], method, best) for method in methods]
         scoring = suite.TASKS[name].scoring.replace("_", " ")
         lines.append(table_line([f"`{name}`", scoring, *found]))
-    return lines
+    return table(["task", "score", *methods], lines)
 
 
 def score_cell(cell, runs, method, best):
@@ -101,21 +97,20 @@ def rank_lines(short, cells, folder):
 
 def duel_table(cells, methods):
     """Return wins, ties and losses against each peer."""
-    heading = ["ours against", "won", "tied", "lost", "mean", "worst", "worst task"]
-    lines = [table_line(heading), table_line(["---"] * len(heading))]
+    lines = []
     for peer in methods:
         found = duel(cells, suite.OURS, peer) if peer != suite.OURS else None
         if found:
             gaps = [f"{found.mean:+.3f}", f"{found.worst:+.3f}"]
             counts = [str(n) for n in (found.won, found.tied, found.lost)]
             lines.append(table_line([peer, *counts, *gaps, f"`{found.worst_task}`"]))
-    return lines
+    heading = ["ours against", "won", "tied", "lost", "mean", "worst", "worst task"]
+    return table(heading, lines)
 
 
 def cost_table(runs, methods):
     """Return seconds, as ratios to ours, and trained parameters: medians over tasks."""
-    heading = ["", "seconds, of ours", "trained parameters"]
-    lines = [table_line(heading), table_line(["---"] * len(heading))]
+    lines = []
     for method in methods:
         ratios, trained = [], []
         for groups in runs.values():
@@ -126,17 +121,12 @@ def cost_table(runs, methods):
             known = [n for n in trained if n]
             count = f"{int(np.median(known)):,}" if known else ""
             lines.append(table_line([method, f"{np.median(ratios):.2f}", count]))
-    return lines
+    return table(["", "seconds, of ours", "trained parameters"], lines)
 
 
 def seconds(runs):
     """Return the median seconds of the training."""
     return np.median([run["seconds"] for run in runs])
-
-
-def table_line(cells):
-    """Return one line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
 
 
 def main():
@@ -147,11 +137,7 @@ def main():
         if not result["overrides"] and result["train_size"] is None
     ]
     lines = [line for short in MODELS for line in section(short, results, PAGE.parent)]
-    text = PAGE.read_text("utf-8")
-    head, rest = text.split(START)
-    _, tail = rest.split(END)
-    body = "\n".join(lines)
-    PAGE.write_text(f"{head}{START}\n\n{body}\n{END}{tail}", "utf-8")
+    write_part(PAGE, "results", lines)
 
 
 if __name__ == "__main__":

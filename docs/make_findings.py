@@ -1,0 +1,121 @@
+"""Write the tables of `findings.md` and `tasks.md` from the results of the benchmarks.
+
+Usage: ``python docs/make_findings.py``. They are never edited by hand; the results are
+those of `ablation.py`, `prompts.py` and `tasks.py` among the benchmarks, run with
+``--json benchmarks/results/NAME.jsonl``.
+"""
+
+import sys
+
+import numpy as np
+from _pages import DOCS, table, table_line, write_part
+
+BENCHMARKS = DOCS.parent / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+
+sys.path.insert(0, str(BENCHMARKS))
+
+import ablation  # noqa: E402
+import prompts  # noqa: E402
+import tasks  # noqa: E402
+from _runner import mean, read_results  # noqa: E402
+
+MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
+
+
+def ablation_lines():
+    """Return the differences of all variants, backbone by backbone."""
+    results = read_results(RESULTS / "ablation.jsonl")
+    lines = []
+    for short, model in MODELS.items():
+        found = ablation.differences(ablation.TASKS, results, short)
+        if found:
+            heading = ["changed", "points", "standard error", "by data set"]
+            rows = [difference_line(each) for each in found]
+            n_runs = max(each.n_runs for each in found)
+            lines += [f"{model}, {n_runs} pairs of runs at most:", ""]
+            lines += [*table(heading, rows), ""]
+    return lines
+
+
+def difference_line(found):
+    """Return one variant's line."""
+    by_task = ", ".join(f"{name} {gap:+.1f}" for name, gap in found.by_task)
+    error = "" if np.isnan(found.error) else f"{found.error:.1f}"
+    return table_line([found.method, f"{found.mean:+.1f}", error, by_task])
+
+
+def prompt_lines():
+    """Return the spread over the prompts of each kind, data set by data set."""
+    results = read_results(RESULTS / "prompts.jsonl")
+    lines = []
+    for name in prompts.TASKS:
+        pairs = prompts.before_and_after(prompts.TASKS, results, name)
+        told = prompts.foretold(pairs)
+        if told is None:
+            continue
+        rows = []
+        for kind, found in prompts.kinds(pairs).items():
+            cells = [spread(scores) for scores in np.array(found).T]
+            rows.append(table_line([kind, str(len(found)), *cells]))
+        heading = ["kind of prompt", "prompts", "frozen", "trained"]
+        lines += [f"`{name}`, accuracy:", "", *table(heading, rows), ""]
+        lines += [
+            f"Rank correlation of frozen and trained over those about the task: "
+            f"{told.correlation:.2f}. The prompt that is the best frozen has "
+            f"{told.chosen:.3f} trained; the best has {told.best:.3f}, the median "
+            f"{told.median:.3f}.",
+            "",
+        ]
+    return lines
+
+
+def spread(scores):
+    """Return mean, least and most."""
+    if len(scores) == 1:
+        return f"{scores[0]:.3f}"
+    return f"{scores.mean():.3f} ({scores.min():.3f} to {scores.max():.3f})"
+
+
+def task_lines():
+    """Return the scores of each task but those on few labels, ours first."""
+    groups = {}
+    for result in read_results(RESULTS / "tasks.jsonl"):
+        if result["shots"] is None:
+            runs = groups.setdefault(result["task"], {})
+            runs.setdefault(result["method"], {})[result["seed"]] = result
+    rows = []
+    for name, task in tasks.TASKS.items():
+        found = {
+            method: list(runs.values()) for method, runs in groups.get(name, {}).items()
+        }
+        main = next(iter(task.ours))
+        if main in found:
+            peers = [
+                f"{method} {score(task, runs)}"
+                for method, runs in found.items()
+                if method != main
+            ]
+            n_train = f"{found[main][0]['n_train']:,}"
+            scoring = task.scoring.replace("_", " ")
+            cells = [f"`{name}`", n_train, scoring, score(task, found[main])]
+            rows.append(table_line([*cells, ", ".join(peers)]))
+    return table(["task", "rows", "score", "ours", "beside it"], rows)
+
+
+def score(task, runs):
+    """Return the mean over the seeds and, of several, their standard deviation."""
+    text = f"{mean(runs, task.scoring):.3f}"
+    scores = [run[task.scoring] for run in runs]
+    return f"{text} ±{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else text
+
+
+def main():
+    """Replace the tables in the pages."""
+    write_part(DOCS / "findings.md", "ablation", ablation_lines())
+    write_part(DOCS / "findings.md", "prompts", prompt_lines())
+    write_part(DOCS / "tasks.md", "tasks", task_lines())
+
+
+if __name__ == "__main__":
+    main()
