@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from sksemantic._data import TextDataset, ordered_batches, pair_key, spots_key
 from sksemantic._pooling import TOKENS, pick, pool
@@ -227,8 +228,10 @@ def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Return the features (n, 3C) of pairs from those (n, C) of three readings.
 
     What both texts are together, and by how much and in what they agree when each is
-    read on its own: |u - v| and u * v (Conneau et al. 2017, arXiv 1705.02364, sec. 3).
+    read on its own: |u - v| and u * v (Conneau et al. 2017, arXiv 1705.02364, sec. 3),
+    of vectors brought to length one, by whose angle encoders say how alike texts are.
     """
+    first, second = normalize(first, dim=-1), normalize(second, dim=-1)
     apart = [(first - second).abs(), first * second]
     return torch.cat([together, *apart], dim=1)
 

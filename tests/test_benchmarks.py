@@ -19,7 +19,10 @@ sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "docs")]
 
 import _methods  # noqa: E402
 import _ranks  # noqa: E402
+import ablation  # noqa: E402
 import make_comparison  # noqa: E402
+import make_findings  # noqa: E402
+import prompts  # noqa: E402
 import suite  # noqa: E402
 from _runner import Task  # noqa: E402
 
@@ -134,6 +137,93 @@ def test_comparison_when_written_then_has_scores_spread_and_diagram(
     assert "| LoRA | 2.50 | 1,234 |" in text
     assert "Gemma" not in text
     assert (tmp_path / "ranks_minilm.svg").stat().st_size > 1000
+
+
+def test_differences_when_seeds_and_tasks_differ_then_pairs_are_compared():
+    plain, worse = ablation.DEFAULT, "rank 2"
+    results = [
+        result("sst2-1000-minilm", plain, 0, 0.80),
+        result("sst2-1000-minilm", worse, 0, 0.79),
+        result("sst2-1000-minilm", plain, 1, 0.70),
+        result("sst2-1000-minilm", worse, 1, 0.71),
+        result("trec6-1000-minilm", worse, 0, 0.99),  # has nothing to compare with
+        result("trec6-1000-minilm", plain, 2, 0.90),
+        result("trec6-1000-minilm", worse, 2, 0.87),
+        result("trec6-1000-minilm", "rank 4", 2, 0.91),
+        result("trec6-1000-gemma", worse, 2, 0.1),
+    ]
+    better, found = ablation.differences(ablation.TASKS, results, "minilm")
+    assert (better.method, better.n_runs) == ("rank 4", 1)
+    assert better.mean == pytest.approx(1)
+    assert np.isnan(better.error)
+    assert (found.method, found.n_runs) == (worse, 3)
+    assert found.mean == pytest.approx(-1)
+    assert found.error == pytest.approx(2 / 3**0.5)
+    assert dict(found.by_task) == pytest.approx({"sst2": 0, "trec6": -3})
+
+
+def test_prompts_when_compared_then_kinds_and_forecast_are_right():
+    scores = {
+        "default": (0.5, 0.7),
+        "after: it was": (0.6, 0.9),
+        "after: verdict": (0.7, 0.8),
+        "unrelated: law": (0.9, 0.1),
+    }
+    results = [
+        {**result("sst2-1000-minilm", name, 0, score), "task": "sst2"}
+        for method, pair in scores.items()
+        for name, score in zip((f"{method}, frozen", method), pair, strict=True)
+    ]
+    pairs = prompts.before_and_after(prompts.TASKS, results, "sst2")
+    assert pairs == scores
+    kinds = prompts.kinds(pairs)
+    assert kinds["after"] == [(0.6, 0.9), (0.7, 0.8)]
+    assert len(kinds["all about the task"]) == 3
+    told = prompts.foretold(pairs)
+    assert told.correlation == pytest.approx(0.5)
+    assert (told.chosen, told.best, told.median) == (0.8, 0.9, 0.8)
+
+
+def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
+    for name, parts in (("findings", ("ablation", "prompts")), ("tasks", ("tasks",))):
+        marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
+        (tmp_path / f"{name}.md").write_text("Before. " + " ".join(marks) + " After.")
+    rows = {
+        "ablation": [
+            result("sst2-1000-minilm", ablation.DEFAULT, 0, 0.8),
+            result("sst2-1000-minilm", "rank 2", 0, 0.7),
+        ],
+        "prompts": [
+            {**result("sst2-1000-minilm", name, 0, score), "task": "sst2"}
+            for i, prompt in enumerate(("default", "after: it was", "long: think"))
+            for name, score in (
+                (prompt, 0.8 + i / 50),
+                (f"{prompt}, frozen", 0.7 + i / 50),
+            )
+        ],
+        "tasks": [
+            {"task": "wnut-ner", "method": method, "seed": seed, "shots": None}
+            | {"f1": score + seed / 50, "n_train": 1836}
+            for method, score in (
+                ("SKTuningTokenClassifier", 0.4),
+                ("frozen + LR", 0.3),
+            )
+            for seed in (0, 1)
+        ],
+    }
+    for name, results in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, results)))
+    monkeypatch.setattr(make_findings, "DOCS", tmp_path)
+    monkeypatch.setattr(make_findings, "RESULTS", tmp_path)
+    make_findings.main()
+    text = (tmp_path / "findings.md").read_text() + (tmp_path / "tasks.md").read_text()
+    assert "old" not in text
+    assert text.count("Before.") == text.count("After.") == 2
+    assert "| rank 2 | -10.0 |  | sst2 -10.0 |" in text
+    assert "| long | 1 | 0.740 | 0.840 |" in text
+    assert (
+        "| `wnut-ner` | 1,836 | f1 | 0.410 ±0.014 | frozen + LR 0.310 ±0.014 |" in text
+    )
 
 
 @pytest.mark.parametrize("n_rows", [50, 200, 1000, 4000])
