@@ -398,9 +398,11 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Resolve the parameters of training, for a module and the nature of a fit."""
         from sksemantic._recipe import Recipe
 
+        task = self._task()
         return Recipe.resolved(
             module.backbone.is_causal,
             is_pair=module.config.pooling == PAIR,
+            has_targets=task.kind == "numbers" and task.n_outputs > 1,
             **nature,
             lr=self.lr,
             head_lr=self.head_lr,

@@ -96,8 +96,9 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         1e-4 from a closed form.
 
     max_epochs : int or "auto", default="auto"
-        Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
-        more for few texts: enough for 120 steps, though never more than 30 epochs.
+        Passes over the texts. "auto" is 5 for causal backbones and 6 for others, 8 and
+        9 with several targets, and more for few texts: enough for 120 steps, though
+        never more than 30 epochs.
 
     batch_size : int, default=32
         Texts per training step.

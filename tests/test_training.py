@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from conftest import load_tiny, values_of
+from conftest import TEXTS, load_tiny, values_of
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
@@ -318,6 +318,21 @@ def test_rates_when_numbers_then_are_those():
 @pytest.mark.parametrize("is_causal", [True, False])
 def test_max_epochs_when_auto_and_many_texts_then_is_the_fewest(is_causal):
     assert recipe(is_causal).n_epochs(100_000) == _FEWEST_EPOCHS[is_causal]
+
+
+@pytest.mark.parametrize(("is_causal", "expected"), [(True, 8), (False, 9)])
+def test_max_epochs_when_auto_and_several_targets_then_half_as_many_more(
+    is_causal, expected
+):
+    assert recipe(is_causal, has_targets=True).n_epochs(100_000) == expected
+
+
+def test_max_epochs_when_auto_then_targets_are_counted(fast):
+    y = np.arange(2.0 * len(TEXTS)).reshape(-1, 2)
+    params = fast | {"max_epochs": "auto", "batch_size": 1}
+    one = SKTuningRegressor(**params).fit(TEXTS, y[:, 0])
+    two = SKTuningRegressor(**params).fit(TEXTS, y)
+    assert (len(one.history_), len(two.history_)) == (6, 9)
 
 
 def test_max_epochs_when_auto_and_hardly_any_texts_then_is_capped():
