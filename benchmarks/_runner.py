@@ -371,6 +371,11 @@ def read_results(file):
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+def plain(results):
+    """Return the results with the defaults on a task's own number of rows."""
+    return [r for r in results if not r["overrides"] and r["train_size"] is None]
+
+
 def tell(tasks, results, args, summarise):
     """Print the tables, and what follows from all of them."""
     report(tasks, results, args)

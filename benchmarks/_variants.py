@@ -7,6 +7,7 @@ from torch import nn
 
 from sksemantic import _holdout, _module
 from sksemantic._adapters import PrefixAdapter
+from sksemantic._injection.attention import AttentionInjection
 
 # With these, no text is held back and nothing is compared with the closed form.
 UNCOMPARED = {"validation_fraction": 1e-6}
@@ -77,21 +78,6 @@ class Gated(PrefixAdapter):
         return prefix
 
 
-class OverNoise(PrefixAdapter):
-    """Refines random states of the same scale instead of the prompt's."""
-
-    def __init__(self, read, tuned, rank):
-        noise = type(read)(
-            [torch.randn_like(states) for states in read.states],
-            [
-                tuple(torch.randn_like(p) * rms(p) for p in layer)
-                for layer in read.prefix
-            ],
-            read.layers,
-        )
-        super().__init__(noise, tuned, rank)
-
-
 def rms(part):
     """Return the root mean square."""
     return part.float().square().mean().sqrt()
@@ -100,6 +86,32 @@ def rms(part):
 def adapter(kind):
     """Return the patch that replaces the adapter."""
     return patch.object(_module, "PrefixAdapter", kind)
+
+
+def over_noise():
+    """Return the patch that puts random states of the same scale for the prompt's.
+
+    In all layers: nothing of the prompt is left but what stands behind the slot.
+    """
+    build = _module.SemanticModule.seeded.__func__
+    read = AttentionInjection.read
+
+    def read_noise(injection, inputs_embeds):
+        found = read(injection, inputs_embeds)
+        return type(found)(
+            [torch.randn_like(states) for states in found.states],
+            [
+                tuple(torch.randn_like(part) * rms(part) for part in layer)
+                for layer in found.prefix
+            ],
+            found.layers,
+        )
+
+    def seeded(cls, *args):
+        with patch.object(AttentionInjection, "read", read_noise):
+            return build(cls, *args)
+
+    return patch.object(_module.SemanticModule, "seeded", classmethod(seeded))
 
 
 def without_comparison():

@@ -7,24 +7,26 @@ falling back. After the tables come the differences from the default, in points,
 their standard error over tasks and seeds.
 """
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from _baselines import GEMMA, MINILM, REVIEW_PROMPT, embedding_logistic
 from _methods import describe, make_ours, measure
-from _runner import CLASSIFIER, Method, main
+from _runner import CLASSIFIER, Method, main, plain
 from _variants import (
     UNCOMPARED,
     Direct,
     Gated,
-    OverNoise,
     Partial,
     ValuesOnly,
     adapter,
+    over_noise,
     without_comparison,
 )
 from suite import BACKBONES, PROMPTS
@@ -89,8 +91,8 @@ def averaged_from(share):
 
 def epochs(factor):
     """Return the patches that change the number of epochs."""
-    fewest = {key: round(factor * n) for key, n in _recipe._FEWEST_EPOCHS.items()}
-    steps = round(factor * _recipe._FEWEST_STEPS)
+    fewest = {key: ceil(factor * n) for key, n in _recipe._FEWEST_EPOCHS.items()}
+    steps = ceil(factor * _recipe._FEWEST_STEPS)
     return constant(_recipe, _FEWEST_EPOCHS=fewest, _FEWEST_STEPS=steps)
 
 
@@ -107,11 +109,14 @@ def train(case, patches=(), **params):
 def refit_head(case):
     """Fit the estimator, then the head anew, by cross-validation, on what it makes."""
     X_train, X_test, y_train, y_test = case.rows
+    start = time.perf_counter()
     with without_comparison():
         estimator = make_ours(case, CLASSIFIER, **UNCOMPARED)
         estimator.fit(X_train, y_train)
         rows = (estimator.transform(X_train), estimator.transform(X_test))
-    return measure(case, embedding_logistic("accuracy"), (*rows, y_train, y_test))
+    seconds = time.perf_counter() - start
+    head = embedding_logistic("accuracy")
+    return measure(case, head, (*rows, y_train, y_test), seconds)
 
 
 class Averaged:
@@ -133,12 +138,13 @@ class Averaged:
 
 
 def average(case, prompts=None):
-    """Fit and score three estimators together, of three seeds or three prompts."""
-    variants = [{"prompt": prompt} for prompt in prompts or ()] or [{}] * 3
-    cases = [replace(case, seed=case.seed + 100 * i) for i in range(len(variants))]
+    """Fit and score three estimators together, of three prompts or three seeds."""
+    if prompts:
+        variants = [(case, {"prompt": prompt}) for prompt in prompts]
+    else:
+        variants = [(replace(case, seed=case.seed + 100 * i), {}) for i in range(3)]
     estimators = [
-        make_ours(each, CLASSIFIER, **UNCOMPARED, **params)
-        for each, params in zip(cases, variants, strict=True)
+        make_ours(each, CLASSIFIER, **UNCOMPARED, **params) for each, params in variants
     ]
     with without_comparison():
         return measure(case, Averaged(estimators), case.rows)
@@ -161,7 +167,7 @@ COMMON = {
     "adapter: on keys only": variant([adapter(Partial)]),
     "adapter: on values only": variant([adapter(ValuesOnly)]),
     "adapter: and a gate per head": variant([adapter(Gated)]),
-    "noise for the prompt's states": variant([adapter(OverNoise)]),
+    "noise for the prompt's states": variant([over_noise()]),
     "method: prompt": variant(method="prompt"),
     # head
     "head: from the closed form": variant(
@@ -182,7 +188,7 @@ COMMON = {
     "epochs / 2": variant(epochs(1 / 2)),
     "epochs x 2": variant(epochs(2)),
     "batches of 16": variant(batch_size=16),
-    "batches of 64": variant(batch_size=64),
+    "batches of 64": variant(constant(_recipe, _FEWEST_STEPS=1), batch_size=64),
     "weights decay by 0.1": variant(decayed(0.1)),
     "labels smoothed": variant([patch.object(_task.Classification, "loss", smoothed)]),
     "weights averaged: never": variant(averaged_from(1.0)),
@@ -200,7 +206,7 @@ OF_DECODERS = {
     "all layers run, upper 12 tuned": variant(n_layers="all"),
     "all layers run and tuned": variant(n_layers="all", tuned_layers="all"),
     "all of the lower 12 tuned": variant(tuned_layers="all"),
-    "pooling: mean": variant(pooling="mean"),
+    "pooling: mean": variant(constant(_module, _TOKEN_DROPOUT=0.0), pooling="mean"),
 }
 ASKED = {
     "sst2": (
@@ -282,10 +288,8 @@ def differences(tasks, results, short):
         (result["method"], result["task"], result["seed"]): result[
             tasks[result["task"]].scoring
         ]
-        for result in results
+        for result in plain(results)
         if result["task"].endswith(short)
-        and result["train_size"] is None
-        and not result["overrides"]
     }
     for (method, task, seed), score in scores.items():
         if method != DEFAULT and (DEFAULT, task, seed) in scores:

@@ -83,10 +83,10 @@ def run(name, args, data, seed):
 def run_ours(name, args, data, seed):
     """Fit the estimator; its epochs hold the frozen pass and the comparison, too.
 
-    Over noise it trains the same adapter, on random states instead of the prompt's, and
-    is not compared with the closed form, which would be kept instead.
+    Over noise it trains the same adapter, on random states instead of the prompt's in
+    all layers, and is not compared with the closed form, which would be kept instead.
     """
-    from _variants import UNCOMPARED, OverNoise, adapter, without_comparison
+    from _variants import UNCOMPARED, over_noise, without_comparison
     from skorch.callbacks import Callback
 
     from sksemantic import (
@@ -141,7 +141,7 @@ def run_ours(name, args, data, seed):
     with ExitStack() as patches:
         patches.enter_context(patch.object(_training, "build_net", with_score))
         if name == OVER_NOISE:
-            patches.enter_context(adapter(OverNoise))
+            patches.enter_context(over_noise())
             patches.enter_context(without_comparison())
         clf.set_params(max_epochs=args.epochs).fit(X_train, y_train)
     total = time.perf_counter() - lost["start"] - lost["seconds"]

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import suite  # noqa: E402
 from _ranks import draw, duel, rank  # noqa: E402
-from _runner import read_results  # noqa: E402
+from _runner import plain, read_results  # noqa: E402
 
 MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
 
@@ -131,11 +131,7 @@ def seconds(runs):
 
 def main():
     """Replace the results in the page."""
-    results = [
-        result
-        for result in read_results(RESULTS)
-        if not result["overrides"] and result["train_size"] is None
-    ]
+    results = plain(read_results(RESULTS))
     lines = [line for short in MODELS for line in section(short, results, PAGE.parent)]
     write_part(PAGE, "results", lines)
 

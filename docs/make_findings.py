@@ -18,7 +18,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import ablation  # noqa: E402
 import prompts  # noqa: E402
 import tasks  # noqa: E402
-from _runner import mean, read_results  # noqa: E402
+from _runner import mean, plain, read_results  # noqa: E402
 
 MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
 
@@ -80,7 +80,7 @@ def spread(scores):
 def task_lines():
     """Return the scores of each task but those on few labels, ours first."""
     groups = {}
-    for result in read_results(RESULTS / "tasks.jsonl"):
+    for result in plain(read_results(RESULTS / "tasks.jsonl")):
         if result["shots"] is None:
             runs = groups.setdefault(result["task"], {})
             runs.setdefault(result["method"], {})[result["seed"]] = result

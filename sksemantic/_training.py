@@ -60,7 +60,7 @@ _MAX_GRADIENT_NORM = 1.0
 # goes on from the closed form at lower rates; with fewer of a class, not at all.
 _FEW = 200
 _FEWEST_PER_CLASS = 4
-_LEAST_SCALE = 1e-4  # of the largest; below it a feature is constant
+_LEAST_SCALE = 1e-4  # of the largest of its kind; below it a feature is constant
 _LEADS_FROM = 1 / 2  # of the epochs; from then on a lead on held-back texts suffices
 
 
@@ -339,7 +339,10 @@ class Trainer:
         """Standardise what the head reads by the frozen features' mean and scale."""
         counted = features[weights > 0]
         scale = counted.std(axis=0)
-        scale[scale < _LEAST_SCALE * max(scale.max(), _LEAST_SCALE)] = 1.0
+        # Those of a pair are three kinds of numbers side by side.
+        kinds = scale.reshape(-1, self.module.backbone.hidden_size)
+        largest = np.maximum(kinds.max(axis=1, keepdims=True), _LEAST_SCALE)
+        kinds[kinds < _LEAST_SCALE * largest] = 1.0
         _assign(self.module.feature_mean, counted.mean(axis=0))
         _assign(self.module.feature_scale, scale)
 

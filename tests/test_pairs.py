@@ -12,6 +12,7 @@ import torch
 from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny, stir
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
+from sksemantic._activations import FrozenPass
 from sksemantic._comparison import StopWhenBetter
 from sksemantic._data import TextDataset, collate
 from sksemantic._module import SemanticModule
@@ -284,6 +285,24 @@ def test_transform_when_pairs_then_encoders_read_them_together_and_apart(fast):
     for changes in ({"pooling": "mean"}, {"prompt": "film: {0} book: {1} it was"}):
         clf = SKTuningClassifier(**fast | changes).fit(PAIRS, SAME)
         assert clf.transform(PAIRS).shape == (24, hidden_size)
+
+
+def test_scale_when_pairs_then_small_products_are_not_taken_for_constants(
+    fast, monkeypatch
+):
+    """Products of vectors of length one are far smaller than a loud dimension."""
+    features = FrozenPass.features
+
+    def loud(self, data):
+        found = features(self, data)
+        found[:, 3] *= 1e6
+        return found
+
+    monkeypatch.setattr(FrozenPass, "features", loud)
+    clf = SKTuningClassifier(**fast).fit(PAIRS, SAME)
+    scale = clf.net_.module_.feature_scale.numpy()
+    assert scale[3] > 1e3
+    assert (scale[32:] < 1).all()
 
 
 def test_predict_when_pairs_are_read_apart_then_batch_mates_do_not_matter(fast):
