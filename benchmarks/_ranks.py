@@ -1,8 +1,9 @@
 """Methods over many tasks: average ranks, what of them is chance, wins and losses.
 
-A cell is the mean score of one method in one task, higher is better: ``cells[task]
-[method]``. The statistics are those of Demšar, "Statistical comparisons of classifiers
-over multiple data sets", JMLR 7, 2006, section 3.2.
+A cell has the scores of one method in one task by seed, higher is better:
+``cells[task][method][seed]``. Methods are compared on the seeds, and with them the
+rows, that all of them have. The statistics are those of Demšar, "Statistical comparisons
+of classifiers over multiple data sets", JMLR 7, 2006, section 3.2.
 """
 
 from dataclasses import dataclass
@@ -59,10 +60,11 @@ class Duel:
 def rank(cells):
     """Return the `Ranks` of the methods that most tasks have, or None if too few."""
     methods = complete_methods(cells)
-    done = [task for task, cell in cells.items() if set(methods) <= set(cell)]
+    shared = {task: shared_means(cell, methods) for task, cell in cells.items()}
+    done = [task for task, means in shared.items() if means is not None]
     if len(methods) < 2 or not done:
         return None
-    scores = np.array([[cells[task][method] for method in methods] for task in done])
+    scores = np.array([shared[task] for task in done])
     data = np.unique([task.partition("-")[0] for task in done], return_inverse=True)[1]
     by_task = rankdata(-scores, axis=1)
     ranks = np.stack([by_task[data == i].mean(axis=0) for i in range(data.max() + 1)])
@@ -84,6 +86,16 @@ def rank(cells):
     )
 
 
+def shared_means(cell, methods):
+    """Return the methods' mean scores over the seeds of all; None without any."""
+    if not set(methods) <= set(cell):
+        return None
+    seeds = sorted(set.intersection(*(set(cell[method]) for method in methods)))
+    if not seeds:
+        return None
+    return [float(np.mean([cell[method][s] for s in seeds])) for method in methods]
+
+
 def complete_methods(cells):
     """Return the methods that at least half of the tasks have, in their first order."""
     counts = {}
@@ -95,11 +107,8 @@ def complete_methods(cells):
 
 def duel(cells, method, peer):
     """Return the `Duel` of two methods, or None if no task has both."""
-    gaps = {
-        task: cell[method] - cell[peer]
-        for task, cell in cells.items()
-        if {method, peer} <= set(cell)
-    }
+    pairs = {task: shared_means(cell, (method, peer)) for task, cell in cells.items()}
+    gaps = {task: pair[0] - pair[1] for task, pair in pairs.items() if pair is not None}
     if not gaps:
         return None
     values = np.array([*gaps.values()])

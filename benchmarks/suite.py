@@ -42,7 +42,6 @@ from _runner import (
     Task,
     chosen_tasks,
     main,
-    mean,
     method_label,
     on_states,
     on_vectors,
@@ -238,10 +237,11 @@ def summarise(tasks, results, args):
 
 
 def scores_by_task(tasks, results):
-    """Return the mean score of each method, by task and method; higher is better."""
+    """Return the scores by task, method and seed; higher is better."""
     return {
         name: {
-            method: mean(runs, tasks[name].scoring) for method, runs in methods.items()
+            method: {run["seed"]: run[tasks[name].scoring] for run in runs}
+            for method, runs in methods.items()
         }
         for name, methods in runs_by_task(results).items()
     }

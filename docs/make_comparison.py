@@ -34,7 +34,7 @@ def section(short, results, folder):
     return [
         f"## {MODELS[short]}",
         "",
-        *score_table(cells, runs, methods),
+        *score_table(cells, methods),
         "",
         *rank_lines(short, cells, folder),
         *duel_table(cells, methods),
@@ -51,26 +51,26 @@ def in_order(cells):
     return [m for m in known if m in found] + sorted(found - set(known))
 
 
-def score_table(cells, runs, methods):
+def score_table(cells, methods):
     """Return one line for each task: score and seeds, the best score in bold."""
     lines = []
     for name, cell in cells.items():
-        best = max(round(score, 3) for score in cell.values())
-        found = [score_cell(cell, runs[name], method, best) for method in methods]
+        means = {method: np.mean([*seeds.values()]) for method, seeds in cell.items()}
+        best = max(round(score, 3) for score in means.values())
+        found = [score_cell(cell.get(method), best) for method in methods]
         scoring = suite.TASKS[name].scoring.replace("_", " ")
         lines.append(table_line([f"`{name}`", scoring, *found]))
     return table(["task", "score", *methods], lines)
 
 
-def score_cell(cell, runs, method, best):
+def score_cell(seeds, best):
     """Return a mean over seeds and, of several seeds, its standard deviation."""
-    if method not in cell:
+    if not seeds:
         return ""
-    text = f"{cell[method]:.3f}"
-    if round(cell[method], 3) == best:
+    scores = [*seeds.values()]
+    text = f"{np.mean(scores):.3f}"
+    if round(np.mean(scores), 3) == best:
         text = f"**{text}**"
-    scoring = suite.TASKS[runs[method][0]["task"]].scoring
-    scores = [run[scoring] for run in runs[method]]
     return f"{text} ±{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else text
 
 

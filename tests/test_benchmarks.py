@@ -46,7 +46,7 @@ def test_summary_when_results_are_complete_then_ranks_and_duels_are_right(capsys
         result("sst2-200-minilm", ours, 0, 0.70),
         result("sst2-200-minilm", ours, 0, 0.80),  # run again: replaces the first
         result("sst2-200-minilm", ours, 1, 0.90),
-        result("sst2-200-minilm", "LoRA", 0, 0.80),
+        result("sst2-200-minilm", "LoRA", 0, 0.75),
         result("trec6-200-minilm", ours, 0, 0.60),
         result("trec6-200-minilm", "LoRA", 0, 0.70),
         result("trec6-200-minilm", "frozen + linear", 0, 0.60),
@@ -67,11 +67,15 @@ def test_summary_when_no_task_has_all_methods_then_is_silent(capsys):
     assert capsys.readouterr().out == ""
 
 
+def one_seed(**scores):
+    return {method: {0: score} for method, score in scores.items()}
+
+
 CELLS = {
-    "first": {"ours": 0.9, "LoRA": 0.8, "linear": 0.7},
-    "second": {"ours": 0.9, "LoRA": 0.9, "linear": 0.5},
-    "third": {"ours": 0.6, "LoRA": 0.7, "linear": 0.603},
-    "fourth": {"ours": 0.5, "linear": 0.4},  # not for the ranks
+    "first": one_seed(ours=0.9, LoRA=0.8, linear=0.7),
+    "second": one_seed(ours=0.9, LoRA=0.9, linear=0.5),
+    "third": one_seed(ours=0.6, LoRA=0.7, linear=0.603),
+    "fourth": one_seed(ours=0.5, linear=0.4),  # not for the ranks
 }
 
 
@@ -88,9 +92,21 @@ def test_rank_when_methods_tie_then_they_share_a_place():
 
 def test_rank_when_tasks_share_their_data_then_they_count_once():
     cells = {f"one-{size}": CELLS["first"] for size in (200, 1000, 4000)}
-    ranks = _ranks.rank(cells | {"two-200": {"ours": 0.1, "LoRA": 0.2, "linear": 0.3}})
+    ranks = _ranks.rank(cells | {"two-200": one_seed(ours=0.1, LoRA=0.2, linear=0.3)})
     assert (ranks.n_tasks, ranks.n_data) == (4, 2)
     np.testing.assert_allclose(ranks.means, 2.0)  # 1, 2, 3 and 3, 2, 1
+
+
+def test_duel_when_seeds_differ_then_those_of_both_are_compared():
+    cells = {
+        "one": {"ours": {0: 0.9, 1: 0.5}, "LoRA": {0: 0.8}},
+        "two": {"ours": {1: 0.5}, "LoRA": {0: 0.8}},  # no seed of both
+    }
+    found = _ranks.duel(cells, "ours", "LoRA")
+    assert (found.won, found.tied, found.lost) == (1, 0, 0)
+    assert found.mean == pytest.approx(0.1)
+    ranks = _ranks.rank(cells)
+    assert (ranks.methods, ranks.n_tasks) == (["ours", "LoRA"], 1)
 
 
 def test_duel_when_gaps_are_small_then_counts_as_tied():
