@@ -2,8 +2,8 @@
 
 A cell has the scores of one method in one task by seed, higher is better:
 ``cells[task][method][seed]``. Methods are compared on the seeds, and with them the
-rows, that all of them have. The statistics are those of Demšar, "Statistical comparisons
-of classifiers over multiple data sets", JMLR 7, 2006, section 3.2.
+rows, that all of them have. The statistics are those of Demšar, "Statistical
+comparisons of classifiers over multiple data sets", JMLR 7, 2006, section 3.2.
 """
 
 from dataclasses import dataclass

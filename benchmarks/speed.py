@@ -222,20 +222,27 @@ def reach(runs, ours):
 
 
 def plot(results, file):
-    """Draw accuracy against seconds."""
+    """Draw accuracy against seconds and against epochs, the mean of the repeats."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    figure, (by_time, by_epoch) = pyplot.subplots(
+        1, 2, figsize=(10, 4), sharey=True, layout="constrained"
+    )
     for name, runs in results.items():
-        times = np.mean([np.cumsum(r["seconds"]) for r in runs], axis=0)
-        scores = np.mean([r["scores"] for r in runs], axis=0)
-        axes.plot(times, scores, marker="o", label=name)
-    axes.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy")
-    axes.legend()
-    figure.savefig(file)
+        n_epochs = min(len(r["scores"]) for r in runs)
+        times = np.mean([np.cumsum(r["seconds"])[:n_epochs] for r in runs], axis=0)
+        scores = np.mean([r["scores"][:n_epochs] for r in runs], axis=0)
+        by_time.plot(times, scores, marker="o", label=name)
+        by_epoch.plot(range(1, n_epochs + 1), scores, marker="o")
+    by_time.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy")
+    by_epoch.set(xlabel="epochs")
+    by_time.legend(fontsize="small")
+    with pyplot.rc_context({"svg.hashsalt": "speed"}):  # the same file of the same runs
+        figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    pyplot.close(figure)
 
 
 def parse_args():
@@ -253,6 +260,7 @@ def parse_args():
     add("--data", type=Path, default=data_folder(), help="folder that holds sst2/")
     add("--json", type=Path, metavar="FILE", help="append each run to this file")
     add("--plot", type=Path, metavar="FILE", help="draw accuracy against seconds")
+    add("--report", type=Path, metavar="FILE", help="tell this file's runs, run none")
     args = parser.parse_args()
     args.prompt = args.prompt or PROMPTS[args.model]
     return args
@@ -261,6 +269,24 @@ def parse_args():
 def main():
     """Measure and print."""
     args = parse_args()
+    results = read(args) if args.report else measure(args)
+    report(results)
+    if args.plot:
+        plot(results, args.plot)
+
+
+def read(args):
+    """Return the runs of a file by method, with this model and as many texts."""
+    results = defaultdict(dict)
+    for line in args.report.read_text().splitlines():
+        found = json.loads(line)
+        if (found["model"], found["rows"]) == (args.model, args.rows):
+            results[found["method"]][found["seed"]] = found
+    return {method: list(runs.values()) for method, runs in results.items()}
+
+
+def measure(args):
+    """Run all methods by turns; return their runs by method."""
     X, y = load_sst2(args.data)
     X_test, y_test = load_sst2(args.data, "test")
     labels, y = np.unique(y, return_inverse=True)
@@ -283,9 +309,7 @@ def main():
             if args.json:
                 with args.json.open("a") as file:
                     file.write(json.dumps(record) + "\n")
-    report(results)
-    if args.plot:
-        plot(results, args.plot)
+    return results
 
 
 if __name__ == "__main__":
