@@ -229,7 +229,7 @@ def plot(results, file):
     from matplotlib import pyplot
 
     figure, (by_time, by_epoch) = pyplot.subplots(
-        1, 2, figsize=(10, 4), sharey=True, layout="constrained"
+        1, 2, figsize=(10, 4.5), sharey=True, layout="constrained"
     )
     for name, runs in results.items():
         n_epochs = min(len(r["scores"]) for r in runs)
@@ -238,8 +238,12 @@ def plot(results, file):
         by_time.plot(times, scores, marker="o", label=name)
         by_epoch.plot(range(1, n_epochs + 1), scores, marker="o")
     by_time.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy")
+    by_time.xaxis.set_minor_formatter("{x:.0f}")
+    by_time.xaxis.set_major_formatter("{x:.0f}")
+    by_time.tick_params(axis="x", which="both", labelsize="small", labelrotation=45)
     by_epoch.set(xlabel="epochs")
-    by_time.legend(fontsize="small")
+    by_epoch.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(loc="outside lower center", ncols=3)
     with pyplot.rc_context({"svg.hashsalt": "speed"}):  # the same file of the same runs
         figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)

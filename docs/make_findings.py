@@ -33,7 +33,8 @@ def ablation_lines():
             heading = ["changed", "points", "standard error", "by data set"]
             rows = [difference_line(each) for each in found]
             n_runs = max(each.n_runs for each in found)
-            lines += [f"{model}, {n_runs} pairs of runs at most:", ""]
+            runs = "one run" if n_runs == 1 else f"up to {n_runs} runs"
+            lines += [f"{model}, {runs} of each so far:", ""]
             lines += [*table(heading, rows), ""]
     return lines
 
