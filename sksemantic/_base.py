@@ -402,6 +402,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return Recipe.resolved(
             module.backbone.is_causal,
             is_pair=module.config.pooling == PAIR,
+            has_full_matrices=module.config.adapter == "linear",
             has_targets=task.kind == "numbers" and task.n_outputs > 1,
             **nature,
             lr=self.lr,

@@ -310,6 +310,27 @@ def test_head_init_when_auto_then_only_pairs_start_from_the_closed_form(
     assert recipe(head_init=head_init, is_pair=is_pair).head_init == expected
 
 
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_rates_when_auto_and_the_adapter_is_a_full_matrix_then_its_own_is_lower(
+    is_causal,
+):
+    rates = {"lr": "auto", "head_lr": "auto"}
+    found = recipe(is_causal, **rates, has_full_matrices=True)
+    lr, head_lr = _AUTO_RATES[is_causal]
+    assert (found.lr, found.head_lr) == (pytest.approx(lr / 10), head_lr)
+    assert recipe(lr=0.1, has_full_matrices=True).lr == 0.1
+
+
+def test_rates_when_auto_then_the_adapter_is_looked_at(fast):
+    params = fast | {"lr": "auto", "head_lr": 0.01}
+    low, full = (
+        SKTuningRegressor(**params, adapter=adapter).fit(TEXTS, range(len(TEXTS)))
+        for adapter in ("low_rank", "linear")
+    )
+    rates = [clf.net_.lr for clf in (low, full)]
+    assert rates == pytest.approx([_AUTO_RATES[False][0], _AUTO_RATES[False][0] / 10])
+
+
 def test_rates_when_numbers_then_are_those():
     found = recipe(lr=0.1, head_lr=np.float32(0.5))
     assert (found.lr, found.head_lr) == (0.1, 0.5)
