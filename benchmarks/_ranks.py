@@ -153,9 +153,8 @@ def draw(ranks, file):
         axes.plot((mean, mean, end), (0, y, y), linewidth=0.8, color="grey")
         align = "left" if is_left else "right"
         axes.text(end, y + 0.04, f"{method} ({mean:.2f})", ha=align, va="bottom")
-    with pyplot.rc_context(
-        {"svg.hashsalt": "ranks"}
-    ):  # the same file of the same ranks
+    # The same ranks make the same file.
+    with pyplot.rc_context({"svg.hashsalt": "ranks"}):
         figure.savefig(file, metadata={"Date": None})
     pyplot.close(figure)
 

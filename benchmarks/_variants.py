@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sksemantic import _holdout, _module
-from sksemantic._adapters import PrefixAdapter
+from sksemantic._adapters import PrefixAdapter, _rms
 from sksemantic._injection.attention import AttentionInjection
 
 # With these, no text is held back and nothing is compared with the closed form.
@@ -53,7 +53,7 @@ class Direct(PrefixAdapter):
         changes = iter(self.changes)
         for i in self._tuned:
             prefix[i] = tuple(
-                part + rms(part) * next(changes) for part in self._frozen[i]
+                part + _rms(part) * next(changes) for part in self._frozen[i]
             )
         return prefix
 
@@ -78,11 +78,6 @@ class Gated(PrefixAdapter):
         return prefix
 
 
-def rms(part):
-    """Return the root mean square."""
-    return part.float().square().mean().sqrt()
-
-
 def adapter(kind):
     """Return the patch that replaces the adapter."""
     return patch.object(_module, "PrefixAdapter", kind)
@@ -101,7 +96,7 @@ def over_noise():
         return type(found)(
             [torch.randn_like(states) for states in found.states],
             [
-                tuple(torch.randn_like(part) * rms(part) for part in layer)
+                tuple(torch.randn_like(part) * _rms(part) for part in layer)
                 for layer in found.prefix
             ],
             found.layers,

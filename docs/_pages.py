@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 DOCS = Path(__file__).parent
 
 
@@ -12,6 +14,12 @@ def write_part(page, name, lines):
     _, tail = rest.split(end)
     body = "\n".join(lines).strip("\n")
     page.write_text(f"{head}{start}\n\n{body}\n\n{end}{tail}", "utf-8")
+
+
+def mean_and_spread(scores):
+    """Return a mean over seeds and, of several seeds, its standard deviation."""
+    text = f"{np.mean(scores):.3f}"
+    return f"{text} ±{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else text
 
 
 def table(heading, rows):

@@ -7,7 +7,7 @@ come from ``python benchmarks/suite.py --json benchmarks/results/suite.jsonl``.
 import sys
 
 import numpy as np
-from _pages import DOCS, table, table_line, write_part
+from _pages import DOCS, mean_and_spread, table, table_line, write_part
 
 ROOT = DOCS.parent
 PAGE = DOCS / "comparison.md"
@@ -64,14 +64,13 @@ def score_table(cells, methods):
 
 
 def score_cell(seeds, best):
-    """Return a mean over seeds and, of several seeds, its standard deviation."""
+    """Return a method's score in a task, the best one in bold; `seeds` may be None."""
     if not seeds:
         return ""
     scores = [*seeds.values()]
-    text = f"{np.mean(scores):.3f}"
-    if round(np.mean(scores), 3) == best:
-        text = f"**{text}**"
-    return f"{text} ±{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else text
+    mean, *spread = mean_and_spread(scores).split(" ")
+    is_best = round(np.mean(scores), 3) == best
+    return " ".join([f"**{mean}**" if is_best else mean, *spread])
 
 
 def rank_lines(short, cells, folder):

@@ -8,7 +8,7 @@ those of `ablation.py`, `prompts.py` and `tasks.py` among the benchmarks, run wi
 import sys
 
 import numpy as np
-from _pages import DOCS, table, table_line, write_part
+from _pages import DOCS, mean_and_spread, table, table_line, write_part
 
 BENCHMARKS = DOCS.parent / "benchmarks"
 RESULTS = BENCHMARKS / "results"
@@ -18,9 +18,8 @@ sys.path.insert(0, str(BENCHMARKS))
 import ablation  # noqa: E402
 import prompts  # noqa: E402
 import tasks  # noqa: E402
-from _runner import mean, plain, read_results  # noqa: E402
-
-MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
+from _runner import plain, read_results  # noqa: E402
+from make_comparison import MODELS  # noqa: E402
 
 
 def ablation_lines():
@@ -105,10 +104,8 @@ def task_lines():
 
 
 def score(task, runs):
-    """Return the mean over the seeds and, of several, their standard deviation."""
-    text = f"{mean(runs, task.scoring):.3f}"
-    scores = [run[task.scoring] for run in runs]
-    return f"{text} ±{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else text
+    """Return the score of one method's runs."""
+    return mean_and_spread([run[task.scoring] for run in runs])
 
 
 def main():
