@@ -261,10 +261,8 @@ def by_plan(tasks, table):
 
 def report_task(task, shots, results):
     """Print mean, seconds and seeds of each method, and whether the bars are passed."""
-    groups = {}
-    for result in results:  # a seed that was run again replaces its earlier result
-        groups.setdefault(method_label(result), {})[result["seed"]] = result
-    groups = {label: list(runs.values()) for label, runs in groups.items()}
+    [methods] = by_seed(results).values()
+    groups = {label: [*runs.values()] for label, runs in methods.items()}
     width = max(map(len, groups))
     heading = "seeds (* the closed form was kept)"
     print(f"{'':{width}}     mean   seconds  trained  {heading}")
@@ -317,6 +315,18 @@ def method_label(result):
     """Return the method with the parameters that were overridden."""
     overrides = result.get("overrides", {}).items()
     return " ".join([result["method"], *(f"{key}={value}" for key, value in overrides)])
+
+
+def by_seed(results, label=method_label):
+    """Return the results by task, method and seed; the latest of a seed counts.
+
+    Methods are named by `label`, called with a result.
+    """
+    groups = {}
+    for result in results:
+        methods = groups.setdefault(result["task"], {})
+        methods.setdefault(label(result), {})[result["seed"]] = result
+    return groups
 
 
 def mark(run):

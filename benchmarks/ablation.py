@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from _baselines import GEMMA, MINILM, REVIEW_PROMPT, embedding_logistic
 from _methods import describe, make_ours, measure
-from _runner import CLASSIFIER, Method, main, plain
+from _runner import CLASSIFIER, Method, by_seed, main, plain
 from _variants import (
     UNCOMPARED,
     Direct,
@@ -284,17 +284,15 @@ class Difference:
 def differences(tasks, results, short):
     """Return the differences of all variants with one backbone, the best ones first."""
     gaps = {}
-    scores = {
-        (result["method"], result["task"], result["seed"]): result[
-            tasks[result["task"]].scoring
-        ]
-        for result in plain(results)
-        if result["task"].endswith(short)
-    }
-    for (method, task, seed), score in scores.items():
-        if method != DEFAULT and (DEFAULT, task, seed) in scores:
-            gap = 100 * (score - scores[DEFAULT, task, seed])
-            gaps.setdefault(method, {}).setdefault(task, []).append(gap)
+    for task, methods in by_seed(plain(results)).items():
+        if not task.endswith(short):
+            continue
+        scoring = tasks[task].scoring
+        base = methods.pop(DEFAULT, {})
+        for method, runs in methods.items():
+            for seed in sorted(set(runs) & set(base)):
+                gap = 100 * (runs[seed][scoring] - base[seed][scoring])
+                gaps.setdefault(method, {}).setdefault(task, []).append(gap)
     found = [difference(method, by_task) for method, by_task in gaps.items()]
     return sorted(found, key=lambda line: -line.mean)
 

@@ -15,7 +15,7 @@ from _baselines import GEMMA, QUESTION_PROMPT, REVIEW_PROMPT, embedding_logistic
 from _data import load_trec
 from _methods import fit_head
 from _rows import split_random, split_sst2
-from _runner import CLASSIFIER, Method, Task, main, ours, plain
+from _runner import CLASSIFIER, Method, Task, by_seed, main, ours, plain
 from _scores import score_labels
 from scipy.stats import spearmanr
 
@@ -173,17 +173,14 @@ def summarise(tasks, results, args):
 
 def before_and_after(tasks, results, name):
     """Return, by prompt, the mean score of the frozen model and of the trained one."""
-    scores = {}
-    for result in plain(results):
-        if result["task"] == name:
-            runs = scores.setdefault(result["method"], {})
-            runs[result["seed"]] = result[tasks[name].scoring]
+    scoring = tasks[name].scoring
+    runs = by_seed(plain(results)).get(name, {})
     pairs = {}
-    for method, trained in scores.items():
-        frozen = scores.get(f"{method}, {FROZEN}", {})
+    for method, trained in runs.items():
+        frozen = runs.get(f"{method}, {FROZEN}", {})
         both = sorted(set(trained) & set(frozen))
         if both:
-            found = [(frozen[seed], trained[seed]) for seed in both]
+            found = [(frozen[seed][scoring], trained[seed][scoring]) for seed in both]
             pairs[method] = tuple(map(float, np.mean(found, axis=0)))
     return pairs
 

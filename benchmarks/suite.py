@@ -40,6 +40,7 @@ from _runner import (
     WORDS,
     Method,
     Task,
+    by_seed,
     chosen_tasks,
     main,
     method_label,
@@ -240,26 +241,18 @@ def scores_by_task(tasks, results):
     """Return the scores by task, method and seed; higher is better."""
     return {
         name: {
-            method: {run["seed"]: run[tasks[name].scoring] for run in runs}
+            method: {seed: run[tasks[name].scoring] for seed, run in runs.items()}
             for method, runs in methods.items()
         }
-        for name, methods in runs_by_task(results).items()
+        for name, methods in by_seed(results, label).items()
     }
 
 
-def runs_by_task(results):
-    """Return the results of all seeds, by task and method."""
-    groups = {}
-    for result in results:
-        label = method_label(result)
-        if label.startswith((CLASSIFIER, REGRESSOR, WORDS)):
-            label = OURS + label.removeprefix(result["method"])
-        runs = groups.setdefault(result["task"], {}).setdefault(label, {})
-        runs[result["seed"]] = result  # the latest of a seed counts
-    return {
-        name: {label: [*runs.values()] for label, runs in methods.items()}
-        for name, methods in groups.items()
-    }
+def label(result):
+    """Return the method, with overridden parameters; the estimators are ours."""
+    name = method_label(result)
+    is_ours = result["method"] in (CLASSIFIER, REGRESSOR, WORDS)
+    return OURS + name.removeprefix(result["method"]) if is_ours else name
 
 
 def report_ranks(ranks):

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import suite  # noqa: E402
 from _ranks import draw, duel, rank  # noqa: E402
-from _runner import plain, read_results  # noqa: E402
+from _runner import by_seed, plain, read_results  # noqa: E402
 
 MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
 
@@ -25,7 +25,7 @@ MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
 def section(short, results, folder):
     """Return the part of the page on one backbone, as lines of Markdown."""
     results = [r for r in results if r["task"].endswith(short)]
-    runs = suite.runs_by_task(results)
+    runs = by_seed(results, suite.label)
     cells = suite.scores_by_task(suite.TASKS, results)
     cells = {name: cells[name] for name in suite.TASKS if name in cells}
     if not cells:
@@ -115,7 +115,8 @@ def cost_table(runs, methods):
         for groups in runs.values():
             if {method, suite.OURS} <= set(groups):
                 ratios.append(seconds(groups[method]) / seconds(groups[suite.OURS]))
-                trained.append(groups[method][0].get("n_trainable_params"))
+                first = next(iter(groups[method].values()))
+                trained.append(first.get("n_trainable_params"))
         if ratios:
             known = [n for n in trained if n]
             count = f"{int(np.median(known)):,}" if known else ""
@@ -125,7 +126,7 @@ def cost_table(runs, methods):
 
 def seconds(runs):
     """Return the median seconds of the training."""
-    return np.median([run["seconds"] for run in runs])
+    return np.median([run["seconds"] for run in runs.values()])
 
 
 def main():

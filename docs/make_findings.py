@@ -18,7 +18,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import ablation  # noqa: E402
 import prompts  # noqa: E402
 import tasks  # noqa: E402
-from _runner import plain, read_results  # noqa: E402
+from _runner import by_seed, plain, read_results  # noqa: E402
 from make_comparison import MODELS  # noqa: E402
 
 
@@ -79,11 +79,8 @@ def spread(scores):
 
 def task_lines():
     """Return the scores of each task but those on few labels, ours first."""
-    groups = {}
-    for result in plain(read_results(RESULTS / "tasks.jsonl")):
-        if result["shots"] is None:
-            runs = groups.setdefault(result["task"], {})
-            runs.setdefault(result["method"], {})[result["seed"]] = result
+    results = plain(read_results(RESULTS / "tasks.jsonl"))
+    groups = by_seed(result for result in results if result["shots"] is None)
     rows = []
     for name, task in tasks.TASKS.items():
         found = {
