@@ -9,6 +9,7 @@ comparisons of classifiers over multiple data sets", JMLR 7, 2006, section 3.2.
 from dataclasses import dataclass
 
 import numpy as np
+from _plots import save, subplots
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 TIE = 0.005  # of a score; differences below it count as none
@@ -125,15 +126,10 @@ def duel(cells, method, peer):
 
 def draw(ranks, file):
     """Draw a critical-difference diagram: bars join what may differ by chance."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     n_methods = len(ranks.methods)
     groups = chance_groups(ranks)
     height = 0.9 + 0.28 * (n_methods + 1) / 2 + 0.12 * len(groups)
-    figure, axes = pyplot.subplots(figsize=(8, height), layout="constrained")
+    figure, axes = subplots(figsize=(8, height))
     axes.set(xlim=(0.4, n_methods + 0.6), ylim=(-(n_methods + 1) / 2 - 0.6, 0.2))
     axes.xaxis.tick_top()
     axes.set_xticks(range(1, n_methods + 1))
@@ -153,10 +149,7 @@ def draw(ranks, file):
         axes.plot((mean, mean, end), (0, y, y), linewidth=0.8, color="grey")
         align = "left" if is_left else "right"
         axes.text(end, y + 0.04, f"{method} ({mean:.2f})", ha=align, va="bottom")
-    # The same ranks make the same file.
-    with pyplot.rc_context({"svg.hashsalt": "ranks"}):
-        figure.savefig(file, metadata={"Date": None})
-    pyplot.close(figure)
+    save(figure, file)
 
 
 def chance_groups(ranks):

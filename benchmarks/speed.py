@@ -31,6 +31,7 @@ from _baselines import (
     tfidf_logistic,
 )
 from _data import data_folder, load_sst2
+from _plots import save, subplots
 from sklearn.model_selection import train_test_split
 from throughput import peak_mib, timed
 
@@ -223,14 +224,7 @@ def reach(runs, ours):
 
 def plot(results, file):
     """Draw accuracy against seconds and against epochs, the mean of the repeats."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, (by_time, by_epoch) = pyplot.subplots(
-        1, 2, figsize=(10, 4.5), sharey=True, layout="constrained"
-    )
+    figure, (by_time, by_epoch) = subplots(1, 2, figsize=(10, 4.5), sharey=True)
     for name, runs in results.items():
         n_epochs = min(len(r["scores"]) for r in runs)
         times = np.mean([np.cumsum(r["seconds"])[:n_epochs] for r in runs], axis=0)
@@ -244,9 +238,7 @@ def plot(results, file):
     by_epoch.set(xlabel="epochs")
     by_epoch.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(loc="outside lower center", ncols=3)
-    with pyplot.rc_context({"svg.hashsalt": "speed"}):  # the same file of the same runs
-        figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
-    pyplot.close(figure)
+    save(figure, file)
 
 
 def parse_args():

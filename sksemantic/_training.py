@@ -134,8 +134,9 @@ class Trainer:
             return self._fit(data, fresh, hints)
 
     def _fit(self, data: TextDataset, fresh: bool, hints: "Hints | None") -> Trained:
-        is_held = self._hold_back(data)
-        rows = reference_rows(data, self._strata(data), is_held, self.rng)
+        strata = self.task.strata(data.targets, len(data))
+        is_held = self._hold_back(data, strata)
+        rows = reference_rows(data, strata, is_held, self.rng)
         read = data if len(rows) == len(data) else data.take(rows)
         held = np.flatnonzero(is_held[rows])  # of those that are read
         unheld = np.flatnonzero(~is_held[rows])
@@ -322,7 +323,7 @@ class Trainer:
             rng=self.rng,
         )
 
-    def _hold_back(self, data: TextDataset) -> "NDArray":
+    def _hold_back(self, data: TextDataset, strata: "NDArray") -> "NDArray":
         """Draw the texts to hold back (n,), bool."""
         recipe = self.recipe
         if recipe.is_gentle:
@@ -330,10 +331,7 @@ class Trainer:
         fraction = recipe.validation_fraction
         if not recipe.early_stopping:
             fraction = comparable_fraction(fraction, len(data))
-        return hold_back(data, self._strata(data), fraction, self.rng)
-
-    def _strata(self, data: TextDataset) -> "NDArray":
-        return self.task.strata(data.targets, len(data))
+        return hold_back(data, strata, fraction, self.rng)
 
     def _set_feature_scale(self, features: "NDArray", weights: "NDArray") -> None:
         """Standardise what the head reads by the frozen features' mean and scale."""
