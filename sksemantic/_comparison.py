@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SETTLED = 2.0  # standard errors
 _TIED = 1.0
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class Comparison:
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "closed_form"}
-        Which one was better: the trained one if that is settled, else by the first
-        loss, ties by the next.
+        Which one was better: the trained one if that is settled or if, over all
+        losses, the means of the differences in units of their root mean squares are
+        not below zero in sum. For error rates that is McNemar's statistic: a lead in
+        one of them counts for little if the log-loss clearly says otherwise.
     settled : bool
         Whether the trained one is better in one loss by two standard errors and in
         none worse by one.
@@ -50,17 +53,19 @@ class Comparison:
         cls, trained: "NDArray", closed_form: "NDArray", weights: "NDArray"
     ) -> "Comparison":
         """Compare two arrays of losses (n, k), row by row."""
-        weights = weights / weights.sum()  # (n,)
+        weights = weights.astype(np.float64) / weights.sum()  # (n,)
         means = weights @ trained, weights @ closed_form  # (k,) each
         gains = closed_form - trained  # (n, k)
         gain = weights @ gains
         with np.errstate(invalid="ignore"):  # a diverged model's losses are infinite
             errors = np.sqrt(np.square(weights) @ np.square(gains - gain))
+            sizes = np.sqrt(np.square(weights) @ np.square(gains))
+            lead = np.divide(gain, sizes, out=np.zeros_like(gain), where=sizes > 0)
         # A diverged model has losses that are not numbers: it is never kept.
         finite = bool(np.isfinite(means[0]).all())
         better = (gain > _SETTLED * errors).any() and (gain >= -_TIED * errors).all()
         settled = finite and bool(better)
-        kept = settled or (finite and tuple(means[0]) <= tuple(means[1]))
+        kept = settled or (finite and float(lead.sum()) >= -_ROUNDING)
         return cls(
             n_texts=len(trained),
             trained=tuple(map(float, means[0])),

@@ -41,7 +41,7 @@ def test_comparison_when_one_loss_is_better_and_another_worse_then_not_settled()
     assert paired([[0, 0.0], [0, 0.0]], closed_form).settled
     found = paired([[0, 0.1], [0, 0.1]], closed_form)
     assert not found.settled
-    assert found.kept == "trained"  # the first loss decides
+    assert found.kept == "trained"  # both are as clear: a tie
 
 
 def test_comparison_when_worse_by_less_than_a_standard_error_then_settled_and_kept():
@@ -61,6 +61,32 @@ def test_comparison_when_worse_by_less_than_a_standard_error_then_settled_and_ke
 def test_comparison_when_first_loss_ties_then_the_next_decides(second, expected):
     found = paired([[1, second], [0, second]], [[0, 0.5], [1, 0.5]])
     assert found.kept == expected
+
+
+def test_comparison_when_first_loss_ties_in_single_precision_then_the_next_decides():
+    # 33 of 99 rows each, added up in another order
+    wrong = np.repeat([1, 0], [33, 66])
+    trained = np.stack([wrong, np.full(99, 2.0)], axis=1).astype(np.float32)
+    closed_form = np.stack([wrong[::-1], np.full(99, 0.6)], axis=1)
+    found = Comparison.paired(trained, closed_form, np.ones(99, np.float32))
+    assert found.trained[0] == pytest.approx(found.closed_form[0], abs=1e-12)
+    assert found.kept == "closed_form"
+
+
+@pytest.mark.parametrize(
+    ("n_lost", "log_loss", "expected"),
+    [(1, 0.4, "trained"), (1, 0.5, "closed_form"), (40, 0.4, "closed_form")],
+)
+def test_comparison_when_losses_disagree_then_the_clearer_one_decides(
+    n_lost, log_loss, expected
+):
+    # McNemar's statistic is -sqrt(n_lost); that of the log-loss is 0, or 4.5
+    noise = np.tile([0.2, -0.2], 50)
+    trained = np.stack([np.arange(100) < n_lost, log_loss + noise], axis=1)
+    closed_form = np.stack([np.zeros(100), np.full(100, 0.5)], axis=1)
+    found = paired(trained, closed_form)
+    assert found.kept == expected
+    assert found.closed_form[0] < found.trained[0]
 
 
 def test_comparison_when_weighted_then_rows_count_by_their_weight():
