@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
-_HEAD_INITS = ("auto", "random", "closed_form")
+_HEAD_INITS = ("auto", "zeros", "random", "closed_form")
 
 
 class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -92,10 +92,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         slot included; longer ones are cut at the end, with a warning. None is what the
         backbone has positions for, at most 512.
 
-    head_init : {"auto", "random", "closed_form"}, default="auto"
+    head_init : {"auto", "zeros", "random", "closed_form"}, default="auto"
         Where the head starts. "closed_form" starts from the reference head, which is
         ahead at first but leaves the adapter little to learn. "auto" does so for pairs
-        that are also read apart, see `pooling`, and is "random" for all else.
+        that are also read apart, see `pooling`, and is "zeros" for all else.
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is

@@ -64,8 +64,8 @@ class Recipe:
         """
         if is_gentle or (head_init == "auto" and is_pair):
             head_init = "closed_form"
-        if head_init == "auto" or not has_reference:
-            head_init = "random"
+        if head_init == "auto" or (head_init == "closed_form" and not has_reference):
+            head_init = "zeros"
         goes_on = head_init == "closed_form"
         auto = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
         auto_lr = auto[0] * (_OF_FULL_MATRICES if has_full_matrices else 1)

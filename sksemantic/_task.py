@@ -61,7 +61,7 @@ class Task(ABC):
         return np.zeros(n_rows, np.int64)
 
     def start(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
-        """Return the intercepts (K,) that a random head starts with."""
+        """Return the intercepts (K,) that a head without weights starts with."""
         return np.zeros(self.n_outputs)
 
 

@@ -76,9 +76,9 @@ class SKTuningTokenClassifier(BaseSKTuning):
         included. Longer texts are read in overlapping windows, so that every word gets
         a label. None is what the backbone has positions for, at most 512.
 
-    head_init : {"auto", "random", "closed_form"}, default="auto"
+    head_init : {"auto", "zeros", "random", "closed_form"}, default="auto"
         Where the head starts. "closed_form" starts from the reference head, which is
-        ahead at first but leaves the adapter little to learn. "auto" is "random".
+        ahead at first but leaves the adapter little to learn. "auto" is "zeros".
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is

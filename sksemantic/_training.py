@@ -370,12 +370,13 @@ class Trainer:
     def _init_head(
         self, data: TextDataset, reference: "ClosedFormHead | None" = None
     ) -> None:
-        """Start the head at random, or from the closed form."""
-        head = self.module.head
-        if reference is not None and self.recipe.head_init == "closed_form":
+        """Start the head at zero, at random, or from the closed form."""
+        head, start = self.module.head, self.recipe.head_init
+        if reference is not None and start == "closed_form":
             self._set_head(reference)
             return
-        bound = 1 / math.sqrt(head.in_features)  # as nn.Linear itself starts
+        # At random it is as nn.Linear itself starts.
+        bound = 1 / math.sqrt(head.in_features) if start == "random" else 0.0
         _assign(head.weight, self.rng.uniform(-bound, bound, head.weight.shape))
         _assign(head.bias, self.task.start(data.targets, data.unit_weights))
 

@@ -196,7 +196,7 @@ def test_ablation_when_a_variant_is_patched_then_something_changes(
 
 
 def test_differences_when_seeds_and_tasks_differ_then_pairs_are_compared():
-    plain, worse = ablation.DEFAULT, "rank 2"
+    plain, worse = ablation.BASE, "rank 2"
     results = [
         result("sst2-1000-minilm", plain, 0, 0.80),
         result("sst2-1000-minilm", worse, 0, 0.79),
@@ -247,7 +247,7 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
         (tmp_path / f"{name}.md").write_text("Before. " + " ".join(marks) + " After.")
     rows = {
         "ablation": [
-            result("sst2-1000-minilm", ablation.DEFAULT, 0, 0.8),
+            result("sst2-1000-minilm", ablation.BASE, 0, 0.8),
             result("sst2-1000-minilm", "rank 2", 0, 0.7),
         ],
         "prompts": [

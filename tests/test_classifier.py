@@ -143,7 +143,7 @@ def test_tiny_set_when_any_backbone_then_is_learned(name, tiny, learner, texts, 
 def test_adapter_when_head_stands_still_then_learns_alone(
     method, adapter, classifier, many, many_labels, no_dropout
 ):
-    classifier.set_params(method=method, adapter=adapter)
+    classifier.set_params(method=method, adapter=adapter, head_init="random")
     classifier.set_params(head_lr=1e-12, lr=3e-2, max_epochs=10)
     classifier.fit(many, many_labels)
     losses = classifier.history_[:, "train_loss"]
@@ -157,7 +157,7 @@ def test_prompt_when_worded_differently_then_predictions_differ(
 ):
     one, other = (
         SKTuningClassifier(**{**fast, "model": tiny(name), "method": method})
-        .set_params(prompt=prompt)
+        .set_params(prompt=prompt, head_init="random")
         .fit(texts, labels)
         for prompt in ("rate the film", "what is this about?")
     )

@@ -153,7 +153,7 @@ def test_fit_when_done_then_not_worse_on_held_back_texts_than_the_closed_form(
     assert found.trained < found.closed_form
 
 
-@pytest.mark.parametrize("head_init", ["auto", "random", "closed_form"])
+@pytest.mark.parametrize("head_init", ["auto", "zeros", "random", "closed_form"])
 def test_head_init_when_chosen_then_training_starts_there(
     head_init, classifier, texts, labels, start_values
 ):
@@ -164,6 +164,7 @@ def test_head_init_when_chosen_then_training_starts_there(
     closed_form = np.concatenate([reference.coef.ravel(), reference.intercept])
     is_there = np.allclose(head, closed_form, atol=1e-6)
     assert is_there == (head_init == "closed_form")
+    assert (not head.any()) == (head_init in ("auto", "zeros"))
 
 
 def test_held_back_texts_when_settled_then_join_for_the_epochs_left(
@@ -299,8 +300,9 @@ def test_rates_when_auto_and_from_the_closed_form_then_are_lower(changes):
 @pytest.mark.parametrize(
     ("head_init", "is_pair", "expected"),
     [
-        ("auto", False, "random"),
+        ("auto", False, "zeros"),
         ("auto", True, "closed_form"),
+        ("zeros", True, "zeros"),
         ("random", True, "random"),
     ],
 )

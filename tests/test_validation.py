@@ -392,7 +392,7 @@ BAD_PARAMETERS = {
     "injection": ["B", None],
     "pooling": ["max", None],
     "max_length": [0, -3, 10.5, "all"],
-    "head_init": ["zero", None],
+    "head_init": ["ones", None],
     "lr": [0, -1e-3, "fast", None, float("nan")],
     "head_lr": [0, -1e-3, "fast", None],
     "max_epochs": [0, -1, 2.5, "many", None],
