@@ -183,7 +183,7 @@ def test_held_back_texts_when_settled_then_join_for_the_epochs_left(
 def test_held_back_texts_when_it_merely_leads_then_join_for_the_last_half(
     classifier, texts, labels
 ):
-    classifier.set_params(max_epochs=6).fit(texts, labels)
+    classifier.set_params(max_epochs=6, head_init="random").fit(texts, labels)
     assert classifier.comparison_.kept == "trained"
     assert not classifier.comparison_.settled
     counts = [row["train_batch_count"] for row in classifier.history_]
@@ -196,7 +196,7 @@ def test_held_back_texts_when_it_merely_leads_then_join_for_the_last_half(
 def test_held_back_texts_when_there_is_no_epoch_left_then_all_are_trained_on_afresh(
     classifier, texts, labels
 ):
-    classifier.set_params(max_epochs=1).fit(texts, labels)
+    classifier.set_params(max_epochs=1, head_init="random").fit(texts, labels)
     assert classifier.comparison_.kept == "trained"
     assert not classifier.comparison_.settled
     assert [row["train_batch_count"] for row in classifier.history_] == [3]
@@ -635,7 +635,7 @@ def gradients_of_one_step(clf, data, budget):
 def test_step_when_batch_has_many_tokens_then_gradient_is_that_of_the_whole(
     budget, classifier, texts, labels, no_dropout, monkeypatch
 ):
-    clf = classifier.fit(texts, labels)
+    clf = classifier.set_params(head_init="random").fit(texts, labels)
     data = clf._dataset(
         check_texts(texts[:9]),
         np.arange(9) % 2,
