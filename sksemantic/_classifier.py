@@ -232,10 +232,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     by two standard errors of the paired difference, they join the training for the
     remaining epochs; after half of the epochs a lead suffices. If they never join, the
     better one is fitted on all texts; should that be the closed form, a
-    `FallbackWarning` says so. Error rate and log-loss both count, each in units of the
-    differences' root mean square, for error rates McNemar's statistic. Of more than
-    30,000 texts the closed-form head reads about that many, drawn at random, and those
-    held back.
+    `FallbackWarning` says so. Error rate and log-loss (at the temperature that suits
+    best) both count, each in units of the differences' root mean square, for error
+    rates McNemar's statistic. Of more than 30,000 texts the closed-form head reads
+    about that many, drawn at random, and those held back.
 
     With `label_texts` the closed-form head is drawn towards what they say: for causal
     backbones the output embeddings of the tokens that would come next, for encoders the

@@ -27,8 +27,8 @@ class Comparison:
     n_texts : int
         Number of held-back texts.
     trained, closed_form : tuple of float
-        Mean losses: error rate and log-loss (classifier), or the loss of the
-        standardised targets (regressor).
+        Mean losses: error rate, and log-loss at the temperature that suits these texts
+        best (classifier), or the loss of the standardised targets (regressor).
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "closed_form"}

@@ -188,8 +188,8 @@ def test_hold_back_when_texts_have_several_windows_then_stay_together(
     found = []
     hold_back = Trainer._hold_back
 
-    def spy(self, data):
-        found.append((data.groups, hold_back(self, data)))
+    def spy(self, data, strata):
+        found.append((data.groups, hold_back(self, data, strata)))
         return found[-1][1]
 
     monkeypatch.setattr(Trainer, "_hold_back", spy)

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor
+from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor, _task
 from sksemantic._data import collate
 from sksemantic._net import _AVERAGE_FROM
 from sksemantic._recipe import (
@@ -21,6 +21,7 @@ from sksemantic._recipe import (
     _MOST_EPOCHS,
     Recipe,
 )
+from sksemantic._task import Classification
 from sksemantic._texts import check_texts
 
 LR_THAT_DIVERGES = 1e6
@@ -32,7 +33,13 @@ def rates(lr):
 
 
 @pytest.fixture
-def learn(tiny_roberta, fast, no_dropout):
+def untempered(monkeypatch):
+    """Compare log-losses as they are."""
+    monkeypatch.setattr(_task, "_tempered", lambda scores, targets: scores)
+
+
+@pytest.fixture
+def learn(tiny_roberta, fast, no_dropout, untempered):
     """Parameters that learn the rule, so that training beats the closed form."""
     return {**fast, "model": tiny_roberta, "max_epochs": 12, **rates(1e-2)}
 
@@ -236,7 +243,7 @@ def test_early_stopping_when_on_then_rows_stay_held_back(classifier, many, many_
 
 
 def test_early_stopping_when_loss_stops_falling_then_stops_and_restores_the_best(
-    classifier, many, coin_labels
+    classifier, many, coin_labels, untempered
 ):
     classifier.set_params(
         early_stopping=True,
@@ -609,6 +616,18 @@ def test_interrupt_when_before_training_then_estimator_stays_unfitted(
         classifier.fit(texts, labels)
     hook.remove()
     assert not classifier.__sklearn_is_fitted__()
+
+
+def test_log_loss_when_a_model_is_merely_too_sure_then_it_is_not_held_against_it():
+    rng = np.random.RandomState(0)
+    task = Classification(3)
+    # Scores whose softmax is the probability that they were drawn with.
+    scores = np.log(rng.dirichlet([1, 1, 1], 400))
+    targets = np.array([rng.choice(3, p=np.exp(row)) for row in scores])
+    calibrated = task.losses(scores, targets)
+    np.testing.assert_allclose(task.losses(10 * scores, targets), calibrated, rtol=1e-4)
+    assert np.mean(task.losses(scores[::-1], targets)[:, 1]) > np.mean(calibrated[:, 1])
+    assert np.isnan(task.losses(np.full((2, 3), np.nan), targets[:2])[:, 1]).all()
 
 
 def test_history_when_fitted_then_holds_epochs_but_no_batches(
