@@ -4,7 +4,8 @@ A decoder on 500 phrases of SST-2 and, with prompts of its own, on 500 questions
 TREC: twenty ways to ask, of every length and placement; five prompts that are about
 something else; random words; next to none. All are trained on the same texts. "frozen"
 is a logistic regression on the last token's states before any training, above all of
-the backbone's layers; the estimator runs the lower two thirds.
+the backbone's layers; the estimator runs the lower two thirds. "searched" leaves the
+choice among every fourth of those about the task to GridSearchCV, with three folds.
 """
 
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from functools import partial
 import numpy as np
 from _baselines import GEMMA, QUESTION_PROMPT, REVIEW_PROMPT, embedding_logistic
 from _data import load_trec
-from _methods import fit_head
+from _methods import fit_head, make_ours, measure
 from _rows import split_random, split_sst2
 from _runner import CLASSIFIER, Method, Task, by_seed, main, ours, plain
 from _scores import score_labels
 from scipy.stats import spearmanr
+from sklearn.model_selection import GridSearchCV
 
 ROWS = 500
-FROZEN = "frozen"
+FROZEN, SEARCHED = "frozen", "searched"
 
 REVIEWS = {
     "default": REVIEW_PROMPT,
@@ -103,6 +105,7 @@ QUESTIONS = {
         "Question: {text}\nType:"
     ),
 }
+ABOUT = {"sst2": REVIEWS, "trec6": QUESTIONS}
 UNRELATED = {
     "unrelated: weather": 'Weather report: "{text}"\nTomorrow it will be',
     "unrelated: recipe": "Add two eggs, flour and sugar. {text}\nBake for",
@@ -118,9 +121,20 @@ RANDOM = {
 }
 
 
-def prompts_task(split, prompts):
+def candidates(prompts):
+    """Return the prompts by name that are searched among."""
+    return {name: prompts[name] for name in [*prompts][::4]}
+
+
+def search(case, prompts):
+    """Fit and score the estimator with the prompt that cross-validation chooses."""
+    found = GridSearchCV(make_ours(case, CLASSIFIER), {"prompt": prompts}, cv=3)
+    return measure(case, found, case.rows)
+
+
+def prompts_task(split, told):
     """Return a task whose methods are prompts, each frozen and trained."""
-    prompts = {**prompts, **UNRELATED, **RANDOM}
+    prompts = {**told, **UNRELATED, **RANDOM}
     make = partial(embedding_logistic, "accuracy")
     frozen = {
         f"{name}, {FROZEN}": Method(
@@ -133,7 +147,10 @@ def prompts_task(split, prompts):
         score=score_labels,
         scoring="accuracy",
         ours={
-            name: ours(CLASSIFIER, prompt=prompt) for name, prompt in prompts.items()
+            **{name: ours(CLASSIFIER, prompt=prompts[name]) for name in prompts},
+            SEARCHED: Method(
+                partial(search, prompts=[*candidates(told).values()]), seeded=True
+            ),
         },
         peers=frozen,
         bars=(),
@@ -147,8 +164,11 @@ def slotted(prompt):
 
 
 TASKS = {
-    "sst2": prompts_task(partial(split_sst2, size=ROWS), REVIEWS),
-    "trec6": prompts_task(partial(split_random, load=load_trec, size=ROWS), QUESTIONS),
+    name: prompts_task(split, ABOUT[name])
+    for name, split in (
+        ("sst2", partial(split_sst2, size=ROWS)),
+        ("trec6", partial(split_random, load=load_trec, size=ROWS)),
+    )
 }
 
 
@@ -169,6 +189,47 @@ def summarise(tasks, results, args):
                 f"prompt that is best before training has {told.chosen:.3f} after it, "
                 f"the best one {told.best:.3f}, the median one {told.median:.3f}"
             )
+        for found in searched(tasks, results, name):
+            print(
+                f"  GridSearchCV among {found.n_prompts}: {found.score:.3f} in "
+                f"{found.seconds:.0f} s; with each of them {found.worst:.3f} to "
+                f"{found.best:.3f}, mean {found.mean:.3f}"
+            )
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search among prompts ended with, beside a fit with each of them.
+
+    Attributes
+    ----------
+    n_prompts : int
+    score, seconds : float
+        Of the search, the last fit included.
+    worst, mean, best : float
+        Scores of the prompts that were searched among, on the same rows.
+    """
+
+    n_prompts: int
+    score: float
+    seconds: float
+    worst: float
+    mean: float
+    best: float
+
+
+def searched(tasks, results, name):
+    """Return what each seed's search ended with."""
+    scoring = tasks[name].scoring
+    runs = by_seed(plain(results)).get(name, {})
+    names = candidates(ABOUT[name])
+    found = []
+    for seed, run in sorted(runs.get(SEARCHED, {}).items()):
+        each = [runs[key][seed][scoring] for key in names if seed in runs.get(key, {})]
+        if len(each) == len(names):
+            spread = min(each), float(np.mean(each)), max(each)
+            found.append(Searched(len(names), run[scoring], run["seconds"], *spread))
+    return found
 
 
 def before_and_after(tasks, results, name):
