@@ -241,6 +241,21 @@ def test_prompts_when_compared_then_kinds_and_forecast_are_right():
     assert (told.chosen, told.best, told.median) == (0.8, 0.9, 0.75)
 
 
+def test_prompts_when_searched_then_stand_beside_each_of_them():
+    names = [*prompts.candidates(prompts.REVIEWS)]
+    assert len(names) == 5
+    assert "default" in names
+    scores = dict(zip(names, (0.8, 0.6, 0.7, 0.9, 0.5), strict=True))
+    results = [
+        {**result("sst2-1000-minilm", name, 0, score), "task": "sst2", "seconds": 5.0}
+        for name, score in {**scores, prompts.SEARCHED: 0.85}.items()
+    ]
+    (found,) = prompts.searched(prompts.TASKS, results, "sst2")
+    assert (found.worst, found.best, found.score) == (0.5, 0.9, 0.85)
+    assert found.mean == pytest.approx(0.7)
+    assert not prompts.searched(prompts.TASKS, results[1:], "sst2")  # one is missing
+
+
 def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     for name, parts in (("findings", ("ablation", "prompts")), ("tasks", ("tasks",))):
         marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
