@@ -408,6 +408,7 @@ def test_sample_weight_when_routed_then_reaches_fit(
 ):
     y = np.array(labels == "good", float)
     weights = np.where(labels == "good", 9.0, 1.0)
+    fast["head_init"] = "random"
     estimator = make(**fast).set_fit_request(sample_weight=True)
     pipeline = make_pipeline(FunctionTransformer(whisper), estimator)
     pipeline.fit(texts, y, sample_weight=weights)
