@@ -230,12 +230,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     held-back texts: `validation_fraction` of them, or 100 if that is more, though never
     more than a third, or than 10,000. As soon as the trained model is better on these
     by two standard errors of the paired difference, they join the training for the
-    remaining epochs; after half of the epochs a lead suffices. If they never join, the
-    better one is fitted on all texts; should that be the closed form, a
-    `FallbackWarning` says so. Error rate and log-loss (at the temperature that suits
-    best) both count, each in units of the differences' root mean square, for error
-    rates McNemar's statistic. Of more than 30,000 texts the closed-form head reads
-    about that many, drawn at random, and those held back.
+    remaining epochs; after half of the epochs it is enough not to be behind by one. If
+    they never join, what is kept is fitted on all texts; should that be the closed
+    form, a `FallbackWarning` says so. Error rate and log-loss (at the temperature that
+    suits best) both count, for error rates by McNemar's statistic. Of more than 30,000
+    texts the closed-form head reads about that many, drawn at random, and those held
+    back.
 
     With `label_texts` the closed-form head is drawn towards what they say: for causal
     backbones the output embeddings of the tokens that would come next, for encoders the

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _SETTLED = 2.0  # standard errors
 _TIED = 1.0
-_ROUNDING = 1e-9
+# On other texts the trained one is mostly better even so: some hundred tell too little.
+_MAY_BE_BEHIND = 1.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Comparison:
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "closed_form"}
-        Which one was better: the trained one if that is settled or if, over all
-        losses, the means of the differences in units of their root mean squares are
-        not below zero in sum. For error rates that is McNemar's statistic: a lead in
-        one of them counts for little if the log-loss clearly says otherwise.
+        The closed form if it is clearly ahead: by a standard error, over all losses.
+        Each counts as the mean of the differences in units of its standard error if
+        there were none, for error rates McNemar's statistic: a lead in one of them
+        counts for little if the log-loss clearly says otherwise.
     settled : bool
         Whether the trained one is better in one loss by two standard errors and in
         none worse by one.
@@ -65,7 +66,7 @@ class Comparison:
         finite = bool(np.isfinite(means[0]).all())
         better = (gain > _SETTLED * errors).any() and (gain >= -_TIED * errors).all()
         settled = finite and bool(better)
-        kept = settled or (finite and float(lead.sum()) >= -_ROUNDING)
+        kept = settled or (finite and lead.sum() >= -_MAY_BE_BEHIND * len(lead) ** 0.5)
         return cls(
             n_texts=len(trained),
             trained=tuple(map(float, means[0])),
@@ -80,7 +81,7 @@ class StopWhenBetter(Callback):
     """End training once the held-back texts may join it.
 
     That is when the model clearly beats the closed form on them or, as they must not
-    come too late to be learned from, when it merely leads after `patience` epochs.
+    come too late to be learned from, when it is to be kept after `patience` epochs.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class StopWhenBetter(Callback):
         found = Comparison.paired(losses, self.reference, self.held.row_weights)
         self.found_ = found
         epoch = len(net.history)
-        leads = epoch >= self.patience and found.kept == "trained"
-        self.stopped_ = epoch < net.max_epochs and (found.settled or leads)
+        is_kept = epoch >= self.patience and found.kept == "trained"
+        self.stopped_ = epoch < net.max_epochs and (found.settled or is_kept)
         if self.stopped_:
             raise KeyboardInterrupt

@@ -206,8 +206,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     all but the held-back texts: `validation_fraction` of them, or 100 if that is more,
     though never more than a third, or than 10,000. As soon as the trained model is
     better on these by two standard errors of the paired difference, they join the
-    training for the remaining epochs; after half of the epochs a lower error suffices.
-    If they never join, the one with the lower error is fitted on all texts; should that
+    training for the remaining epochs; after half of the epochs it is enough not to be
+    behind by one. If they never join, what is kept is fitted on all texts; should that
     be the closed form, a `FallbackWarning` says so. Of more than 30,000 texts the
     closed-form head reads about that many, drawn at random, and those held back.
 

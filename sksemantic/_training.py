@@ -4,8 +4,8 @@
 2. One frozen pass gives features; the closed-form head is fitted on those of the texts
    that are not held back.
 3. On these the module is trained until, on the held-back texts, it is clearly better
-   than the closed form (a paired comparison, row by row), or merely leads after half of
-   the epochs.
+   than the closed form (a paired comparison, row by row) or, after half of the epochs,
+   not clearly worse.
 4. Then the held-back texts join for the remaining epochs. If they never do, the better
    one on held-back texts is fitted on all texts.
 
@@ -61,7 +61,7 @@ _MAX_GRADIENT_NORM = 1.0
 _FEW = 200
 _FEWEST_PER_CLASS = 4
 _LEAST_SCALE = 1e-4  # of the largest of its kind; below it a feature is constant
-_LEADS_FROM = 1 / 2  # of the epochs; from then on a lead on held-back texts suffices
+_KEPT_FROM = 1 / 2  # of the epochs; from then on it need not be clearly better
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Trainer:
         )
         watch = None
         if not self.recipe.early_stopping and not self.recipe.callbacks:
-            patience = int(_LEADS_FROM * self.recipe.n_epochs(len(data)))
+            patience = int(_KEPT_FROM * self.recipe.n_epochs(len(data)))
             watch = StopWhenBetter(self.task, held_data, reference_losses, patience)
         net = self._run(data.take(np.flatnonzero(~is_held)), held_data, watch)
         comparison = self._compare(held_data, reference_losses, watch)
