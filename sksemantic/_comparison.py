@@ -33,10 +33,9 @@ class Comparison:
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "closed_form"}
-        The closed form if it is clearly ahead: by a standard error, over all losses.
-        Each counts as the mean of the differences in units of its standard error if
-        there were none, for error rates McNemar's statistic: a lead in one of them
-        counts for little if the log-loss clearly says otherwise.
+        The closed form if it is clearly ahead: by one standard error over all losses.
+        Each difference counts in units of the standard error it has if both are alike,
+        for error rates McNemar's statistic; so the clearer loss decides.
     settled : bool
         Whether the trained one is better in one loss by two standard errors and in
         none worse by one.
