@@ -76,7 +76,7 @@ def score_cell(seeds, best):
 def rank_lines(short, cells, folder):
     """Return the average ranks in words and as a diagram."""
     ranks = rank(cells)
-    if ranks is None:
+    if ranks is None or ranks.n_data < 2:
         return []
     places = zip(ranks.methods, ranks.means, strict=True)
     listed = ", ".join(f"{method} {mean:.2f}" for method, mean in places)
