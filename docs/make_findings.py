@@ -67,12 +67,13 @@ def prompt_lines():
             f"{told.median:.3f}.",
             "",
         ]
-        lines += [
-            f"`GridSearchCV` with three folds among {found.n_prompts} of them: "
-            f"{found.score:.3f}; with each of these {found.worst:.3f} to "
-            f"{found.best:.3f}, mean {found.mean:.3f}."
-            for found in prompts.searched(prompts.TASKS, results, name)
-        ]
+        for found in prompts.searched(prompts.TASKS, results, name):
+            lines += [
+                f"`GridSearchCV` with three folds among {found.n_prompts} of them: "
+                f"{found.score:.3f}; with each of these {found.worst:.3f} to "
+                f"{found.best:.3f}, mean {found.mean:.3f}.",
+                "",
+            ]
     return lines
 
 
