@@ -119,21 +119,40 @@ def token_labels(ids, starts, y):
 
 
 class Clock(TrainerCallback):
-    """Stops the time of training alone, and scores after every epoch if asked to."""
+    """Stops the time of training alone, and scores every epoch, or some steps."""
 
-    def __init__(self, score=None):
+    def __init__(self, score=None, every=None):
         self.score = score
-        self.seconds, self.scores = [], []
+        self.every = every
+        self.steps, self.seconds, self.scores = [], [], []
 
     def on_epoch_begin(self, *args, **kwargs):
         """Start."""
-        self.started = time.perf_counter()
+        if not self.every or not self.steps:
+            self.started = time.perf_counter()
 
-    def on_epoch_end(self, *args, **kwargs):
-        """Stop, and score outside the measured time."""
+    def on_step_end(self, args, state, control, **kwargs):
+        """Score if it is time to."""
+        if self.every and state.global_step % self.every == 0:
+            self.mark(state)
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        """Score if that is done every epoch."""
+        if not self.every:
+            self.mark(state)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        """Score the outcome, if it is not done yet."""
+        if self.steps[-1:] != [state.global_step]:
+            self.mark(state)
+
+    def mark(self, state):
+        """Stop, score outside the measured time, and start again."""
         self.seconds.append(time.perf_counter() - self.started)
+        self.steps.append(state.global_step)
         if self.score is not None:
             self.scores.append(self.score())
+        self.started = time.perf_counter()
 
 
 def unpacked(model, dtype):
@@ -167,6 +186,7 @@ def fit_peer(
     seed,
     kind="classes",
     every_epoch=True,
+    every=None,
 ):
     """Train a peer; return the seconds of every epoch, and its outputs for the test.
 
@@ -183,6 +203,8 @@ def fit_peer(
         What is predicted.
     every_epoch : bool, default=True
         Compute the accuracy after every epoch; for classes only.
+    every : int, optional
+        Do so, and stop the time, after so many steps instead.
     """
     import peft
 
@@ -221,7 +243,7 @@ def fit_peer(
         found = outputs(network, test, padder)
         return float((np.argmax(found, 1) == np.asarray(y_test)).mean())
 
-    clock = Clock(score if every_epoch else None)
+    clock = Clock(score if every_epoch else None, every)
     with tempfile.TemporaryDirectory() as output:
         arguments = TrainingArguments(
             output_dir=output,
@@ -249,6 +271,7 @@ def fit_peer(
     if kind == "words":
         found = [row[places] for row, places in zip(found, starts, strict=True)]
     return {
+        "steps": clock.steps,
         "seconds": clock.seconds,
         "scores": clock.scores,
         "outputs": found,
@@ -316,8 +339,8 @@ class AuthorsPrefix(nn.Module):
         return self.head((states * weights).sum(1) / weights.sum(1))
 
 
-def fit_authors(model, prompt, data, *, epochs, batch_size, dtype, seed):
-    """Train the authors' algorithm; return seconds and test accuracy of every epoch."""
+def fit_authors(model, prompt, data, *, epochs, batch_size, dtype, seed, every=None):
+    """Train the authors' algorithm; score it after every epoch, or so many steps."""
     X_train, X_test, y_train, y_test = data
     folder = unpacked(model, dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -332,19 +355,26 @@ def fit_authors(model, prompt, data, *, epochs, batch_size, dtype, seed):
     )
     y = torch.as_tensor(np.asarray(y_train))
     rng = np.random.RandomState(seed)
-    seconds, scores = [], []
+    n_batches = -(-len(train) // batch_size)
+    steps, seconds, scores = [], [], []
+    n_steps = 0
+    start = time.perf_counter()
     for _ in range(epochs):
-        start = time.perf_counter()
         for rows in similar_batches([len(ids) for ids in train.ids], batch_size, rng):
             batch = collator([train[i] for i in rows])
             loss = nn.functional.cross_entropy(network(**batch), y[rows])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-        seconds.append(time.perf_counter() - start)
-        scores.append(plain_accuracy(network, test, y_test, collator))
+            n_steps += 1
+            if n_steps % (every or n_batches) == 0 or n_steps == epochs * n_batches:
+                steps.append(n_steps)
+                seconds.append(time.perf_counter() - start)
+                scores.append(plain_accuracy(network, test, y_test, collator))
+                start = time.perf_counter()
     n_trained = sum(p.numel() for p in trained)
     return {
+        "steps": steps,
         "seconds": seconds,
         "scores": scores,
         "trained": n_trained,

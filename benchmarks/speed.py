@@ -4,7 +4,8 @@ Same backbone, texts, epochs, batch size and type of weights on every side; each
 its documentation recommends, see `_peers.py`. All methods take turns in one run.
 Printed are medians, the seconds as ratios of ours: per epoch, for the whole fit, and
 until a method first reaches 95 % of its own final accuracy, and the accuracy of the
-slower of ours and the peer. ``--plot FILE`` draws accuracy against seconds.
+slower of ours and the peer. ``--every N`` scores after so many steps instead of every
+epoch; ``--plot FILE`` draws accuracy against seconds and against steps.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from _baselines import (
 from _data import data_folder, load_sst2
 from _plots import save, subplots
 from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback
 from throughput import peak_mib, timed
 
 OURS = "SKTuningClassifier"
@@ -42,6 +44,7 @@ PEERS = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning", "full fine-tuning
 AUTHORS = "authors' algorithm"
 SETFIT = "SetFit"
 MOST_FOR_SETFIT = 100  # texts
+NEARLY = 0.95  # of the final accuracy
 NOT_NEURAL = ("frozen + LR", "TF-IDF + LR")
 
 
@@ -69,7 +72,7 @@ def run(name, args, data, seed):
     if name == "frozen + LR":
         return run_frozen(args, data)
     shared = {"epochs": args.epochs, "batch_size": args.batch_size}
-    shared |= {"dtype": fast_dtype(), "seed": seed}
+    shared |= {"dtype": fast_dtype(), "seed": seed, "every": args.every}
     if name == SETFIT:
         return fit_setfit(args.model, data, seed=seed)
     if name == AUTHORS:
@@ -78,7 +81,8 @@ def run(name, args, data, seed):
         return fit_authors(args.model, before, (*texts, y_train, y_test), **shared)
     texts = [fill_slot(prompt, X) for X in (X_train, X_test)]
     found = fit_peer(name, args.model, (*texts, y_train, y_test), **shared)
-    return {key: found[key] for key in ("seconds", "scores", "trained", "bytes")}
+    kept = ("steps", "seconds", "scores", "trained", "bytes")
+    return {key: found[key] for key in kept}
 
 
 def run_ours(name, args, data, seed):
@@ -88,32 +92,12 @@ def run_ours(name, args, data, seed):
     all layers, and is not compared with the closed form, which would be kept instead.
     """
     from _variants import UNCOMPARED, over_noise, without_comparison
-    from skorch.callbacks import Callback
 
-    from sksemantic import (
-        FallbackWarning,
-        SKTuningClassifier,
-        _inference,
-        _training,
-    )
+    from sksemantic import FallbackWarning, SKTuningClassifier, _inference, _training
     from sksemantic._store import activations
 
     warnings.simplefilter("ignore", FallbackWarning)
     X_train, X_test, y_train, y_test = data
-    test = {}
-    marks, scores = [], []
-
-    class Score(Callback):
-        """Scores after every epoch, outside the measured time."""
-
-        def on_epoch_end(self, net, **kwargs):
-            start = time.perf_counter()
-            found = _inference.compute_scores(net.module_, test["data"])
-            scores.append(float((found.argmax(1) == np.asarray(y_test)).mean()))
-            net.module_.train()
-            lost["seconds"] += time.perf_counter() - start
-            marks.append(time.perf_counter() - lost["start"] - lost["seconds"])
-
     special = {}
     if name == OVER_NOISE:
         special = UNCOMPARED
@@ -131,29 +115,75 @@ def run_ours(name, args, data, seed):
     # The net's own callbacks, so that texts are held back as they are by default.
     build = _training.build_net
 
-    def with_score(module, task, *, callbacks, **others):
-        return build(module, task, callbacks=[("score", Score()), *callbacks], **others)
+    def followed(module, task, *, callbacks, **others):
+        return build(module, task, callbacks=[("follow", follow), *callbacks], **others)
 
     activations.clear()
     template = clf.set_params(max_epochs=1).fit(X_train[:32], y_train[:32])
-    test["data"] = template._check_and_tokenise(list(X_test))
+    test = template._check_and_tokenise(list(X_test))
     activations.clear()
-    lost = {"seconds": 0.0, "start": time.perf_counter()}
+
+    def score(module):
+        found = _inference.compute_scores(module, test).argmax(axis=1)
+        module.train()
+        return float((found == np.asarray(y_test)).mean())
+
+    follow = Follow(score, args.every)
     with ExitStack() as patches:
-        patches.enter_context(patch.object(_training, "build_net", with_score))
+        patches.enter_context(patch.object(_training, "build_net", followed))
         if name == OVER_NOISE:
             patches.enter_context(over_noise())
             patches.enter_context(without_comparison())
         clf.set_params(max_epochs=args.epochs).fit(X_train, y_train)
-    total = time.perf_counter() - lost["start"] - lost["seconds"]
-    final = clf.score(X_test, y_test)
+    follow.end(lambda: clf.score(X_test, y_test))
     return {
-        # A second training, if there was one, goes on where the first one ended.
-        "seconds": np.diff([0.0, *marks[:-1], total]).tolist(),
-        "scores": [*scores[:-1], final],
+        "steps": follow.steps,
+        "seconds": np.diff([0.0, *follow.marks]).tolist(),
+        "scores": follow.scores,
         "trained": clf.n_trainable_params_,
         "bytes": len(pickle.dumps(clf)),
     }
+
+
+class Follow(Callback):
+    """Scores after every epoch, or some steps, outside the measured time.
+
+    A second training, if there is one, goes on where the first one ended.
+    """
+
+    def __init__(self, score, every=None):
+        self.score = score
+        self.every = every
+        self.n_steps = 0
+        self.steps, self.marks, self.scores = [], [], []
+        self.lost = 0.0  # seconds of scoring
+        self.start = time.perf_counter()
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        """Count the step, and score if it is time to."""
+        self.n_steps += training
+        if training and self.every and self.n_steps % self.every == 0:
+            self.mark(lambda: self.score(net.module_))
+
+    def on_epoch_end(self, net, **kwargs):
+        """Score."""
+        if not self.every:
+            self.mark(lambda: self.score(net.module_))
+
+    def mark(self, score):
+        """Stop the time, and score."""
+        stopped = time.perf_counter()
+        self.marks.append(stopped - self.start - self.lost)
+        self.steps.append(self.n_steps)
+        self.scores.append(score())
+        self.lost += time.perf_counter() - stopped
+
+    def end(self, score):
+        """Score the outcome, in place of the last step's own."""
+        if self.steps[-1:] == [self.n_steps]:
+            for curve in (self.steps, self.marks, self.scores):
+                curve.pop()
+        self.mark(score)
 
 
 def run_frozen(args, data):
@@ -177,25 +207,32 @@ def seconds_to(result, accuracy):
     return float(reached[0]) if reached else float("inf")
 
 
+def steps_to(result, accuracy):
+    """Return the steps after which an accuracy was first reached, or NaN."""
+    pairs = zip(result.get("steps", ()), result["scores"], strict=False)
+    return min((steps for steps, score in pairs if score >= accuracy), default=np.nan)
+
+
 def report(results):
     """Print medians and ratios."""
     ours = results.get(OURS)
     base = np.median([sum(r["seconds"]) for r in ours]) if ours else np.nan
     print(
-        f"\n{'':26}{'accuracy':>9}{'fit s':>9}{'ratio':>7}{'s/epoch':>9}"
-        f"{'to 95 %':>9}{'vs ours':>9}{'trained':>11}{'bytes':>12}"
+        f"\n{'':26}{'accuracy':>9}{'fit s':>9}{'ratio':>7}{'steps':>7}"
+        f"{'to 95 %: s':>11}{'steps':>7}{'vs ours':>9}{'trained':>11}{'bytes':>12}"
     )
     for name, runs in results.items():
         total = np.median([sum(r["seconds"]) for r in runs])
         accuracy = np.median([r["scores"][-1] for r in runs])
-        epoch = np.median([np.mean(r["seconds"]) for r in runs])
-        to_own = np.median([seconds_to(r, 0.95 * r["scores"][-1]) for r in runs])
+        steps = np.median([(r.get("steps") or [0])[-1] for r in runs])
+        to_own = [seconds_to(r, NEARLY * r["scores"][-1]) for r in runs]
+        steps_to_own = [steps_to(r, NEARLY * r["scores"][-1]) for r in runs]
         common = reach(runs, ours) if ours else float("nan")
         print(
             f"{name:26}{accuracy:9.3f}{total:9.1f}"
-            f"{total / base:7.2f}{epoch:9.2f}"
-            f"{to_own:9.1f}{common:9.2f}{runs[0].get('trained', 0):11d}"
-            f"{runs[0].get('bytes', 0):12d}"
+            f"{total / base:7.2f}{steps:7.0f}{np.median(to_own):11.1f}"
+            f"{np.median(steps_to_own):7.0f}{common:9.2f}"
+            f"{runs[0].get('trained', 0):11d}{runs[0].get('bytes', 0):12d}"
         )
     print(
         "\nvs ours: the peer's seconds over ours to the accuracy that the worse of the "
@@ -223,20 +260,20 @@ def reach(runs, ours):
 
 
 def plot(results, file):
-    """Draw accuracy against seconds and against epochs, the mean of the repeats."""
-    figure, (by_time, by_epoch) = subplots(1, 2, figsize=(10, 4.5), sharey=True)
+    """Draw accuracy against seconds and against steps, the mean of the repeats."""
+    figure, (by_time, by_step) = subplots(1, 2, figsize=(10, 4.5), sharey=True)
     for name, runs in results.items():
-        n_epochs = min(len(r["scores"]) for r in runs)
-        times = np.mean([np.cumsum(r["seconds"])[:n_epochs] for r in runs], axis=0)
-        scores = np.mean([r["scores"][:n_epochs] for r in runs], axis=0)
-        by_time.plot(times, scores, marker="o", label=name)
-        by_epoch.plot(range(1, n_epochs + 1), scores, marker="o")
+        size = min(len(r["scores"]) for r in runs)
+        times = np.mean([np.cumsum(r["seconds"])[:size] for r in runs], axis=0)
+        scores = np.mean([r["scores"][:size] for r in runs], axis=0)
+        by_time.plot(times, scores, marker=".", label=name)
+        if "steps" in runs[0]:
+            by_step.plot(runs[0]["steps"][:size], scores, marker=".")
     by_time.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy")
     by_time.xaxis.set_minor_formatter("{x:.0f}")
     by_time.xaxis.set_major_formatter("{x:.0f}")
     by_time.tick_params(axis="x", which="both", labelsize="small", labelrotation=45)
-    by_epoch.set(xlabel="epochs")
-    by_epoch.xaxis.get_major_locator().set_params(integer=True)
+    by_step.set(xlabel="steps")
     figure.legend(loc="outside lower center", ncols=3)
     save(figure, file)
 
@@ -250,6 +287,8 @@ def parse_args():
     add("--epochs", type=int, default=5)
     add("--batch-size", type=int, default=32)
     add("--repeats", type=int, default=3)
+    add("--first-seed", type=int, default=0)
+    add("--every", type=int, metavar="N", help="score after N steps, not every epoch")
     add("--prompt", help="with {text} in it; default: that of the model")
     add("--tuned", type=int, nargs="*", default=[], help="top layers, beside all")
     add("--only", nargs="+", metavar="METHOD", help="these methods alone")
@@ -288,7 +327,7 @@ def measure(args):
     labels, y = np.unique(y, return_inverse=True)
     y_test = np.searchsorted(labels, y_test)
     results = defaultdict(list)
-    for seed in range(args.repeats):
+    for seed in range(args.first_seed, args.first_seed + args.repeats):
         X_train, _, y_train, _ = train_test_split(
             X, y, train_size=args.rows, stratify=y, random_state=seed
         )

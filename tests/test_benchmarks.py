@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import LABELS, TEXTS
 from transformers.utils import logging
 
@@ -23,6 +24,7 @@ import ablation  # noqa: E402
 import make_comparison  # noqa: E402
 import make_findings  # noqa: E402
 import prompts  # noqa: E402
+import speed  # noqa: E402
 import suite  # noqa: E402
 from _runner import Task  # noqa: E402
 
@@ -364,3 +366,42 @@ def test_peer_when_trained_then_is_scored_on_its_own_predictions(
         assert set(predicted) <= {"good", "bad"}
     else:
         assert np.abs(predicted - y.mean()).max() < 10
+
+
+@pytest.mark.parametrize("every", [1, 2, None])
+def test_speed_when_followed_then_time_and_steps_only_rise(every, tiny_bert):
+    args = argparse.Namespace(
+        model=tiny_bert, prompt="Judge.", epochs=3, batch_size=8, every=every
+    )
+    y = (np.array(LABELS) == "good").astype(int)
+    found = speed.run_ours(speed.OURS, args, (TEXTS, TEXTS, y, y), 0)
+    steps = found["steps"]
+    assert len(steps) == len(found["scores"]) == len(found["seconds"])
+    assert min(found["seconds"]) > 0
+    assert np.diff(steps).min() > 0
+    if every:
+        assert steps[:-1] == list(range(every, steps[-1], every))
+    else:
+        assert len(steps) == 3
+
+
+def test_steps_when_accuracy_is_crossed_twice_then_first_counts():
+    found = {"steps": [4, 8, 12], "scores": [0.5, 0.9, 0.8], "seconds": [2, 1, 1]}
+    assert speed.steps_to(found, 0.8) == 8
+    assert speed.seconds_to(found, 0.8) == 3
+    assert np.isnan(speed.steps_to(found, 0.95))
+
+
+@pytest.mark.filterwarnings("ignore")  # theirs
+def test_peer_when_scored_by_steps_then_has_a_curve(tiny_bert, monkeypatch):
+    pytest.importorskip("peft")
+    monkeypatch.setattr(logging, "set_verbosity_error", lambda: None)
+    import _peers
+
+    y = (np.array(LABELS) == "good").astype(int)
+    data = list(TEXTS), list(TEXTS), y, y
+    shared = {"epochs": 2, "batch_size": 8, "dtype": torch.float32, "seed": 0}
+    found = _peers.fit_peer("LoRA", tiny_bert, data, **shared, every=2)
+    n_steps = 2 * -(-len(y) // 8)
+    assert found["steps"] == sorted({*range(2, n_steps + 1, 2), n_steps})
+    assert len(found["scores"]) == len(found["seconds"]) == len(found["steps"])
