@@ -1,13 +1,22 @@
-"""Adapters tried in place of the estimators' own; fits that are not compared."""
+"""Adapters, and ways to pool, tried in place of the estimators' own.
 
+And fits that are not compared with the closed form.
+"""
+
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
 from torch import nn
+from torch.nn.functional import layer_norm
 
 from sksemantic import _holdout, _module
-from sksemantic._adapters import PrefixAdapter, _rms
+from sksemantic._activations import embed
+from sksemantic._adapters import PrefixAdapter, _heads, _rms
+from sksemantic._injection import attention
+from sksemantic._injection._layers import find_layers
 from sksemantic._injection.attention import AttentionInjection
+from sksemantic._module import SemanticModule
 
 # With these, no text is held back and nothing is compared with the closed form.
 UNCOMPARED = {"validation_fraction": 1e-6}
@@ -81,6 +90,177 @@ class Gated(PrefixAdapter):
 def adapter(kind):
     """Return the patch that replaces the adapter."""
     return patch.object(_module, "PrefixAdapter", kind)
+
+
+class AttentionPooled(SemanticModule):
+    """Weighs the tokens by a trained query; it starts as the pooling there was."""
+
+    FOR_LAST = 5.0  # the logit with which the last token starts, if that was pooled
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        width = self.backbone.hidden_size
+        device = self.backbone.device
+        self.query = nn.Parameter(torch.zeros(width, device=device))
+
+    def _read(self, inputs, drops_tokens):
+        """Return the embeddings (n_units, C)."""
+        seen = inputs["attention_mask"]
+        hidden = self._run(inputs, seen).float()  # (B, T, C)
+        logits = layer_norm(hidden, hidden.shape[-1:]) @ self.query
+        if self.pooling == "last":
+            last = seen.sum(dim=1, keepdim=True) - 1
+            logits = logits.scatter_add(
+                1, last, torch.full_like(logits[:, :1], self.FOR_LAST)
+            )
+        weights = logits.masked_fill(seen == 0, -torch.inf).softmax(dim=1)  # (B, T)
+        return (weights[:, None] @ hidden)[:, 0]
+
+
+class Mixed(SemanticModule):
+    """Adds a weighted sum of what lower layers put out; it starts at zero."""
+
+    N_MIXED = 4  # layers below the last one
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        weights = torch.zeros(len(self._mixed()), device=self.backbone.device)
+        self.mixture = nn.Parameter(weights)
+
+    def _mixed(self):
+        """Return the layers that are mixed, besides the last one."""
+        return list(find_layers(self.backbone.model))[-self.N_MIXED - 1 : -1]
+
+    def _run(self, inputs, seen):
+        """Return the mixed hidden states (B, T, C)."""
+        with outputs_of(self._mixed()) as lower:
+            hidden = super()._run(inputs, seen).float()
+        for weight, states in zip(self.mixture, lower, strict=True):
+            hidden = hidden + weight * _rms(hidden) * _normalised(states)
+        return hidden
+
+
+@contextmanager
+def outputs_of(layers):
+    """Collect what layers put out (B, T, C) in the block."""
+    found = []
+
+    def keep(layer, inputs, output):
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Conditioned(SemanticModule):
+    """Its values depend on the text: on the mean of what enters the tuned layers.
+
+    Every layer's rank is scaled by one plus a linear map of that mean, which starts at
+    zero.
+    """
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        n_in, rank = self.backbone.hidden_size, self.config.adapter_rank
+        self.gates = nn.ModuleList(
+            nn.Linear(n_in, rank, bias=False, device=self.backbone.device)
+            for _ in self.adapter.maps
+        )
+        for gate in self.gates:
+            nn.init.zeros_(gate.weight)
+
+    def _run(self, inputs, seen):
+        """Return the last hidden states (B, T, C)."""
+        if self.frozen.entry is None:
+            states = self.backbone.embed(inputs["input_ids"])
+        else:
+            states = self.frozen.states(inputs)  # (B, T, C)
+        context = _normalised(embed(states, inputs, seen, "mean"))  # (B, C)
+        with patch.object(self.adapter, "forward", lambda: self._prefix(context)):
+            folded, self._folded = self._folded, None
+            try:
+                return super()._run(inputs, seen)
+            finally:
+                self._folded = folded
+
+    def _prefix(self, context):
+        """Return the prefix of every layer; values are (B, H, P, D)."""
+        adapter = self.adapter
+        prefix = list(type(adapter).forward(adapter))
+        parts = adapter._tuned, adapter._states, adapter.maps, self.gates
+        for i, states, (down, up), gate in zip(*parts, strict=True):
+            key, value = prefix[i]
+            scales = gate(context)  # (B, r)
+            change = up(down(states) * scales[:, None])  # (B, P, out)
+            change = change[..., key[:, 0].numel() :]
+            by_text = torch.stack([_heads(each, len(value)) for each in change])
+            prefix[i] = key, value + _rms(adapter._frozen[i][1]) * by_text
+        return prefix
+
+
+def expanded_once(prefix, states):
+    """Repeat a prefix for each text, unless each has its own."""
+    if prefix.ndim == states.ndim:
+        return prefix.to(states)
+    return _expanded(prefix, states)
+
+
+_expanded = attention.expanded
+
+
+def conditioned():
+    """Return the patches that let the prefix depend on the text."""
+    return [
+        module(Conditioned),
+        patch.object(attention, "expanded", expanded_once),
+    ]
+
+
+def module(kind):
+    """Return the patch that replaces the module."""
+    build = SemanticModule.seeded.__func__
+    return patch.object(
+        SemanticModule, "seeded", classmethod(lambda cls, *args: build(kind, *args))
+    )
+
+
+def weighing(offset):
+    """Return the patches by which the prompt weighs exp(-offset) as much."""
+
+    def widen(joiner, mask, prefix_key, key):
+        """Return what is added to the scores (B, 1, T, P + T)."""
+        kept = joiner._wide.get(id(mask))
+        if kept is None:
+            batch, _, length, _ = key.shape
+            least = torch.finfo(key.dtype).min
+            added = key.new_zeros(batch, 1, length, length)
+            if mask is not None:
+                is_bool = mask.dtype == torch.bool
+                added = added.masked_fill(~mask, least) if is_bool else added + mask
+            size = (*added.shape[:-1], prefix_key.shape[1])
+            wide = torch.cat([added.new_full(size, -offset), added], dim=-1)
+            kept = joiner._wide[id(mask)] = mask, wide
+        return kept[1]
+
+    call = attention._Joiner.__call__
+
+    def join(joiner, module, key, value, mask, is_causal):
+        if mask is None and not is_causal:
+            mask = key.new_zeros(len(key), 1, key.shape[2], key.shape[2])
+        return call(joiner, module, key, value, mask, is_causal)
+
+    return [
+        patch.object(attention._Joiner, "_widen", widen),
+        patch.object(attention._Joiner, "__call__", join),
+    ]
+
+
+def _normalised(states):
+    return layer_norm(states.float(), states.shape[-1:])
 
 
 def over_noise():

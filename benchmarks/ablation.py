@@ -22,12 +22,17 @@ from _methods import describe, make_ours, measure
 from _runner import CLASSIFIER, Method, by_seed, main, plain
 from _variants import (
     UNCOMPARED,
+    AttentionPooled,
     Direct,
     Gated,
+    Mixed,
     Partial,
     ValuesOnly,
     adapter,
+    conditioned,
+    module,
     over_noise,
+    weighing,
     without_comparison,
 )
 from suite import BACKBONES, PROMPTS
@@ -157,6 +162,11 @@ def variant(patches=(), **params):
     return Method(partial(train, patches=patches, **params), seeded=True)
 
 
+AT_LENGTH = (
+    "Read the following text slowly and with care. Think of what it says, of what it "
+    "leaves out, of whoever wrote it and of whom it was written for, and then decide "
+    "which one of a few classes it belongs to."
+)
 COMMON = {
     BASE: variant(),
     # adapter
@@ -169,6 +179,7 @@ COMMON = {
     "adapter: on keys only": variant([adapter(Partial)]),
     "adapter: on values only": variant([adapter(ValuesOnly)]),
     "adapter: and a gate per head": variant([adapter(Gated)]),
+    "adapter: depends on the text": variant(conditioned()),
     "noise for the prompt's states": variant([over_noise()]),
     "method: prompt": variant(method="prompt"),
     # head
@@ -177,9 +188,16 @@ COMMON = {
         head_init="closed_form",
     ),
     "head: the same, slower rates": variant(head_init="closed_form"),
+    "head: the closed form, not trained": variant(
+        constant(_recipe, _GENTLE_RATES=_recipe._AUTO_RATES),
+        head_init="closed_form",
+        head_lr=1e-12,
+    ),
     "head: from a fifth of the closed form": variant(head_start(0.2)),
     "head: from zero": variant(head_init="zeros"),
     "head: fitted anew at the end": Method(refit_head, seeded=True),
+    "pooling: attention": variant([module(AttentionPooled)]),
+    "pooling: of five layers": variant([module(Mixed)]),
     "features dropped: none": variant(constant(_module, _DROPOUT=0.0)),
     "features dropped: half": variant(constant(_module, _DROPOUT=0.5)),
     # training
@@ -200,6 +218,9 @@ COMMON = {
 OF_ENCODERS = {
     "tuned: upper half": variant(tuned_layers=3),
     "tuned: uppermost": variant(tuned_layers=1),
+    "prompt: one word": variant(prompt="Classify"),
+    "prompt: forty words": variant(prompt=AT_LENGTH),
+    "prompt: weighs a twentieth": variant(weighing(3.0)),
     "pooling: first": variant(pooling="first"),
     "tokens dropped: none": variant(constant(_module, _TOKEN_DROPOUT=0.0)),
     "tokens dropped: a fifth": variant(constant(_module, _TOKEN_DROPOUT=0.2)),

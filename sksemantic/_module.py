@@ -122,19 +122,21 @@ class SemanticModule(nn.Module):
         seen = inputs["attention_mask"]
         if drops_tokens and self.pooling != "last":
             seen = _drop_tokens(seen)
+        return embed(self._run(inputs, seen), inputs, seen, self.pooling)
+
+    def _run(self, inputs: dict[str, Tensor], seen: Tensor) -> Tensor:
+        """Return the last hidden states (B, T, C) of texts behind the prompt."""
         read = model_inputs(inputs)
         read["attention_mask"] = seen
         condition = self.adapter() if self._folded is None else self._folded
         if self.config.method == "prompt":
-            hidden = _behind_soft_prompt(self.backbone, read, condition)
-        elif self.frozen.entry is None:
-            hidden = self.backbone.injection.run(read, condition)
-        else:
-            states = self.frozen.states(inputs)
-            hidden = self.backbone.injection.run_above(
-                read, condition, self.frozen.entry, states
-            )
-        return embed(hidden, inputs, seen, self.pooling)
+            return _behind_soft_prompt(self.backbone, read, condition)
+        if self.frozen.entry is None:
+            return self.backbone.injection.run(read, condition)
+        states = self.frozen.states(inputs)
+        return self.backbone.injection.run_above(
+            read, condition, self.frozen.entry, states
+        )
 
     @contextmanager
     def folded(self) -> Iterator[None]:
