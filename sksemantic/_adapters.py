@@ -8,7 +8,8 @@ step the model is the frozen model that has read the prompt. Adapters know nothi
 transformers; they return plain tensors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sksemantic._injection._base import Prefix
 
 ADAPTERS = ("low_rank", "linear", "embedding")
+
+_TEXT_SCALE = 0.3  # of a state's root mean square, to which one learning rate fits
 
 
 class _Map(nn.Sequential):
@@ -81,6 +84,40 @@ class PrefixAdapter(nn.Module):
         """Return to the frozen prefix."""
         for adapt in self.maps:
             adapt.reset()  # type: ignore[operator]
+
+
+class TextAdapter(nn.Module):
+    """Refine the text's own states where they leave a tuned layer: h + B(A(h)).
+
+    What the prefix cannot do: it changes what a text is told, not how it reads. This
+    is DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2), at all tokens, between
+    layer-normalised states and changes in units of each state's root mean square.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        The tuned layers, as the backbone counts them.
+    width : int
+        C.
+    rank : int
+        Inner size of the maps.
+    """
+
+    def __init__(self, layers: "Sequence[int]", width: int, rank: int) -> None:
+        super().__init__()
+        self.layers = list(layers)
+        self.maps = nn.ModuleList(_Map(width, width, rank) for _ in layers)
+
+    def edits(self) -> dict[int, Callable[[Tensor], Tensor]]:
+        """Return the change (B, T, C) to (B, T, C) of each layer's output."""
+        maps = zip(self.layers, self.maps, strict=True)
+        return {layer: partial(_refined, adapt) for layer, adapt in maps}
+
+
+def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
+    scale = states.detach().float().square().mean(dim=-1, keepdim=True).sqrt()
+    change = _TEXT_SCALE * scale * adapt(_normalised(states))
+    return states + change.to(states.dtype)
 
 
 class PromptAdapter(nn.Module):

@@ -63,6 +63,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "method": [StrOptions(set(_METHODS))],
         "adapter": [StrOptions(set(_ADAPTERS))],
         "adapter_rank": [Interval(Integral, 1, None, closed="left")],
+        "text_rank": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "n_layers": [
             StrOptions({"auto", "all"}),
             Interval(Integral, 1, None, closed="left"),
@@ -325,6 +326,11 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 "which adapts input embeddings only. Got "
                 f"{self.tuned_layers!r} instead."
             )
+        if self.method == "prompt" and self.text_rank not in ("auto", 0):
+            raise ValueError(
+                "The 'text_rank' parameter must be 'auto' or 0 with method='prompt', "
+                f"which adapts input embeddings only. Got {self.text_rank!r} instead."
+            )
         device = resolve_device(self.device)
         source = resolve(self.model, self.revision)
         dtype = resolve_dtype(self.dtype, device)
@@ -334,6 +340,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         from sksemantic._module import (
             ModuleConfig,
             SemanticModule,
+            resolve_text_rank,
             resolve_tuned_layers,
         )
 
@@ -356,6 +363,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
             tuned_layers=resolve_tuned_layers(self.tuned_layers, backbone.is_causal),
+            text_rank=resolve_text_rank(
+                self.text_rank, backbone, self.method, self.adapter
+            ),
             pooling=resolve_pooling(
                 self._pooling(),
                 backbone.is_causal,
@@ -460,8 +470,8 @@ def _load_former(
     if not is_alike or n_layers != module.backbone.n_layers:
         raise ValueError(
             "warm_start=True needs the same backbone, method, adapter, pooling, "
-            "'n_layers', 'tuned_layers', number of texts a row, and classes as the fit "
-            f"before, which ran {n_layers} layers; now it would be "
+            "'n_layers', 'tuned_layers', 'text_rank', number of texts a row, and "
+            f"classes as the fit before, which ran {n_layers} layers; now it would be "
             f"{module.backbone.n_layers}. Set warm_start=False to start afresh."
         )
     module.load_state_dict(state)

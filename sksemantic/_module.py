@@ -1,7 +1,7 @@
 """The one forward there is: adapter, backbone, pooling, head."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,14 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from sksemantic._activations import FrozenPass, embed, join_pair, model_inputs
-from sksemantic._adapters import EmbeddingAdapter, PrefixAdapter, PromptAdapter
+from sksemantic._adapters import (
+    EmbeddingAdapter,
+    PrefixAdapter,
+    PromptAdapter,
+    TextAdapter,
+)
 from sksemantic._injection import Entry
+from sksemantic._injection._layers import editing, make_visitable
 from sksemantic._pooling import PAIR, resolve_pooling
+from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from sksemantic._backbone import Backbone
     from sksemantic._injection import PromptStates
 
+_TEXT_RANK = 4  # for encoders: measured with MiniLM
 # While training. Both keep few texts from being learned by heart.
 _DROPOUT = 0.3  # of the features that the head reads
 _TOKEN_DROPOUT = 0.1  # of the tokens, but for texts read off at their last one
@@ -30,6 +38,7 @@ class ModuleConfig:
     adapter: str
     adapter_rank: int
     tuned_layers: str | int | tuple[int, int]
+    text_rank: int
     pooling: str
     n_outputs: int
 
@@ -57,6 +66,7 @@ class SemanticModule(nn.Module):
         self.pooling = self.frozen.pooling
         n_features = backbone.hidden_size * (3 if config.pooling == PAIR else 1)
         self.adapter = _build_adapter(embeddings, read, backbone, config)
+        self.text_adapter = _build_text_adapter(read, backbone, config)
         self.dropout = nn.Dropout(_DROPOUT)
         self.head = nn.Linear(n_features, config.n_outputs)
         self.feature_mean: Tensor
@@ -131,12 +141,18 @@ class SemanticModule(nn.Module):
         condition = self.adapter() if self._folded is None else self._folded
         if self.config.method == "prompt":
             return _behind_soft_prompt(self.backbone, read, condition)
-        if self.frozen.entry is None:
-            return self.backbone.injection.run(read, condition)
-        states = self.frozen.states(inputs)
-        return self.backbone.injection.run_above(
-            read, condition, self.frozen.entry, states
-        )
+        injection, entry = self.backbone.injection, self.frozen.entry
+        with self._edited(seen.shape[1]):
+            if entry is None:
+                return injection.run(read, condition)
+            states = self.frozen.states(inputs)
+            return injection.run_above(read, condition, entry, states)
+
+    def _edited(self, length: int) -> AbstractContextManager[None]:
+        """Refine the states of texts of so many tokens inside the block."""
+        if self.text_adapter is None:
+            return nullcontext()
+        return editing(self.text_adapter.edits(), length)
 
     @contextmanager
     def folded(self) -> Iterator[None]:
@@ -193,6 +209,18 @@ def _build_adapter(
     return PrefixAdapter(read, tuned, rank)
 
 
+def _build_text_adapter(
+    read: "PromptStates | None", backbone: "Backbone", config: ModuleConfig
+) -> TextAdapter | None:
+    """Build what refines the texts' own states, if there is to be such a thing."""
+    if read is None or config.text_rank == 0:
+        return None
+    make_visitable(backbone.model)
+    tuned = _tuned_range(config.tuned_layers, read.n_layers)
+    layers = [read.layers[i] for i in tuned]
+    return TextAdapter(layers, backbone.hidden_size, config.text_rank)
+
+
 def _frozen_pass(
     embeddings: Tensor,
     read: "PromptStates | None",
@@ -244,6 +272,24 @@ def resolve_tuned_layers(
     if tuned_layers != "auto":
         return tuned_layers
     return "upper" if is_causal else "all"
+
+
+def resolve_text_rank(
+    text_rank: str | int, backbone: "Backbone", method: str, adapter: str
+) -> int:
+    """Return what "auto" stands for: some for encoders, none for causal models.
+
+    None either with the forms of the paper, or where layers cannot be told apart.
+    """
+    if not isinstance(text_rank, str):
+        return int(text_rank)
+    if backbone.is_causal or method != "prefix" or adapter != "low_rank":
+        return 0
+    try:
+        make_visitable(backbone.model)
+    except UnsupportedBackboneError:
+        return 0
+    return _TEXT_RANK
 
 
 def _tuned_range(tuned_layers: str | int | tuple[int, int], n_layers: int) -> range:

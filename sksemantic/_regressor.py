@@ -54,6 +54,12 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     adapter_rank : int, default=8
         Inner size of the low-rank adapter.
 
+    text_rank : "auto" or int, default="auto"
+        Inner size of another low-rank map, which refines the states of the text itself
+        where they leave a tuned layer; 0 for none, as in the paper. What a prefix can
+        tell an encoder is little. "auto" is 4 for encoders with the low-rank adapter,
+        0 else. Only with `method="prefix"`.
+
     n_layers : "auto", "all" or int, default="auto"
         How many of the backbone's layers are run, from the bottom; the head reads what
         the last of them puts out. "auto" is two thirds of a causal backbone's: their
@@ -252,6 +258,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         method: str = "prefix",
         adapter: str = "low_rank",
         adapter_rank: int = 8,
+        text_rank: "str | int" = "auto",
         n_layers: "str | int" = "auto",
         tuned_layers: "str | int | tuple[int, int]" = "auto",
         injection: str = "auto",
@@ -282,6 +289,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self.method = method
         self.adapter = adapter
         self.adapter_rank = adapter_rank
+        self.text_rank = text_rank
         self.n_layers = n_layers
         self.tuned_layers = tuned_layers
         self.injection = injection

@@ -1,11 +1,11 @@
-"""A backbone's layers, and how to run, or to have, only some of them.
+"""A backbone's layers: how to run, or to have, only some, and to edit what they say.
 
 What enters a layer can be recorded, and put back later: the layers below are then
 skipped, while everything around them (embeddings, masks, rotary tables, the running
 index of a layer) is made by the backbone's own code as always.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -62,15 +62,32 @@ class _Skip:
     visit: _Visit
 
 
+@dataclass
+class _Edits:
+    """What layers put out is changed: the text's states (B, T, C), the last T."""
+
+    length: int
+    maps: "Mapping[int, Callable[[Tensor], Tensor]]"
+
+    def edited(self, index: int, output: Any, is_tuple: bool) -> Any:
+        """Return a layer's output with its text's states mapped."""
+        hidden = output[0] if is_tuple else output
+        before = hidden.shape[1] - self.length
+        states = self.maps[index](hidden[:, before:])
+        hidden = torch.cat([hidden[:, :before], states], dim=1) if before else states
+        return (hidden, *output[1:]) if is_tuple else hidden
+
+
 _FATAL = (torch.cuda.OutOfMemoryError, KeyboardInterrupt)  # no fault of a model
 _LISTS = ("architectures",)  # in a config, that are not of layers
 
 _ACTIVE: ContextVar["_Visit | _Skip | None"] = ContextVar("visit", default=None)
+_EDITS: ContextVar["_Edits | None"] = ContextVar("edits", default=None)
 _visited: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
 
 
 def make_visitable(model: "PreTrainedModel") -> int:
-    """Let a model's layers be recorded and skipped; return how many there are.
+    """Let a model's layers be recorded, skipped, edited; return how many there are.
 
     Raises
     ------
@@ -111,6 +128,18 @@ def entering(layer: int, states: Tensor) -> Iterator[None]:
         _ACTIVE.reset(token)
 
 
+@contextmanager
+def editing(
+    maps: "Mapping[int, Callable[[Tensor], Tensor]]", length: int
+) -> Iterator[None]:
+    """Map the last `length` states (B, T, C) that some layers put out."""
+    token = _EDITS.set(_Edits(length, maps))
+    try:
+        yield
+    finally:
+        _EDITS.reset(token)
+
+
 def _visiting(
     forward: Callable[..., Any], index: int, is_tuple: bool
 ) -> Callable[..., Any]:
@@ -118,17 +147,22 @@ def _visiting(
 
     def visited(*args: Any, **kwargs: Any) -> Any:
         active = _ACTIVE.get()
-        if active is None:
-            return forward(*args, **kwargs)
-        hidden = args[0] if args else kwargs["hidden_states"]
-        visit = active.visit if isinstance(active, _Skip) else active
-        if isinstance(active, _Skip) and index < visit.layer:
-            return (hidden, None) if is_tuple else hidden
-        if index == visit.layer:
-            hidden = visit.see(hidden)
-        if args:
-            return forward(hidden, *args[1:], **kwargs)
-        return forward(**{**kwargs, "hidden_states": hidden})
+        if active is not None:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            visit = active.visit if isinstance(active, _Skip) else active
+            if isinstance(active, _Skip) and index < visit.layer:
+                return (hidden, None) if is_tuple else hidden
+            if index == visit.layer:
+                hidden = visit.see(hidden)
+            if args:
+                args = (hidden, *args[1:])
+            else:
+                kwargs["hidden_states"] = hidden
+        output = forward(*args, **kwargs)
+        edits = _EDITS.get()
+        if edits is None or index not in edits.maps:
+            return output
+        return edits.edited(index, output, is_tuple)
 
     return visited
 
