@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 
-_TEXT_SCALE = 0.3  # of a state's root mean square, to which one learning rate fits
-
 
 class _Map(nn.Sequential):
     """A map that starts at zero: C -> r -> out (low rank), or C -> out (full)."""
@@ -87,11 +85,12 @@ class PrefixAdapter(nn.Module):
 
 
 class TextAdapter(nn.Module):
-    """Refine the text's own states where they leave a tuned layer: h + B(A(h)).
+    """Refine a text's own states where they leave a tuned layer: h + B(A(h)).
 
-    What the prefix cannot do: it changes what a text is told, not how it reads. This
-    is DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2), at all tokens, between
-    layer-normalised states and changes in units of each state's root mean square.
+    A prefix decides what a text's tokens may attend to; this changes the tokens. It is
+    DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at all of them: the map reads
+    the layer-normalised state, and its output is in units of the state's own root mean
+    square.
 
     Parameters
     ----------
@@ -113,11 +112,15 @@ class TextAdapter(nn.Module):
         maps = zip(self.layers, self.maps, strict=True)
         return {layer: partial(_refined, adapt) for layer, adapt in maps}
 
+    def reset(self) -> None:
+        """Return to the states as they are."""
+        for adapt in self.maps:
+            adapt.reset()  # type: ignore[operator]
+
 
 def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
     scale = states.detach().float().square().mean(dim=-1, keepdim=True).sqrt()
-    change = _TEXT_SCALE * scale * adapt(_normalised(states))
-    return states + change.to(states.dtype)
+    return states + (scale * adapt(_normalised(states))).to(states.dtype)
 
 
 class PromptAdapter(nn.Module):

@@ -15,8 +15,7 @@ from sksemantic._adapters import (
     PromptAdapter,
     TextAdapter,
 )
-from sksemantic._injection import Entry
-from sksemantic._injection._layers import editing, make_visitable
+from sksemantic._injection import Entry, editing, make_visitable
 from sksemantic._pooling import PAIR, resolve_pooling
 from sksemantic.exceptions import UnsupportedBackboneError
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._backbone import Backbone
     from sksemantic._injection import PromptStates
 
-_TEXT_RANK = 4  # for encoders: measured with MiniLM
+_TEXT_RANK = 2  # for encoders: measured with MiniLM
 # While training. Both keep few texts from being learned by heart.
 _DROPOUT = 0.3  # of the features that the head reads
 _TOKEN_DROPOUT = 0.1  # of the tokens, but for texts read off at their last one
@@ -38,9 +37,9 @@ class ModuleConfig:
     adapter: str
     adapter_rank: int
     tuned_layers: str | int | tuple[int, int]
-    text_rank: int
     pooling: str
     n_outputs: int
+    text_rank: int = 0
 
 
 class SemanticModule(nn.Module):

@@ -113,6 +113,7 @@ def test_fit_when_it_falls_back_then_embeddings_are_the_frozen_ones(
     assert learned.comparison_.kept == "trained"
     assert np.abs(learned.transform(many) - clf.transform(many)).max() > 1e-3
     learned.net_.module_.adapter.reset()
+    learned.net_.module_.text_adapter.reset()
     np.testing.assert_allclose(learned.transform(many), clf.transform(many), atol=1e-5)
 
 

@@ -387,6 +387,7 @@ BAD_PARAMETERS = {
     "method": ["suffix", None, 1],
     "adapter": ["lora", None],
     "adapter_rank": [0, -1, 2.5, "8", None],
+    "text_rank": [-1, 2.5, "8", None],
     "n_layers": [0, -1, 1.5, "some", None, (1, 2)],
     "tuned_layers": [0, -1, 1.5, "some", None],
     "injection": ["B", None],

@@ -18,7 +18,7 @@ from sksemantic._injection._choice import (
     choose_injection,
     is_self_test_on,
 )
-from sksemantic._injection._layers import cut
+from sksemantic._injection._layers import cut, editing, make_visitable
 from sksemantic._injection.attention import make_joinable
 
 __all__ = [
@@ -29,9 +29,11 @@ __all__ = [
     "agree",
     "choose_injection",
     "cut",
+    "editing",
     "first_position",
     "is_self_test_on",
     "make_joinable",
+    "make_visitable",
     "position_table",
     "run_bare",
 ]
