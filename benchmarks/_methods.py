@@ -349,7 +349,7 @@ def fit_tuned(case, method, epochs, batch_size, kind="classes"):
         (*texts, targets.encode(y_train), None),
         epochs=n_epochs,
         batch_size=batch_size,
-        dtype=fast_dtype() if case.task.model == GEMMA else torch.float32,
+        dtype=fast_dtype(),
         seed=case.seed,
         kind=kind,
         every_epoch=False,

@@ -70,6 +70,36 @@ def peft_config(method, task="SEQ_CLS"):
     }[method]()
 
 
+class MeanPooler(nn.Module):
+    """The mean of a text's tokens, in place of a BERT's pooler.
+
+    An encoder of sentences is read off so; the pooler that stands in its weights was
+    never trained, and PEFT leaves it as it is.
+
+    Parameters
+    ----------
+    encoder : PreTrainedModel
+        Its calls are watched for the mask.
+    n_virtual : int
+        Tokens of a soft prompt in front, which do not count.
+    """
+
+    def __init__(self, encoder, n_virtual=0):
+        super().__init__()
+        self.n_virtual = n_virtual
+        encoder.register_forward_pre_hook(self.watch, with_kwargs=True)
+
+    def watch(self, encoder, args, kwargs):
+        """Keep the mask (B, P + T) of the call that begins."""
+        self.mask = kwargs["attention_mask"]
+
+    def forward(self, hidden):
+        """Return the means (B, C) of states (B, T, C)."""
+        hidden = hidden[:, self.n_virtual :]
+        mask = self.mask[:, -hidden.shape[1] :, None].to(hidden.dtype)  # without prefix
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+
+
 class Rows(torch.utils.data.Dataset):
     """Tokenised texts with labels, as `Trainer` takes them."""
 
@@ -126,9 +156,13 @@ class Clock(TrainerCallback):
         self.every = every
         self.steps, self.seconds, self.scores = [], [], []
 
-    def on_epoch_begin(self, *args, **kwargs):
+    def on_train_begin(self, *args, **kwargs):
         """Start."""
-        if not self.every or not self.steps:
+        self.started = time.perf_counter()
+
+    def on_epoch_begin(self, *args, **kwargs):
+        """Start, if epochs are what is timed."""
+        if not self.every:
             self.started = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
@@ -223,6 +257,11 @@ def fit_peer(
     )
     network.config.pad_token_id = tokenizer.pad_token_id
     config = peft_config(method, task)
+    encoder = network.base_model
+    if kind != "words" and getattr(encoder, "pooler", None) is not None:
+        is_soft = method in ("prompt tuning", "P-tuning")
+        n_virtual = config.num_virtual_tokens if is_soft else 0
+        encoder.pooler = MeanPooler(encoder, n_virtual)
     if config is not None:
         network = peft.get_peft_model(network, config)
         keep_precise(network)

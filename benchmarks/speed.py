@@ -255,7 +255,7 @@ def reach(runs, ours):
                 for key in ("seconds", "scores")
             }
         )
-    goal = min(curve["scores"][-1] for curve in curves)
+    goal = min(np.mean([r["scores"][-1] for r in group]) for group in (runs, ours))
     return seconds_to(curves[0], goal) / seconds_to(curves[1], goal)
 
 

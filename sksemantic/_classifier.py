@@ -66,7 +66,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     text_rank : "auto" or int, default="auto"
         Inner size of another low-rank map, which refines the states of the text itself
         where they leave a tuned layer; 0 for none, as in the paper. What a prefix can
-        tell an encoder is little. "auto" is 2 for encoders with the low-rank adapter,
+        tell an encoder is little. "auto" is 4 for encoders with the low-rank adapter,
         0 else. Only with `method="prefix"`.
 
     n_layers : "auto", "all" or int, default="auto"

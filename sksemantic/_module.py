@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._backbone import Backbone
     from sksemantic._injection import PromptStates
 
-_TEXT_RANK = 2  # for encoders: measured with MiniLM
+_TEXT_RANK = 4  # for encoders: measured with MiniLM
 # While training. Both keep few texts from being learned by heart.
 _DROPOUT = 0.3  # of the features that the head reads
 _TOKEN_DROPOUT = 0.1  # of the tokens, but for texts read off at their last one

@@ -203,11 +203,11 @@ def test_virtual_tokens_when_fitted_then_are_the_prompts(fitted):
 @pytest.mark.parametrize(
     ("changes", "adapter_size"),
     [
-        ({}, 2 * (8 * (32 + 64) + 2 * (32 + 32))),
-        ({"adapter_rank": 4}, 2 * (4 * (32 + 64) + 2 * (32 + 32))),
+        ({}, 2 * (8 * (32 + 64) + 4 * (32 + 32))),
+        ({"adapter_rank": 4}, 2 * (4 * (32 + 64) + 4 * (32 + 32))),
         ({"text_rank": 3}, 2 * (8 * (32 + 64) + 3 * (32 + 32))),
         ({"text_rank": 0}, 2 * 8 * (32 + 64)),
-        ({"tuned_layers": 1}, 8 * (32 + 64) + 2 * (32 + 32)),
+        ({"tuned_layers": 1}, 8 * (32 + 64) + 4 * (32 + 32)),
         ({"adapter": "linear"}, 2 * 32 * 64),
         ({"adapter": "embedding"}, 5 * 32),
         ({"method": "prompt"}, 2 * 8 * 32),

@@ -114,7 +114,7 @@ def test_edits_when_their_block_ends_then_backbone_is_as_before(tiny_bert):
 @pytest.mark.parametrize(
     ("name", "method", "adapter", "expected"),
     [
-        *((name, "prefix", "low_rank", 2) for name in ENCODERS),
+        *((name, "prefix", "low_rank", 4) for name in ENCODERS),
         *((name, "prefix", "low_rank", 0) for name in DECODERS),
         ("bert", "prefix", "linear", 0),
         ("bert", "prefix", "embedding", 0),
