@@ -95,7 +95,7 @@ def adapter(kind):
 class AttentionPooled(SemanticModule):
     """Weighs the tokens by a trained query; it starts as the pooling there was."""
 
-    FOR_LAST = 5.0  # the logit with which the last token starts, if that was pooled
+    FOR_LAST = 12.0  # the logit with which the last token starts, if that was pooled
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -106,6 +106,8 @@ class AttentionPooled(SemanticModule):
     def _read(self, inputs, drops_tokens):
         """Return the embeddings (n_units, C)."""
         seen = inputs["attention_mask"]
+        if drops_tokens and self.pooling != "last":
+            seen = _module._drop_tokens(seen)
         hidden = self._run(inputs, seen).float()  # (B, T, C)
         logits = layer_norm(hidden, hidden.shape[-1:]) @ self.query
         if self.pooling == "last":

@@ -1,11 +1,11 @@
 """What each part of the recipe is worth: one thing changed at a time.
 
 The estimator with one of its defaults, or one of its inner constants, replaced, on the
-same rows as the base, seed by seed. The base are the defaults, but for a head that
-starts at random, as it was before zeros turned out to be better. The comparison with
-the closed form is switched off throughout, so that a variant that trains badly shows it
-instead of falling back. After the tables come the differences from the base, in points,
-with their standard error over tasks and seeds.
+same rows as the base, seed by seed. The base are the defaults as they were when this
+began: the head starts at random, and nothing but the prefix is trained beside it. The
+comparison with the closed form is switched off throughout, so that a variant that
+trains badly shows it instead of falling back. After the tables come the differences
+from the base, in points, with their standard error over tasks and seeds.
 """
 
 import time
@@ -42,7 +42,7 @@ from torch import nn
 from sksemantic import _module, _net, _recipe, _task, _training
 
 BASE = "base"
-AS_BASE = {**UNCOMPARED, "head_init": "random"}
+AS_BASE = {**UNCOMPARED, "head_init": "random", "text_rank": 0}
 THREE_SEEDS, THREE_PROMPTS = "three seeds averaged", "three prompts averaged"
 
 
@@ -176,6 +176,12 @@ COMMON = {
     "rank 32": variant(adapter_rank=32),
     "adapter: full matrices": variant(adapter="linear"),
     "adapter: none, keys and values trained": variant([adapter(Direct)]),
+    # A step moves what has one term less than what has as many as ranks.
+    "adapter: none, at rates x 4": variant([adapter(Direct), *rates(lr=4)]),
+    "text's states refined: rank 1": variant(text_rank=1),
+    "text's states refined: rank 2": variant(text_rank=2),
+    "text's states refined: rank 4": variant(text_rank=4),
+    "text's states refined: rank 8": variant(text_rank=8),
     "adapter: on keys only": variant([adapter(Partial)]),
     "adapter: on values only": variant([adapter(ValuesOnly)]),
     "adapter: and a gate per head": variant([adapter(Gated)]),

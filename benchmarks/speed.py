@@ -243,32 +243,39 @@ def report(results):
 def reach(runs, ours):
     """Return the ratio of seconds to the accuracy that the worse of the two ends with.
 
-    Each method's accuracy of an epoch is the mean over the repeats, which all see the
-    same texts: single runs cross a line by chance.
+    The accuracies are means over the repeats: single runs cross a line by chance.
     """
-    curves = []
-    for group in (runs, ours):
-        n_epochs = min(len(r["scores"]) for r in group)
-        curves.append(
-            {
-                key: np.mean([r[key][:n_epochs] for r in group], axis=0).tolist()
-                for key in ("seconds", "scores")
-            }
-        )
-    goal = min(np.mean([r["scores"][-1] for r in group]) for group in (runs, ours))
-    return seconds_to(curves[0], goal) / seconds_to(curves[1], goal)
+    curves = [mean_curve(group, "marks") for group in (runs, ours)]
+    goal = min(scores[-1] for _, scores in curves)
+    peer, own = (times[np.argmax(scores >= goal)] for times, scores in curves)
+    return float(peer / own)
+
+
+def mean_curve(runs, axis):
+    """Return places on an axis, "steps" or "marks" (seconds), and mean scores there.
+
+    The places are those of the run with the fewest. Each run is interpolated, and has
+    its final score where it has ended.
+    """
+    curves = [
+        (np.cumsum(r["seconds"]) if axis == "marks" else r["steps"]) for r in runs
+    ]
+    ends = [curve[-1] for curve in curves]
+    places = min(curves, key=len)
+    places = np.append(places[:-1], max(ends))
+    scores = [
+        np.interp(places, curve, run["scores"])
+        for curve, run in zip(curves, runs, strict=True)
+    ]
+    return places, np.mean(scores, axis=0)
 
 
 def plot(results, file):
     """Draw accuracy against seconds and against steps, the mean of the repeats."""
     figure, (by_time, by_step) = subplots(1, 2, figsize=(10, 4.5), sharey=True)
     for name, runs in results.items():
-        size = min(len(r["scores"]) for r in runs)
-        times = np.mean([np.cumsum(r["seconds"])[:size] for r in runs], axis=0)
-        scores = np.mean([r["scores"][:size] for r in runs], axis=0)
-        by_time.plot(times, scores, marker=".", label=name)
-        if "steps" in runs[0]:
-            by_step.plot(runs[0]["steps"][:size], scores, marker=".")
+        by_time.plot(*mean_curve(runs, "marks"), marker=".", label=name)
+        by_step.plot(*mean_curve(runs, "steps"), marker=".")
     by_time.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy")
     by_time.xaxis.set_minor_formatter("{x:.0f}")
     by_time.xaxis.set_major_formatter("{x:.0f}")

@@ -16,7 +16,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "suite.jsonl"
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import suite  # noqa: E402
-from _ranks import draw, duel, rank  # noqa: E402
+from _ranks import draw, duel, rank, shared_means  # noqa: E402
 from _runner import by_seed, plain, read_results  # noqa: E402
 
 MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
@@ -52,24 +52,27 @@ def in_order(cells):
 
 
 def score_table(cells, methods):
-    """Return one line for each task: score and seeds, the best score in bold."""
+    """Return one line for each task: score and seeds.
+
+    In bold is what is best on the seeds that all methods of the line have.
+    """
     lines = []
     for name, cell in cells.items():
-        means = {method: np.mean([*seeds.values()]) for method, seeds in cell.items()}
-        best = max(round(score, 3) for score in means.values())
-        found = [score_cell(cell.get(method), best) for method in methods]
+        there = list(cell)
+        means = np.round(shared_means(cell, there) or np.full(len(there), np.nan), 3)
+        best = {m for m, mean in zip(there, means, strict=True) if mean == max(means)}
+        found = [score_cell(cell.get(m), m in best) for m in methods]
         scoring = suite.TASKS[name].scoring.replace("_", " ")
         lines.append(table_line([f"`{name}`", scoring, *found]))
     return table(["task", "score", *methods], lines)
 
 
-def score_cell(seeds, best):
+def score_cell(seeds, is_best):
     """Return a method's score in a task, the best one in bold; `seeds` may be None."""
     if not seeds:
         return ""
     scores = [*seeds.values()]
     mean, *spread = mean_and_spread(scores).split(" ")
-    is_best = round(np.mean(scores), 3) == best
     return " ".join([f"**{mean}**" if is_best else mean, *spread])
 
 
