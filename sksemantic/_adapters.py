@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 
+# Of a state's root mean square: so that the rates of the prefix serve the text, too.
+# Measured with MiniLM: words of CoNLL gain from more, short reviews from less.
+_TEXT_SCALE = 0.5
+
 
 class _Map(nn.Sequential):
     """A map that starts at zero: C -> r -> out (low rank), or C -> out (full)."""
@@ -89,8 +93,8 @@ class TextAdapter(nn.Module):
 
     A prefix decides what a text's tokens may attend to; this changes the tokens. It is
     DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at all of them: the map reads
-    the layer-normalised state, and its output is in units of the state's own root mean
-    square.
+    the layer-normalised state, and its output is in units of half the state's own root
+    mean square.
 
     Parameters
     ----------
@@ -120,7 +124,8 @@ class TextAdapter(nn.Module):
 
 def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
     scale = states.detach().float().square().mean(dim=-1, keepdim=True).sqrt()
-    return states + (scale * adapt(_normalised(states))).to(states.dtype)
+    change = _TEXT_SCALE * scale * adapt(_normalised(states))
+    return states + change.to(states.dtype)
 
 
 class PromptAdapter(nn.Module):

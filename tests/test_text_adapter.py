@@ -47,7 +47,7 @@ def test_edits_when_made_then_are_in_units_of_the_states():
     mean, variance = states.mean(-1, keepdim=True), states.var(-1, False)[..., None]
     normalised = (states - mean) / (variance + 1e-5).sqrt()
     scale = states.square().mean(-1, keepdim=True).sqrt()
-    expected = states + scale * (normalised @ first.T @ last.T)
+    expected = states + 0.5 * scale * (normalised @ first.T @ last.T)
     torch.testing.assert_close(adapter.edits()[3](states), expected)
     assert list(adapter.edits()) == [3]
 
