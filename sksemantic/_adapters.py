@@ -124,8 +124,9 @@ class TextAdapter(nn.Module):
 
 def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
     scale = states.detach().float().square().mean(dim=-1, keepdim=True).sqrt()
-    change = _TEXT_SCALE * scale * adapt(_normalised(states))
-    return states + change.to(states.dtype)
+    device = next(adapt.parameters()).device  # a layer may be on another one
+    change = adapt(_normalised(states).to(device))
+    return states + (_TEXT_SCALE * scale * change.to(scale)).to(states.dtype)
 
 
 class PromptAdapter(nn.Module):
