@@ -295,6 +295,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Return how many of the backbone's layers are to be run."""
         return self.n_layers
 
+    def _text_rank(self) -> "str | int":
+        """Return the rank of the map of the text's own states."""
+        return self.text_rank
+
     def _n_texts(self, texts: Any) -> int:
         """Return how many texts a row has."""
         return texts.n_columns
@@ -364,7 +368,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             adapter_rank=self.adapter_rank,
             tuned_layers=resolve_tuned_layers(self.tuned_layers, backbone.is_causal),
             text_rank=resolve_text_rank(
-                self.text_rank, backbone, self.method, self.adapter
+                self._text_rank(), backbone, self.method, self.adapter
             ),
             pooling=resolve_pooling(
                 self._pooling(),

@@ -66,8 +66,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     text_rank : "auto" or int, default="auto"
         Inner size of another low-rank map, which refines the states of the text itself
         where they leave a tuned layer; 0 for none, as in the paper. What a prefix can
-        tell an encoder is little. "auto" is 4 for encoders with the low-rank adapter,
-        0 else. Only with `method="prefix"`.
+        tell an encoder is little. "auto" is 4 for encoders with the low-rank adapter
+        and without `label_texts`, 0 else. Only with `method="prefix"`.
 
     n_layers : "auto", "all" or int, default="auto"
         How many of the backbone's layers are run, from the bottom; the head reads what
@@ -614,6 +614,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         if self.n_layers == "auto" and self.label_texts is not None:
             return "all"
         return self.n_layers
+
+    def _text_rank(self) -> "str | int":
+        """Return none for few labelled texts: there is too little to learn it from."""
+        if self.text_rank == "auto" and self.label_texts is not None:
+            return 0
+        return self.text_rank
 
     def _task(self) -> "Task":
         return self._targets.task

@@ -158,3 +158,13 @@ def test_fit_when_text_rank_meets_the_prompt_method_then_refused_before_any_load
     clf = SKTuningClassifier(model="./nowhere", method="prompt", text_rank=2)
     with pytest.raises(ValueError, match="'text_rank' parameter must be 'auto' or 0"):
         clf.fit(["a", "b"], [0, 1])
+
+
+@pytest.mark.parametrize(("given", "expected"), [("auto", None), (2, 2)])
+def test_fit_when_labels_have_texts_then_auto_is_none(
+    given, expected, classifier, texts, labels
+):
+    told = {"good": "a good one", "bad": "a bad one"}
+    clf = clone(classifier).set_params(label_texts=told, text_rank=given, max_epochs=1)
+    adapter = clf.fit(texts, labels).net_.module_.text_adapter
+    assert (adapter and adapter.maps[0][0].out_features) == expected
