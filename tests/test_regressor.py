@@ -135,7 +135,10 @@ def test_prompt_when_none_then_default_suits_the_backbone(
 
 
 def test_trainable_params_when_fitted_then_head_has_one_output(fitted_regressor):
-    assert fitted_regressor.n_trainable_params_ == 2 * 8 * (32 + 64) + 32 + 1
+    assert (
+        fitted_regressor.n_trainable_params_
+        == 2 * (8 * (32 + 64) + 4 * (32 + 32)) + 32 + 1
+    )
 
 
 def test_classifiers_members_when_regressor_then_are_not_there(regressor):
