@@ -1,7 +1,7 @@
 """Write the tables of `findings.md` and `tasks.md` from the results of the benchmarks.
 
 Usage: ``python docs/make_findings.py``. They are never edited by hand; the results are
-those of `ablation.py`, `prompts.py` and `tasks.py` among the benchmarks, run with
+those of `ablation.py`, `prompts.py`, `suite.py` and `tasks.py`, run with
 ``--json benchmarks/results/NAME.jsonl``.
 """
 
@@ -17,9 +17,13 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import ablation  # noqa: E402
 import prompts  # noqa: E402
+import suite  # noqa: E402
 import tasks  # noqa: E402
+from _ranks import shared_means  # noqa: E402
 from _runner import by_seed, plain, read_results  # noqa: E402
 from make_comparison import MODELS  # noqa: E402
+
+TEXT_RANKS = {"minilm": 0, "gemma": 4}  # each the other one than the default
 
 
 def ablation_lines():
@@ -84,6 +88,24 @@ def spread(scores):
     return f"{scores.mean():.3f} ({scores.min():.3f} to {scores.max():.3f})"
 
 
+def text_rank_lines():
+    """Return the suite's scores without and with a map of the text's own states."""
+    cells = suite.scores_by_task(suite.TASKS, read_results(RESULTS / "suite.jsonl"))
+    rows = []
+    for name, cell in cells.items():
+        pair = [suite.OURS, f"{suite.OURS} text_rank={TEXT_RANKS[name.split('-')[-1]]}"]
+        means = shared_means(cell, pair)
+        if means is None:
+            continue
+        own, other = means
+        without, having = (other, own) if pair[1].endswith("=0") else (own, other)
+        scores = [f"{without:.3f}", f"{having:.3f}", f"{having - without:+.3f}"]
+        n_seeds = len(set(cell[pair[0]]) & set(cell[pair[1]]))
+        scoring = suite.TASKS[name].scoring.replace("_", " ")
+        rows.append(table_line([f"`{name}`", scoring, str(n_seeds), *scores]))
+    return table(["task", "score", "seeds", "without", "with", "gain"], rows)
+
+
 def task_lines():
     """Return the scores of each task but those on few labels, ours first."""
     results = plain(read_results(RESULTS / "tasks.jsonl"))
@@ -116,6 +138,7 @@ def main():
     """Replace the tables in the pages."""
     write_part(DOCS / "findings.md", "ablation", ablation_lines())
     write_part(DOCS / "findings.md", "prompts", prompt_lines())
+    write_part(DOCS / "findings.md", "text rank", text_rank_lines())
     write_part(DOCS / "tasks.md", "tasks", task_lines())
 
 

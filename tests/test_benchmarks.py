@@ -259,7 +259,8 @@ def test_prompts_when_searched_then_stand_beside_each_of_them():
 
 
 def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
-    for name, parts in (("findings", ("ablation", "prompts")), ("tasks", ("tasks",))):
+    pages = {"findings": ("ablation", "prompts", "text rank"), "tasks": ("tasks",)}
+    for name, parts in pages.items():
         marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
         (tmp_path / f"{name}.md").write_text("Before. " + " ".join(marks) + " After.")
     rows = {
@@ -284,6 +285,14 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
             )
             for seed in (0, 1)
         ],
+        "suite": [
+            result("trec6-200-minilm", "SKTuningClassifier", 0, 0.9),
+            result("trec6-200-minilm", "SKTuningClassifier", 0, 0.7)
+            | {"overrides": {"text_rank": "0"}},
+            result("trec6-200-gemma", "SKTuningClassifier", 1, 0.6),
+            result("trec6-200-gemma", "SKTuningClassifier", 1, 0.5)
+            | {"overrides": {"text_rank": "4"}},
+        ],
     }
     for name, results in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, results)))
@@ -295,6 +304,8 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     assert text.count("Before.") == text.count("After.") == 2
     assert "| rank 2 | -10.0 |  | sst2 -10.0 |" in text
     assert "| long | 1 | 0.740 | 0.840 |" in text
+    assert "| `trec6-200-minilm` | accuracy | 1 | 0.700 | 0.900 | +0.200 |" in text
+    assert "| `trec6-200-gemma` | accuracy | 1 | 0.600 | 0.500 | -0.100 |" in text
     assert (
         "| `wnut-ner` | 1,836 | f1 | 0.410 ±0.014 | frozen + LR 0.310 ±0.014 |" in text
     )
