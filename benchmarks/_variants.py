@@ -3,18 +3,15 @@
 And fits that are not compared with the closed form.
 """
 
-from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
 from torch import nn
-from torch.nn.functional import layer_norm
 
 from sksemantic import _holdout, _module
 from sksemantic._activations import embed
-from sksemantic._adapters import PrefixAdapter, _heads, _rms
-from sksemantic._injection import attention
-from sksemantic._injection._layers import find_layers
+from sksemantic._adapters import PrefixAdapter, _heads, _normalised, _rms
+from sksemantic._injection import attention, editing, make_visitable
 from sksemantic._injection.attention import AttentionInjection
 from sksemantic._module import SemanticModule
 
@@ -103,13 +100,10 @@ class AttentionPooled(SemanticModule):
         device = self.backbone.device
         self.query = nn.Parameter(torch.zeros(width, device=device))
 
-    def _read(self, inputs, drops_tokens):
-        """Return the embeddings (n_units, C)."""
-        seen = inputs["attention_mask"]
-        if drops_tokens and self.pooling != "last":
-            seen = _module._drop_tokens(seen)
-        hidden = self._run(inputs, seen).float()  # (B, T, C)
-        logits = layer_norm(hidden, hidden.shape[-1:]) @ self.query
+    def _embed(self, hidden, inputs, seen):
+        """Return the embeddings (n_units, C) of hidden states (B, T, C)."""
+        hidden = hidden.float()
+        logits = _normalised(hidden) @ self.query
         if self.pooling == "last":
             last = seen.sum(dim=1, keepdim=True) - 1
             logits = logits.scatter_add(
@@ -126,36 +120,24 @@ class Mixed(SemanticModule):
 
     def __init__(self, *args):
         super().__init__(*args)
-        weights = torch.zeros(len(self._mixed()), device=self.backbone.device)
+        n_layers = make_visitable(self.backbone.model)
+        self.mixed = range(n_layers)[-self.N_MIXED - 1 : -1]
+        weights = torch.zeros(len(self.mixed), device=self.backbone.device)
         self.mixture = nn.Parameter(weights)
-
-    def _mixed(self):
-        """Return the layers that are mixed, besides the last one."""
-        return list(find_layers(self.backbone.model))[-self.N_MIXED - 1 : -1]
 
     def _run(self, inputs, seen):
         """Return the mixed hidden states (B, T, C)."""
-        with outputs_of(self._mixed()) as lower:
+        lower = []
+
+        def keep(states):
+            lower.append(states)
+            return states
+
+        with editing(dict.fromkeys(self.mixed, keep), seen.shape[1]):
             hidden = super()._run(inputs, seen).float()
         for weight, states in zip(self.mixture, lower, strict=True):
             hidden = hidden + weight * _rms(hidden) * _normalised(states)
         return hidden
-
-
-@contextmanager
-def outputs_of(layers):
-    """Collect what layers put out (B, T, C) in the block."""
-    found = []
-
-    def keep(layer, inputs, output):
-        found.append(output[0] if isinstance(output, tuple) else output)
-
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class Conditioned(SemanticModule):
@@ -259,10 +241,6 @@ def weighing(offset):
         patch.object(attention._Joiner, "_widen", widen),
         patch.object(attention._Joiner, "__call__", join),
     ]
-
-
-def _normalised(states):
-    return layer_norm(states.float(), states.shape[-1:])
 
 
 def over_noise():

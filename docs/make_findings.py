@@ -93,12 +93,13 @@ def text_rank_lines():
     cells = suite.scores_by_task(suite.TASKS, read_results(RESULTS / "suite.jsonl"))
     rows = []
     for name, cell in cells.items():
-        pair = [suite.OURS, f"{suite.OURS} text_rank={TEXT_RANKS[name.split('-')[-1]]}"]
+        other_rank = TEXT_RANKS[name.split("-")[-1]]
+        pair = [suite.OURS, f"{suite.OURS} text_rank={other_rank}"]
         means = shared_means(cell, pair)
         if means is None:
             continue
         own, other = means
-        without, having = (other, own) if pair[1].endswith("=0") else (own, other)
+        without, having = (own, other) if other_rank else (other, own)
         scores = [f"{without:.3f}", f"{having:.3f}", f"{having - without:+.3f}"]
         n_seeds = len(set(cell[pair[0]]) & set(cell[pair[1]]))
         scoring = suite.TASKS[name].scoring.replace("_", " ")

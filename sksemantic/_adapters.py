@@ -42,6 +42,12 @@ class _Map(nn.Sequential):
         nn.init.zeros_(last_weight)
 
 
+def _reset(maps: nn.ModuleList) -> None:
+    for adapt in maps:
+        assert isinstance(adapt, _Map)
+        adapt.reset()
+
+
 class PrefixAdapter(nn.Module):
     """Refine each tuned layer's keys and values: k + A(s), v + B(s).
 
@@ -84,8 +90,7 @@ class PrefixAdapter(nn.Module):
 
     def reset(self) -> None:
         """Return to the frozen prefix."""
-        for adapt in self.maps:
-            adapt.reset()  # type: ignore[operator]
+        _reset(self.maps)
 
 
 class TextAdapter(nn.Module):
@@ -118,8 +123,7 @@ class TextAdapter(nn.Module):
 
     def reset(self) -> None:
         """Return to the states as they are."""
-        for adapt in self.maps:
-            adapt.reset()  # type: ignore[operator]
+        _reset(self.maps)
 
 
 def _refined(adapt: nn.Module, states: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from sksemantic._validation import (
     check_quantization,
     check_tuned_layers,
     check_weights,
+    refuse_prefix_only,
 )
 
 if TYPE_CHECKING:
@@ -324,17 +325,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _build(self, texts: Any, rng: np.random.RandomState) -> "SemanticModule":
         """Check the device, load the backbone, read the prompt once."""
         check_tuned_layers(self.tuned_layers)
-        if self.method == "prompt" and self.tuned_layers not in ("auto", "all"):
-            raise ValueError(
-                "The 'tuned_layers' parameter must be 'auto' with method='prompt', "
-                "which adapts input embeddings only. Got "
-                f"{self.tuned_layers!r} instead."
-            )
-        if self.method == "prompt" and self.text_rank not in ("auto", 0):
-            raise ValueError(
-                "The 'text_rank' parameter must be 'auto' or 0 with method='prompt', "
-                f"which adapts input embeddings only. Got {self.text_rank!r} instead."
-            )
+        if self.method == "prompt":
+            refuse_prefix_only("tuned_layers", self.tuned_layers, "auto", also="all")
+            refuse_prefix_only("text_rank", self.text_rank, "auto", 0)
         device = resolve_device(self.device)
         source = resolve(self.model, self.revision)
         dtype = resolve_dtype(self.dtype, device)

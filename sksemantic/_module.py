@@ -131,7 +131,11 @@ class SemanticModule(nn.Module):
         seen = inputs["attention_mask"]
         if drops_tokens and self.pooling != "last":
             seen = _drop_tokens(seen)
-        return embed(self._run(inputs, seen), inputs, seen, self.pooling)
+        return self._embed(self._run(inputs, seen), inputs, seen)
+
+    def _embed(self, hidden: Tensor, inputs: dict[str, Tensor], seen: Tensor) -> Tensor:
+        """Return what the head reads (n_units, C) of hidden states (B, T, C)."""
+        return embed(hidden, inputs, seen, self.pooling)
 
     def _run(self, inputs: dict[str, Tensor], seen: Tensor) -> Tensor:
         """Return the last hidden states (B, T, C) of texts behind the prompt."""

@@ -304,6 +304,21 @@ def check_quantization(config: Any, source: "BackboneSource") -> dict[str, Any] 
     return values
 
 
+def refuse_prefix_only(name: str, value: Any, *accepted: Any, also: Any = None) -> None:
+    """Refuse what the prompt method has no use for; `also` is accepted unmentioned.
+
+    Raises
+    ------
+    ValueError
+    """
+    if value not in (*accepted, also):
+        raise ValueError(
+            f"The '{name}' parameter must be {' or '.join(map(repr, accepted))} with "
+            "method='prompt', which adapts input embeddings only. Got "
+            f"{value!r} instead."
+        )
+
+
 def check_tuned_layers(tuned_layers: Any) -> None:
     """Refuse a range of layers that is none.
 

@@ -51,8 +51,7 @@ class _Visit:
             if self.stops:
                 raise _Reached
             return hidden
-        states = self.states.to(hidden)
-        return torch.cat([hidden[:, :before], states], dim=1) if before else states
+        return _rejoined(hidden, self.states.to(hidden))
 
 
 @dataclass
@@ -72,10 +71,15 @@ class _Edits:
     def edited(self, index: int, output: Any, is_tuple: bool) -> Any:
         """Return a layer's output with its text's states mapped."""
         hidden = output[0] if is_tuple else output
-        before = hidden.shape[1] - self.length
-        states = self.maps[index](hidden[:, before:])
-        hidden = torch.cat([hidden[:, :before], states], dim=1) if before else states
+        text = hidden[:, hidden.shape[1] - self.length :]
+        hidden = _rejoined(hidden, self.maps[index](text))
         return (hidden, *output[1:]) if is_tuple else hidden
+
+
+def _rejoined(hidden: Tensor, states: Tensor) -> Tensor:
+    """Return hidden states whose last ones, the text's, are replaced by these."""
+    before = hidden.shape[1] - states.shape[1]
+    return torch.cat([hidden[:, :before], states], dim=1) if before else states
 
 
 _FATAL = (torch.cuda.OutOfMemoryError, KeyboardInterrupt)  # no fault of a model
