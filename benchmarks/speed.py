@@ -200,17 +200,18 @@ def run_frozen(args, data):
     return {"seconds": [seconds], "scores": [found], "trained": features.shape[1] + 1}
 
 
-def seconds_to(result, accuracy):
-    """Return the seconds after which an accuracy was first reached, or infinity."""
-    times = np.cumsum(result["seconds"])
-    reached = [t for t, s in zip(times, result["scores"], strict=True) if s >= accuracy]
-    return float(reached[0]) if reached else float("inf")
+def first_with(accuracy, places, scores):
+    """Return the first place on an axis where an accuracy is reached, or infinity."""
+    pairs = zip(places, scores, strict=True)
+    return next((place for place, score in pairs if score >= accuracy), np.inf)
 
 
-def steps_to(result, accuracy):
-    """Return the steps after which an accuracy was first reached, or NaN."""
-    pairs = zip(result.get("steps", ()), result["scores"], strict=False)
-    return min((steps for steps, score in pairs if score >= accuracy), default=np.nan)
+def nearly_there(result):
+    """Return after how many seconds and steps a run is within 5 % of its own end."""
+    scores = result["scores"]
+    seconds = np.cumsum(result["seconds"])
+    steps = result.get("steps") or np.full(len(scores), np.nan)
+    return [first_with(NEARLY * scores[-1], axis, scores) for axis in (seconds, steps)]
 
 
 def report(results):
@@ -225,14 +226,12 @@ def report(results):
         total = np.median([sum(r["seconds"]) for r in runs])
         accuracy = np.median([r["scores"][-1] for r in runs])
         steps = np.median([(r.get("steps") or [0])[-1] for r in runs])
-        to_own = [seconds_to(r, NEARLY * r["scores"][-1]) for r in runs]
-        steps_to_own = [steps_to(r, NEARLY * r["scores"][-1]) for r in runs]
+        near_s, near_steps = np.median([nearly_there(r) for r in runs], axis=0)
         common = reach(runs, ours) if ours else float("nan")
         print(
             f"{name:26}{accuracy:9.3f}{total:9.1f}"
-            f"{total / base:7.2f}{steps:7.0f}{np.median(to_own):11.1f}"
-            f"{np.median(steps_to_own):7.0f}{common:9.2f}"
-            f"{runs[0].get('trained', 0):11d}{runs[0].get('bytes', 0):12d}"
+            f"{total / base:7.2f}{steps:7.0f}{near_s:11.1f}{near_steps:7.0f}"
+            f"{common:9.2f}{runs[0].get('trained', 0):11d}{runs[0].get('bytes', 0):12d}"
         )
     print(
         "\nvs ours: the peer's seconds over ours to the accuracy that the worse of the "

@@ -396,11 +396,10 @@ def test_speed_when_followed_then_time_and_steps_only_rise(every, tiny_bert):
         assert len(steps) == 3
 
 
-def test_steps_when_accuracy_is_crossed_twice_then_first_counts():
+def test_nearly_there_when_accuracy_is_crossed_twice_then_first_counts():
     found = {"steps": [4, 8, 12], "scores": [0.5, 0.9, 0.8], "seconds": [2, 1, 1]}
-    assert speed.steps_to(found, 0.8) == 8
-    assert speed.seconds_to(found, 0.8) == 3
-    assert np.isnan(speed.steps_to(found, 0.95))
+    assert speed.nearly_there(found) == [3, 8]
+    assert speed.first_with(0.95, found["steps"], found["scores"]) == np.inf
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
