@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
+from torch.nn.functional import hardtanh, layer_norm
 
 if TYPE_CHECKING:
     from sksemantic._injection import PromptStates
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 
-# Of a state's root mean square: so that the rates of the prefix serve the text, too.
-# Measured with MiniLM: words of CoNLL gain from more, short reviews from less.
+# So that the rates of the prefix serve the text, too. Measured with MiniLM (words of
+# CoNLL gain from more, short reviews from less) and Gemma 3 270M.
 _TEXT_SCALE = 0.5
+# Mean absolute values of a state. In causal models up to nine tenths of its square are
+# in one to three dimensions, alike for all tokens; in encoders hardly any are larger.
+_LARGEST_READ = 4.0
 
 
 class _Map(nn.Sequential):
@@ -97,9 +100,10 @@ class TextAdapter(nn.Module):
     """Refine a text's own states where they leave a tuned layer: h + B(A(h)).
 
     A prefix decides what a text's tokens may attend to; this changes the tokens. It is
-    DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at all of them: the map reads
-    the layer-normalised state, and its output is in units of half the state's own root
-    mean square.
+    DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at all of them. What the map
+    reads, and what it puts out, is in units of the state's mean absolute value, and the
+    few dimensions that are much larger than that are cut off: they are much the same
+    for all tokens (Sun et al. 2024, arXiv 2402.17762), and would outweigh the others.
 
     Parameters
     ----------
@@ -127,10 +131,14 @@ class TextAdapter(nn.Module):
 
 
 def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
-    scale = states.detach().float().square().mean(dim=-1, keepdim=True).sqrt()
+    wide = states.float()
+    size = wide.detach().abs().mean(dim=-1, keepdim=True)
+    size = size.clamp_min(torch.finfo(size.dtype).tiny)  # padding may be zero
+    usual = hardtanh(wide / size, -_LARGEST_READ, _LARGEST_READ)
     device = next(adapt.parameters()).device  # a layer may be on another one
-    change = adapt(_normalised(states).to(device))
-    return states + (_TEXT_SCALE * scale * change.to(scale)).to(states.dtype)
+    first, last = adapt.children()
+    ranks = first(usual.to(device)) * (_TEXT_SCALE * size).to(device)  # (B, T, r)
+    return (wide + last(ranks).to(wide)).to(states.dtype)
 
 
 class PromptAdapter(nn.Module):

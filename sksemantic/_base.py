@@ -292,13 +292,14 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         return texts
 
-    def _n_layers(self) -> "str | int":
-        """Return how many of the backbone's layers are to be run."""
-        return self.n_layers
+    def _auto(self) -> dict[str, Any]:
+        """Return what "auto" stands for here, whatever the backbone, by parameter."""
+        return {}
 
-    def _text_rank(self) -> "str | int":
-        """Return the rank of the map of the text's own states."""
-        return self.text_rank
+    def _given(self, name: str) -> Any:
+        """Return a parameter, "auto" only where the backbone decides."""
+        value = getattr(self, name)
+        return self._auto().get(name, value) if value == "auto" else value
 
     def _n_texts(self, texts: Any) -> int:
         """Return how many texts a row has."""
@@ -348,7 +349,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.injection,
             check_quantization(self.quantization_config, source),
             self.device_map,
-            self._n_layers(),
+            self._given("n_layers"),
         )
         backbone = load_backbone(spec)
         n_texts = self._n_texts(texts)
@@ -361,7 +362,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             adapter_rank=self.adapter_rank,
             tuned_layers=resolve_tuned_layers(self.tuned_layers, backbone.is_causal),
             text_rank=resolve_text_rank(
-                self._text_rank(), backbone, self.method, self.adapter
+                self._given("text_rank"), backbone, self.method, self.adapter
             ),
             pooling=resolve_pooling(
                 self._pooling(),

@@ -65,9 +65,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     text_rank : "auto" or int, default="auto"
         Inner size of another low-rank map, which refines the states of the text itself
-        where they leave a tuned layer; 0 for none, as in the paper. What a prefix can
-        tell an encoder is little. "auto" is 4 for encoders with the low-rank adapter
-        and without `label_texts`, 0 else. Only with `method="prefix"`.
+        where they leave a tuned layer; 0 for none, as in the paper. "auto" is 4 with
+        the low-rank adapter and without `label_texts`, else 0. Only with
+        `method="prefix"`.
 
     n_layers : "auto", "all" or int, default="auto"
         How many of the backbone's layers are run, from the bottom; the head reads what
@@ -609,17 +609,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _n_layers(self) -> "str | int":
-        """Return all where the last layer's idea of the next word is asked for."""
-        if self.n_layers == "auto" and self.label_texts is not None:
-            return "all"
-        return self.n_layers
+    def _auto(self) -> dict[str, Any]:
+        """Return what suits labels' texts: their words are the last layer's matter.
 
-    def _text_rank(self) -> "str | int":
-        """Return none for few labelled texts: there is too little to learn it from."""
-        if self.text_rank == "auto" and self.label_texts is not None:
-            return 0
-        return self.text_rank
+        And a few labelled texts are too little to learn a map of the texts from.
+        """
+        return {} if self.label_texts is None else {"n_layers": "all", "text_rank": 0}
 
     def _task(self) -> "Task":
         return self._targets.task

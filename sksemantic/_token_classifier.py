@@ -55,9 +55,8 @@ class SKTuningTokenClassifier(BaseSKTuning):
 
     text_rank : "auto" or int, default="auto"
         Inner size of another low-rank map, which refines the states of the text itself
-        where they leave a tuned layer; 0 for none, as in the paper. What a prefix can
-        tell an encoder is little. "auto" is 4 for encoders with the low-rank adapter,
-        0 else. Only with `method="prefix"`.
+        where they leave a tuned layer; 0 for none, as in the paper. "auto" is 4 with
+        the low-rank adapter, else 0. Only with `method="prefix"`.
 
     n_layers : "auto", "all" or int, default="auto"
         How many of the backbone's layers are run, from the bottom; the head reads what
