@@ -23,8 +23,6 @@ from _ranks import shared_means  # noqa: E402
 from _runner import by_seed, plain, read_results  # noqa: E402
 from make_comparison import MODELS  # noqa: E402
 
-TEXT_RANKS = {"minilm": 0, "gemma": 4}  # each the other one than the default
-
 
 def ablation_lines():
     """Return the differences of all variants, backbone by backbone."""
@@ -92,14 +90,12 @@ def text_rank_lines():
     """Return the suite's scores without and with a map of the text's own states."""
     cells = suite.scores_by_task(suite.TASKS, read_results(RESULTS / "suite.jsonl"))
     rows = []
+    pair = [f"{suite.OURS} text_rank=0", suite.OURS]
     for name, cell in cells.items():
-        other_rank = TEXT_RANKS[name.split("-")[-1]]
-        pair = [suite.OURS, f"{suite.OURS} text_rank={other_rank}"]
         means = shared_means(cell, pair)
         if means is None:
             continue
-        own, other = means
-        without, having = (own, other) if other_rank else (other, own)
+        without, having = means
         scores = [f"{without:.3f}", f"{having:.3f}", f"{having - without:+.3f}"]
         n_seeds = len(set(cell[pair[0]]) & set(cell[pair[1]]))
         scoring = suite.TASKS[name].scoring.replace("_", " ")

@@ -15,7 +15,9 @@ from sksemantic._validation import (
     check_indicators,
     check_label_texts,
     check_labels,
+    check_threshold,
     check_weights,
+    refuse_unnamed,
     unlabelled_rows,
 )
 
@@ -497,25 +499,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         else:
             classes = check_label_texts(self.label_texts)[0]
             labels = check_labels(y, len(texts)) if len(texts) else classes[:0]
-            self._refuse_unnamed(labels, classes)
+            refuse_unnamed(labels, classes)
         self._set_classes(classes, is_multilabel=False, fresh=not warm)
         return self._targets.encode(labels), self._weigh_classes(labels, weights)
-
-    def _refuse_unnamed(self, labels: "NDArray", classes: "NDArray") -> None:
-        """Refuse labels without a text, and texts of labels that cannot occur."""
-        if len(labels) and (labels.dtype.kind in "US") != (classes.dtype.kind in "US"):
-            raise ValueError(
-                "The 'label_texts' parameter must have the labels of y as keys, of the "
-                f"same kind. Got {classes.tolist()} for the labels "
-                f"{np.unique(labels).tolist()[:5]}, which never occur in it."
-            )
-        unnamed = np.setdiff1d(labels, classes)
-        if len(unnamed):
-            raise ValueError(
-                "The 'label_texts' parameter must name every label of y. Got "
-                f"{classes.tolist()}, without {unnamed.tolist()[:5]}. Unlabelled texts "
-                "have the label -1."
-            )
 
     def _split_unlabelled(self, texts: Any, y: Any) -> "tuple[NDArray | None, Any]":
         """Take texts of the label -1 for unlabelled, where labels have texts."""
@@ -578,17 +564,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     def _thresholds(self) -> "NDArray":
         """Return the thresholds of several labels, checked."""
-        found = np.asarray(self.threshold, dtype=float)
-        wanted: tuple[int, ...] = ()
-        if self._targets.is_multilabel:
-            wanted = self.classes_.shape
-        if found.shape not in ((), wanted) or not ((found > 0) & (found < 1)).all():
-            raise ValueError(
-                "The 'threshold' parameter must be one number between 0 and 1"
-                + (f", or {wanted[0]} of them" if wanted else "")
-                + f". Got {self.threshold!r} instead."
-            )
-        return found
+        n_labels = len(self.classes_) if self._targets.is_multilabel else None
+        return check_threshold(self.threshold, n_labels)
 
     def _weigh_classes(
         self, labels: "NDArray", weights: "NDArray | None"

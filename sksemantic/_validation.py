@@ -172,6 +172,29 @@ def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
     return labels, [found[label] for label in labels.tolist()]
 
 
+def refuse_unnamed(labels: "NDArray", named: "NDArray") -> None:
+    """Refuse labels without a text, and texts of labels that cannot occur.
+
+    Raises
+    ------
+    ValueError
+        If the labels (n,) are not all among the `named` ones (K,).
+    """
+    if len(labels) and (labels.dtype.kind in "US") != (named.dtype.kind in "US"):
+        raise ValueError(
+            "The 'label_texts' parameter must have the labels of y as keys, of the "
+            f"same kind. Got {named.tolist()} for the labels "
+            f"{np.unique(labels).tolist()[:5]}, which never occur in it."
+        )
+    unnamed = np.setdiff1d(labels, named)
+    if len(unnamed):
+        raise ValueError(
+            "The 'label_texts' parameter must name every label of y. Got "
+            f"{named.tolist()}, without {unnamed.tolist()[:5]}. Unlabelled texts "
+            "have the label -1."
+        )
+
+
 def unlabelled_rows(y: Any) -> "NDArray":
     """Return which entries of y are -1 (n,), among labels of any kind."""
     values = y.tolist() if hasattr(y, "tolist") else list(y)
@@ -278,6 +301,25 @@ def check_groups(groups: Any, texts: "Sized") -> "NDArray | None":
             "back. Got one only."
         )
     return groups
+
+
+def check_threshold(threshold: Any, n_labels: int | None) -> "NDArray":
+    """Return the threshold, or those of `n_labels` labels, as an array.
+
+    Raises
+    ------
+    ValueError
+        If they are not between 0 and 1, or as many as there are labels.
+    """
+    found = np.asarray(threshold, dtype=float)
+    wanted = () if n_labels is None else (n_labels,)
+    if found.shape not in ((), wanted) or not ((found > 0) & (found < 1)).all():
+        raise ValueError(
+            "The 'threshold' parameter must be one number between 0 and 1"
+            + (f", or {n_labels} of them" if n_labels else "")
+            + f". Got {threshold!r} instead."
+        )
+    return found
 
 
 def check_quantization(config: Any, source: "BackboneSource") -> dict[str, Any] | None:
