@@ -10,16 +10,27 @@ import pytest
 import torch
 import transformers
 from architectures import ARCHITECTURES, REFUSED
-from conftest import FAST, LABELS, TEXTS, load_tiny, random_ids, save_wordpiece
+from conftest import (
+    FAST,
+    LABELS,
+    TEXTS,
+    build_module,
+    load_tiny,
+    random_ids,
+    save_wordpiece,
+    stir,
+)
 from packaging.version import Version
 from transformers import CONFIG_MAPPING
 
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
 from sksemantic._injection import Entry, run_bare
 from sksemantic._injection._layers import find_layers
+from sksemantic._module import resolve_text_rank
 
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.23")
 PROMPT_IDS = [10, 11, 12]
+SHARED = ("ALBERT",)
 UNCUTTABLE = ("ALBERT", "Qwen3-Next")
 NAMES = [architecture.name for architecture in ARCHITECTURES]
 
@@ -219,6 +230,24 @@ def test_entry_when_layers_below_are_skipped_then_output_is_the_same(
     above = backbone.injection.run_above(inputs, read.prefix, entry, states)
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(above[real], expected[real], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_text_map_when_it_does_something_then_company_does_not_matter(
+    architecture, backbone
+):
+    rank = resolve_text_rank("auto", backbone, "prefix", "low_rank")
+    if architecture.name in SHARED:
+        assert rank == 0
+        return
+    module = build_module(backbone, text_rank=rank)
+    rows = random_ids(4, 9)
+    before = module.features(inputs_of(*rows))
+    stir(module.text_adapter)
+    found = module.features(inputs_of(*rows))
+    assert (found - before).abs().mean() > 1e-3
+    alone = torch.cat([module.features(inputs_of(row)) for row in rows])
+    torch.testing.assert_close(found, alone, rtol=0, atol=1e-4)
 
 
 @torch.no_grad()
