@@ -291,7 +291,8 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
             | {"overrides": {"text_rank": "0"}},
             result("trec6-200-gemma", "SKTuningClassifier", 1, 0.6),
             result("trec6-200-gemma", "SKTuningClassifier", 1, 0.5)
-            | {"overrides": {"text_rank": "4"}},
+            | {"overrides": {"text_rank": "0"}},
+            result("trec6-1000-gemma", "SKTuningClassifier", 1, 0.5),
         ],
     }
     for name, results in rows.items():
@@ -305,7 +306,8 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     assert "| rank 2 | -10.0 |  | sst2 -10.0 |" in text
     assert "| long | 1 | 0.740 | 0.840 |" in text
     assert "| `trec6-200-minilm` | accuracy | 1 | 0.700 | 0.900 | +0.200 |" in text
-    assert "| `trec6-200-gemma` | accuracy | 1 | 0.600 | 0.500 | -0.100 |" in text
+    assert "| `trec6-200-gemma` | accuracy | 1 | 0.500 | 0.600 | +0.100 |" in text
+    assert "trec6-1000-gemma" not in text  # one without a partner
     assert (
         "| `wnut-ner` | 1,836 | f1 | 0.410 ±0.014 | frozen + LR 0.310 ±0.014 |" in text
     )
