@@ -274,7 +274,7 @@ def plot(results, file):
     figure, (by_time, by_step) = subplots(1, 2, figsize=(10, 4.5), sharey=True)
     for name, runs in results.items():
         by_time.plot(*mean_curve(runs, "marks"), marker=".", label=name)
-        if "steps" in runs[0]:  # not in older files
+        if "steps" in runs[0]:  # linear models take none
             by_step.plot(*mean_curve(runs, "steps"), marker=".")
     by_time.set(xscale="log", xlabel="seconds of training", ylabel="test accuracy")
     by_time.xaxis.set_minor_formatter("{x:.0f}")

@@ -31,7 +31,7 @@ from sksemantic._module import resolve_text_rank
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.23")
 PROMPT_IDS = [10, 11, 12]
 SHARED = ("ALBERT",)
-UNCUTTABLE = ("ALBERT", "Qwen3-Next")
+UNCUTTABLE = (*SHARED, "Qwen3-Next")
 NAMES = [architecture.name for architecture in ARCHITECTURES]
 
 
