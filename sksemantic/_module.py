@@ -89,11 +89,15 @@ class SemanticModule(nn.Module):
             torch.manual_seed(seed)
             return cls(backbone, prompt_ids, config)
 
-    def forward(self, **inputs: Tensor) -> Tensor:
+    def forward(
+        self, *, with_features: bool = False, **inputs: Tensor
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits, or standardised targets, (n_units, K) of a batch.
 
         Parameters
         ----------
+        with_features : bool, default=False
+            Whether to return the embeddings (n_units, C) as well.
         input_ids, attention_mask : Tensor of shape (B, T)
         token_type_ids : Tensor of shape (B, T), optional
             For pairs of texts.
@@ -104,7 +108,8 @@ class SemanticModule(nn.Module):
         """
         features = self.features(inputs, drops_tokens=self.training)
         standardised = (features - self.feature_mean) / self.feature_scale
-        return self.head(self.dropout(standardised))
+        scores = self.head(self.dropout(standardised))
+        return (scores, features) if with_features else scores
 
     def features(
         self, inputs: dict[str, Tensor], *, drops_tokens: bool = False

@@ -28,7 +28,7 @@ class _SemanticNet:
     """How both nets feed the module and weigh the loss."""
 
     module_: "SemanticModule"
-    criterion_: nn.Module
+    criterion_: "Loss"
 
     interrupted_ = False
 
@@ -52,7 +52,8 @@ class _SemanticNet:
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and backward, in parts if the batch has very many tokens.
 
-        The gradient is that of the whole batch. Where a GPU runs out of memory all the
+        The gradient is that of the whole batch, but that texts are contrasted with
+        those of the same part only. Where a GPU runs out of memory all the
         same, the parts are halved, for good.
         """
         self._set_training(True)  # type: ignore[attr-defined]
@@ -71,6 +72,7 @@ class _SemanticNet:
 
     def _step_in_parts(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         inputs, targets = batch
+        given = fit_params | {"with_features": self.criterion_.contrast > 0}
         n_rows, n_tokens = _size(inputs)
         size = max(1, self.token_budget_ * n_rows // n_tokens)
         loss: Any = 0.0
@@ -79,29 +81,41 @@ class _SemanticNet:
         for start in range(0, n_rows, size):
             rows = slice(start, start + size)
             part = {name: values[rows] for name, values in inputs.items()}
-            y_pred = self.infer(part, **fit_params)
-            units = slice(n_done, n_done + len(y_pred))
+            y_pred = self.infer(part, **given)
+            scores, _ = _parted(y_pred)
+            units = slice(n_done, n_done + len(scores))
             n_done = units.stop
-            share = len(y_pred) / len(targets)
+            share = len(scores) / len(targets)
             part_loss = share * self.get_loss(y_pred, targets[units], X=part)
             part_loss.backward()
             loss = loss + part_loss.detach()
-            outputs.append(y_pred.detach())
+            outputs.append(scores.detach())
         return {"loss": loss, "y_pred": torch.cat(outputs)}
 
     def get_loss(
         self,
-        y_pred: Tensor,
+        y_pred: Tensor | tuple[Tensor, Tensor],
         y_true: Tensor,
         X: Any = None,
         training: bool = False,
     ) -> Tensor:
-        """Return the mean loss of the units, each counted by its text's weight."""
-        losses = self.criterion_(y_pred, y_true.to(y_pred.device))  # (n_units,)
+        """Return the mean loss of the units, each counted by its text's weight.
+
+        Where `y_pred` has the features as well, what they say of texts two by two
+        comes on top.
+        """
+        scores, features = _parted(y_pred)
+        targets = y_true.to(scores.device)
+        losses = self.criterion_(scores, targets)  # (n_units,)
         weights = X["sample_weight"]
         if "spots" in X:
             weights = weights.repeat_interleave((X["spots"] >= 0).sum(dim=1))
-        return (losses * weights.to(losses)).mean()
+        weights = weights.to(losses)
+        loss = (losses * weights).mean()
+        if features is None:
+            return loss
+        apart = self.criterion_.task.contrast_loss(features, targets, weights)
+        return loss + self.criterion_.contrast * apart
 
 
 class ClassifierNet(_SemanticNet, NeuralNetClassifier):
@@ -117,11 +131,19 @@ class LabelsNet(_SemanticNet, NeuralNet):
 
 
 class Loss(nn.Module):
-    """The loss of a task, unit by unit, as skorch asks for it."""
+    """The loss of a task, unit by unit, as skorch asks for it.
 
-    def __init__(self, task: "Task") -> None:
+    Parameters
+    ----------
+    task : Task
+    contrast : float
+        By how much, in training, the contrast of texts two by two counts beside it.
+    """
+
+    def __init__(self, task: "Task", contrast: float = 0.0) -> None:
         super().__init__()
         self.task = task
+        self.contrast = contrast
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return the losses (n_units,)."""
@@ -185,6 +207,11 @@ def _size(inputs: dict[str, Tensor]) -> tuple[int, int]:
     """Return how many texts a batch has, and how many tokens, padding included."""
     tokens = [inputs[name] for name in ("input_ids", "part_ids") if name in inputs]
     return len(tokens[0]), sum(each.numel() for each in tokens)
+
+
+def _parted(y_pred: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return the scores, and the features if the module gave them."""
+    return y_pred if isinstance(y_pred, tuple) else (y_pred, None)
 
 
 class WarmupLinearDecay(_Progress):
@@ -273,6 +300,7 @@ def build_net(
     batch_size: int,
     callbacks: "Sequence[Any]",
     rng: "np.random.RandomState",
+    contrast: float = 0.0,
     weight_decay: float = 0.0,
 ) -> "NeuralNet":
     """Return an initialised net whose optimizer holds adapter and head alone."""
@@ -283,6 +311,7 @@ def build_net(
         predict_nonlinearity=_PROBABILITIES[task.kind],
         criterion=Loss,
         criterion__task=task,
+        criterion__contrast=contrast if task.contrasts else 0.0,
         optimizer=torch.optim.AdamW,
         optimizer__param_groups=[("head.*", {"lr": head_lr})],
         optimizer__weight_decay=weight_decay,

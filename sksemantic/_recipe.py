@@ -15,6 +15,9 @@ _GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
 # there are states, not as the adapter has ranks. Measured on SST-2 with MiniLM.
 _OF_FULL_MATRICES = 0.1
 _FEWEST_EPOCHS = {True: 5, False: 6}
+# How much it counts that texts of a class lie together and others apart. Measured on
+# TREC, SST-2 and Rotten Tomatoes with MiniLM; nothing is gained with Gemma 3 270M.
+_CONTRAST = {True: 0.0, False: 1.0}
 _MORE_FOR_TARGETS = 1.5  # times the epochs: measured on the hutto ratings with MiniLM
 _MOST_EPOCHS = 30
 _FEWEST_STEPS = 120
@@ -35,6 +38,7 @@ class Recipe:
     max_epochs: int | str
     batch_size: int
     head_init: str
+    contrast: float
     is_gentle: bool
     early_stopping: bool
     validation_fraction: float
@@ -76,6 +80,7 @@ class Recipe:
         return cls(
             is_gentle=is_gentle,
             head_init=head_init,
+            contrast=_CONTRAST[is_causal],
             lr=auto_lr if isinstance(lr, str) else lr,
             head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
             fewest_epochs=fewest_epochs,

@@ -321,6 +321,7 @@ class Trainer:
             batch_size=recipe.batch_size,
             callbacks=[*callbacks, *last],
             rng=self.rng,
+            contrast=recipe.contrast,
         )
 
     def _hold_back(self, data: TextDataset, strata: "NDArray") -> "NDArray":

@@ -147,7 +147,7 @@ def test_adapter_when_head_stands_still_then_learns_alone(
     classifier.set_params(head_lr=1e-12, lr=3e-2, max_epochs=10)
     classifier.fit(many, many_labels)
     losses = classifier.history_[:, "train_loss"]
-    assert min(losses) < 0.8 * losses[0]
+    assert min(losses) < 0.85 * losses[0]
 
 
 @pytest.mark.parametrize("name", BACKBONES)

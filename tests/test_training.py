@@ -6,11 +6,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import TEXTS, load_tiny, values_of
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 from skorch.callbacks import Callback
 
-from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor, _task
+from sksemantic import (
+    FallbackWarning,
+    SKTuningClassifier,
+    SKTuningRegressor,
+    _recipe,
+    _task,
+)
 from sksemantic._data import collate
 from sksemantic._net import _AVERAGE_FROM
 from sksemantic._recipe import (
@@ -632,6 +639,46 @@ def test_log_loss_when_a_model_is_merely_too_sure_then_it_is_not_held_against_it
     assert np.isnan(task.losses(np.full((2, 3), np.nan), targets[:2])[:, 1]).all()
 
 
+def test_contrast_when_classes_lie_apart_then_zero_and_weights_count():
+    task = Classification(2)
+    targets, weights = torch.tensor([0, 0, 1]), torch.ones(3)
+    apart = torch.tensor([[2.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
+    assert task.contrast_loss(apart, targets, weights) == 0
+    together = torch.ones(3, 2)  # all alike: right for one kind of pairs, not the other
+    assert task.contrast_loss(together, targets, weights).item() == pytest.approx(0.5)
+    # The only pair of one class is orthogonal; one of the others is parallel.
+    mixed = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert task.contrast_loss(mixed, targets, weights).item() == pytest.approx(0.75)
+    weights = torch.tensor([1.0, 3.0, 1.0])
+    assert task.contrast_loss(mixed, targets, weights).item() == pytest.approx(0.625)
+
+
+@pytest.mark.parametrize(
+    ("targets", "weights"), [([0], [1.0]), ([1, 1], [1.0, 1.0]), ([0, 1], [1.0, 0.0])]
+)
+def test_contrast_when_there_are_no_pairs_then_zero_and_no_gradient(targets, weights):
+    features = torch.ones(len(targets), 3, requires_grad=True)
+    loss = Classification(2).contrast_loss(
+        features, torch.tensor(targets), torch.tensor(weights)
+    )
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(features.grad).all()
+
+
+def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
+    classifier, texts, labels, no_dropout, monkeypatch
+):
+    def spread(contrast):
+        monkeypatch.setattr(_recipe, "_CONTRAST", {True: 0.0, False: contrast})
+        clf = clone(classifier).set_params(max_epochs=5).fit(texts, labels)
+        Z = normalize(clf.transform(texts))
+        is_same = np.equal.outer(labels, labels)
+        return (Z @ Z.T)[is_same].mean() - (Z @ Z.T)[~is_same].mean()
+
+    assert spread(1.0) > spread(0.0)
+
+
 def test_history_when_fitted_then_holds_epochs_but_no_batches(
     classifier, texts, labels
 ):
@@ -647,6 +694,7 @@ def gradients_of_one_step(clf, data, budget):
     net.module_.zero_grad()
     net.module_.dropout.p = 0.0
     net.token_budget_ = budget
+    net.criterion_.contrast = 0.0  # its pairs are those of one part
     X, y = collate(0)(data)
     net.train_step_single((X, y))
     return [p.grad.clone() for p in net.module_.parameters()]
