@@ -2,14 +2,15 @@
 
 The estimator with one of its defaults, or one of its inner constants, replaced, on the
 same rows as the base, seed by seed. The base are the defaults as they were when this
-began: the head starts at random, and nothing but the prefix is trained beside it. The
-comparison with the closed form is switched off throughout, so that a variant that
-trains badly shows it instead of falling back. After the tables come the differences
-from the base, in points, with their standard error over tasks and seeds.
+began: the head starts at random, nothing but the prefix is trained beside it, and texts
+are not contrasted with each other. The comparison with the closed form is switched off
+throughout, so that a variant that trains badly shows it instead of falling back. After
+the tables come the differences from the base, in points, with their standard error
+over tasks and seeds.
 """
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -60,6 +61,20 @@ def rates(lr=1.0, head_lr=1.0):
     return constant(_recipe, _AUTO_RATES=table)
 
 
+def contrasted(weight):
+    """Return the patch that makes the contrast of texts count so much."""
+    return constant(_recipe, _CONTRAST=dict.fromkeys((True, False), weight))
+
+
+@contextmanager
+def patched(patches=()):
+    """Patch a fit; what is not a parameter is otherwise as it was in the beginning."""
+    with ExitStack() as stack:
+        for each in (without_comparison(), *contrasted(0.0), *patches):
+            stack.enter_context(each)
+        yield
+
+
 def smoothed(task, scores, targets):
     """Return the cross-entropy of labels of which a tenth is spread over all."""
     return nn.functional.cross_entropy(
@@ -105,9 +120,7 @@ def epochs(factor):
 
 def train(case, patches=(), **params):
     """Fit and score a variant."""
-    with ExitStack() as stack:
-        for each in (without_comparison(), *patches):
-            stack.enter_context(each)
+    with patched(patches):
         params = AS_BASE | params
         estimator = make_ours(case, CLASSIFIER, **params)
         return measure(case, estimator, case.rows) | describe(estimator)
@@ -117,7 +130,7 @@ def refit_head(case):
     """Fit the estimator, then the head anew, by cross-validation, on what it makes."""
     X_train, X_test, y_train, y_test = case.rows
     start = time.perf_counter()
-    with without_comparison():
+    with patched():
         estimator = make_ours(case, CLASSIFIER, **AS_BASE)
         estimator.fit(X_train, y_train)
         rows = (estimator.transform(X_train), estimator.transform(X_test))
@@ -153,7 +166,7 @@ def average(case, prompts=None):
     estimators = [
         make_ours(each, CLASSIFIER, **AS_BASE, **params) for each, params in variants
     ]
-    with without_comparison():
+    with patched():
         return measure(case, Averaged(estimators), case.rows)
 
 
@@ -216,6 +229,8 @@ COMMON = {
     "batches of 16": variant(batch_size=16),
     "batches of 64": variant(constant(_recipe, _FEWEST_STEPS=1), batch_size=64),
     "weights decay by 0.1": variant(decayed(0.1)),
+    "texts contrasted": variant(contrasted(1.0)),
+    "texts contrasted: three times as much": variant(contrasted(3.0)),
     "labels smoothed": variant([patch.object(_task.Classification, "loss", smoothed)]),
     "weights averaged: never": variant(averaged_from(1.0)),
     "weights averaged: from two thirds": variant(averaged_from(2 / 3)),

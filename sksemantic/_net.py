@@ -311,7 +311,7 @@ def build_net(
         predict_nonlinearity=_PROBABILITIES[task.kind],
         criterion=Loss,
         criterion__task=task,
-        criterion__contrast=contrast if task.contrasts else 0.0,
+        criterion__contrast=contrast,
         optimizer=torch.optim.AdamW,
         optimizer__param_groups=[("head.*", {"lr": head_lr})],
         optimizer__weight_decay=weight_decay,

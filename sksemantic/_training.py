@@ -221,7 +221,7 @@ class Trainer:
         if net is None or any(name == "schedule" for name, _ in net.callbacks_):
             # A net from `fit` has come to the end of its schedule.
             history = [] if net is None else net.history
-            net = self._net(max_epochs=1, schedule=False)
+            net = self._net(max_epochs=1, n_rows=len(data), schedule=False)
             net.history.extend(history)
         with self._seeded():
             net.partial_fit(data, epochs=1)
@@ -267,6 +267,7 @@ class Trainer:
         net = self._net(
             self.recipe.n_epochs(n_rows),
             [watch] if watch is not None else [],
+            n_rows=n_rows,
             held_back=held is not None,
         )
         if held is not None:
@@ -295,10 +296,13 @@ class Trainer:
         max_epochs: int,
         last: "Sequence[Any]" = (),
         *,
+        n_rows: int | None = None,
         schedule: bool = True,
         held_back: bool = False,
     ) -> "NeuralNet":
-        recipe = self.recipe
+        recipe, contrast = self.recipe, 0.0
+        if n_rows is not None and self.task.contrasts:
+            contrast = recipe.contrast(n_rows, self.task.n_outputs)
         callbacks: list[Any] = deepcopy(list(recipe.callbacks))
         if schedule and not any(map(_is_lr_scheduler, callbacks)):
             callbacks.insert(0, ("schedule", WarmupLinearDecay(max_epochs)))
@@ -321,7 +325,7 @@ class Trainer:
             batch_size=recipe.batch_size,
             callbacks=[*callbacks, *last],
             rng=self.rng,
-            contrast=recipe.contrast,
+            contrast=contrast,
         )
 
     def _hold_back(self, data: TextDataset, strata: "NDArray") -> "NDArray":
