@@ -666,6 +666,16 @@ def test_contrast_when_there_are_no_pairs_then_zero_and_no_gradient(targets, wei
     assert torch.isfinite(features.grad).all()
 
 
+def test_contrast_when_more_texts_than_count_in_full_then_it_fades():
+    weights = [recipe().contrast(n, n_classes=2) for n in (3, 200, 400, 2000)]
+    assert weights == [1.0, 1.0, 0.25, pytest.approx(0.01)]
+
+
+def test_contrast_when_causal_or_labels_have_texts_then_there_is_none():
+    assert recipe(is_causal=True).contrast(200, n_classes=2) == 0
+    assert recipe(is_gentle=True).contrast(200, n_classes=2) == 0
+
+
 def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
     classifier, texts, labels, no_dropout, monkeypatch
 ):
