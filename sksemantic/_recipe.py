@@ -16,8 +16,8 @@ _GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
 _OF_FULL_MATRICES = 0.1
 _FEWEST_EPOCHS = {True: 5, False: 6}
 # How much it counts that texts of a class lie together and others apart, and up to how
-# many texts of each class in full. Measured on TREC, SST-2, Rotten Tomatoes and SMS with
-# MiniLM: few texts gain, many lose. Gemma 3 270M gains nothing.
+# many texts of each class in full. Measured with MiniLM on TREC, SST-2, Rotten Tomatoes
+# and SMS: few texts gain, many lose. Gemma 3 270M gains nothing.
 _CONTRAST = {True: 0.0, False: 1.0}
 _CONTRAST_ROWS = 100
 _MORE_FOR_TARGETS = 1.5  # times the epochs: measured on the hutto ratings with MiniLM
