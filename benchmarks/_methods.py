@@ -412,12 +412,14 @@ def fit_setfit(case):
     """Train SetFit's MiniLM, with as many pairs for each text as in its paper."""
     from _peers import fit_setfit
 
-    rows = labelled(case)
+    X_train, X_test, y_train, y_test = labelled(case)
+    classes, y_train = np.unique(y_train, return_inverse=True)
+    rows = X_train, X_test, y_train, np.searchsorted(classes, y_test)
     found = fit_setfit(MINILM, rows, seed=case.seed, iterations=20)
     return {
         "accuracy": found["scores"][-1],
-        "n_train": len(rows[0]),
-        "n_test": len(rows[3]),
+        "n_train": len(X_train),
+        "n_test": len(X_test),
         "seconds": sum(found["seconds"]),
         "n_trainable_params": found["trained"],
     }

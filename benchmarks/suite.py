@@ -23,7 +23,7 @@ from _baselines import (
     tfidf_ridge,
 )
 from _data import load_conll2003, load_hutto, load_rte, load_stsb, load_trec
-from _methods import fit_pair_head, pair_logistic, pair_ridge
+from _methods import fit_pair_head, fit_setfit, pair_logistic, pair_ridge
 from _ranks import duel, rank
 from _rows import (
     articles,
@@ -195,6 +195,7 @@ SOURCES = {
     "stsb": (likeness, partial(split_official, load=load_stsb)),
     "conll": (entities, partial(split_official, load=load_conll2003)),
 }
+SETFIT = ("sst2", "rotten", "trec6", "trec50")  # with 200 texts; it is made for few
 MOST = {"rte": 2490, "bbc": 1780}  # training rows there are
 
 
@@ -208,9 +209,11 @@ def make_tasks():
                 if is_there and (model == MINILM or name not in WITHOUT_CAUSAL):
                     params = {"model": model}
                     params |= {"prompt": PROMPTS[name]} if model == GEMMA else {}
-                    tasks[f"{name}-{size}-{short}"] = make(
-                        model, params, partial(split, size=size)
-                    )
+                    task = make(model, params, partial(split, size=size))
+                    if size == min(SIZES) and model == MINILM and name in SETFIT:
+                        setfit = Method(fit_setfit, seeded=True)
+                        task = replace(task, peers={**task.peers, "SetFit": setfit})
+                    tasks[f"{name}-{size}-{short}"] = task
     return tasks
 
 
