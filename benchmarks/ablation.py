@@ -10,7 +10,7 @@ over tasks and seeds.
 """
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -43,7 +43,7 @@ from torch import nn
 from sksemantic import _module, _net, _recipe, _task, _training
 
 BASE = "base"
-AS_BASE = {**UNCOMPARED, "head_init": "random", "text_rank": 0}
+AS_BASE = {**UNCOMPARED, "head_init": "random", "text_rank": 0, "contrast": 0}
 THREE_SEEDS, THREE_PROMPTS = "three seeds averaged", "three prompts averaged"
 
 
@@ -59,20 +59,6 @@ def rates(lr=1.0, head_lr=1.0):
         for is_causal, own in _recipe._AUTO_RATES.items()
     }
     return constant(_recipe, _AUTO_RATES=table)
-
-
-def contrasted(weight):
-    """Return the patch that makes the contrast of texts count so much."""
-    return constant(_recipe, _CONTRAST=dict.fromkeys((True, False), weight))
-
-
-@contextmanager
-def patched(patches=()):
-    """Patch a fit; what is not a parameter is otherwise as it was in the beginning."""
-    with ExitStack() as stack:
-        for each in (without_comparison(), *contrasted(0.0), *patches):
-            stack.enter_context(each)
-        yield
 
 
 def smoothed(task, scores, targets):
@@ -120,7 +106,9 @@ def epochs(factor):
 
 def train(case, patches=(), **params):
     """Fit and score a variant."""
-    with patched(patches):
+    with ExitStack() as stack:
+        for each in (without_comparison(), *patches):
+            stack.enter_context(each)
         params = AS_BASE | params
         estimator = make_ours(case, CLASSIFIER, **params)
         return measure(case, estimator, case.rows) | describe(estimator)
@@ -130,7 +118,7 @@ def refit_head(case):
     """Fit the estimator, then the head anew, by cross-validation, on what it makes."""
     X_train, X_test, y_train, y_test = case.rows
     start = time.perf_counter()
-    with patched():
+    with without_comparison():
         estimator = make_ours(case, CLASSIFIER, **AS_BASE)
         estimator.fit(X_train, y_train)
         rows = (estimator.transform(X_train), estimator.transform(X_test))
@@ -166,7 +154,7 @@ def average(case, prompts=None):
     estimators = [
         make_ours(each, CLASSIFIER, **AS_BASE, **params) for each, params in variants
     ]
-    with patched():
+    with without_comparison():
         return measure(case, Averaged(estimators), case.rows)
 
 
@@ -229,8 +217,8 @@ COMMON = {
     "batches of 16": variant(batch_size=16),
     "batches of 64": variant(constant(_recipe, _FEWEST_STEPS=1), batch_size=64),
     "weights decay by 0.1": variant(decayed(0.1)),
-    "texts contrasted": variant(contrasted(1.0)),
-    "texts contrasted: three times as much": variant(contrasted(3.0)),
+    "texts contrasted": variant(contrast=1.0),
+    "texts contrasted: three times as much": variant(contrast=3.0),
     "labels smoothed": variant([patch.object(_task.Classification, "loss", smoothed)]),
     "weights averaged: never": variant(averaged_from(1.0)),
     "weights averaged: from two thirds": variant(averaged_from(2 / 3)),

@@ -402,7 +402,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._net = net
         del self._values
 
-    def _recipe(self, module: "SemanticModule", **nature: bool) -> "Recipe":
+    def _recipe(self, module: "SemanticModule", **nature: Any) -> "Recipe":
         """Resolve the parameters of training, for a module and the nature of a fit."""
         from sksemantic._recipe import Recipe
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sksemantic._module import SemanticModule
+    from sksemantic._recipe import Recipe
     from sksemantic._targets import Classes
     from sksemantic._task import Task
     from sksemantic._training import Hints
@@ -104,6 +105,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Where the head starts. "closed_form" starts from the reference head, which is
         ahead at first but leaves the adapter little to learn. "auto" does so for pairs
         that are also read apart, see `pooling`, and is "zeros" for all else.
+
+    contrast : "auto" or float, default="auto"
+        How much it counts, beside the loss of the labels, that the pooled texts of one
+        class lie close together and those of two apart [3]_; 0 for the labels alone,
+        as in the paper. "auto" is 1 for encoders with up to 100 texts a class, and
+        ``(100 / texts a class) ** 2`` with more; it is 0 for causal backbones, with
+        `label_texts`, several labels a text, and ordered classes.
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
@@ -264,6 +272,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
        arXiv 2410.08598.
     .. [2] X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent
        ordinal regression based on conditional probabilities", 2021. arXiv 2111.08851.
+    .. [3] L. Tunstall et al., "Efficient few-shot learning without prompts", 2022.
+       arXiv 2209.11055.
 
     Examples
     --------
@@ -280,6 +290,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
+        "contrast": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "ordinal": ["boolean", list, tuple, np.ndarray],
         "label_texts": [dict, None],
@@ -301,6 +312,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         pooling: str = "auto",
         max_length: int | None = None,
         head_init: str = "auto",
+        contrast: "float | str" = "auto",
         lr: "float | str" = "auto",
         head_lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
@@ -334,6 +346,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.pooling = pooling
         self.max_length = max_length
         self.head_init = head_init
+        self.contrast = contrast
         self.lr = lr
         self.head_lr = head_lr
         self.max_epochs = max_epochs
@@ -548,6 +561,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 f"text. Got {getattr(self, name)!r} instead. To favour rare labels, "
                 "lower `threshold`."
             )
+        if self.contrast not in ("auto", 0) and (is_multilabel or ordered):
+            raise ValueError(
+                "The 'contrast' parameter must be 'auto' or 0 with several labels a "
+                "text, and with ordered classes: their texts are more or less alike. "
+                f"Got {self.contrast!r} instead."
+            )
         if self.label_texts is not None and (is_multilabel or ordered):
             raise ValueError(
                 "The 'label_texts' parameter must be None with several labels a text, "
@@ -589,9 +608,16 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     def _auto(self) -> dict[str, Any]:
         """Return what suits labels' texts: their words are the last layer's matter.
 
-        And a few labelled texts are too little to learn a map of the texts from.
+        And a few labelled texts are too little to learn a map of the texts from, or
+        what those of a class have in common.
         """
-        return {} if self.label_texts is None else {"n_layers": "all", "text_rank": 0}
+        if self.label_texts is None:
+            return {}
+        return {"n_layers": "all", "text_rank": 0, "contrast": 0.0}
+
+    def _recipe(self, module: "SemanticModule", **nature: Any) -> "Recipe":
+        """Resolve the parameters of training, the classifier's own as well."""
+        return super()._recipe(module, contrast=self._given("contrast"), **nature)
 
     def _task(self) -> "Task":
         return self._targets.task

@@ -40,6 +40,7 @@ class Recipe:
     max_epochs: int | str
     batch_size: int
     head_init: str
+    contrast: float | str
     most_contrast: float
     is_gentle: bool
     early_stopping: bool
@@ -55,6 +56,7 @@ class Recipe:
         lr: float | str,
         head_lr: float | str,
         head_init: str,
+        contrast: float | str = 0.0,
         *,
         is_pair: bool = False,
         has_targets: bool = False,
@@ -82,8 +84,8 @@ class Recipe:
         return cls(
             is_gentle=is_gentle,
             head_init=head_init,
-            # What labels' texts say is worth more than what few texts have in common.
-            most_contrast=0.0 if is_gentle else _CONTRAST[is_causal],
+            contrast=contrast,
+            most_contrast=_CONTRAST[is_causal],
             lr=auto_lr if isinstance(lr, str) else lr,
             head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
             fewest_epochs=fewest_epochs,
@@ -99,7 +101,9 @@ class Recipe:
         epochs = math.ceil(self.fewest_steps / math.ceil(n_rows / self.batch_size))
         return min(max(epochs, self.fewest_epochs), self.most_epochs)
 
-    def contrast(self, n_rows: int, n_classes: int) -> float:
-        """Return by how much texts are contrasted; it soon fades with more texts."""
+    def contrast_for(self, n_rows: int, n_classes: int) -> float:
+        """Return `contrast`; "auto" soon fades with more texts of a class."""
+        if not isinstance(self.contrast, str):
+            return float(self.contrast)
         share = min(1.0, _CONTRAST_ROWS * n_classes / n_rows)
         return self.most_contrast * share**2

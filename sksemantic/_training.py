@@ -302,7 +302,7 @@ class Trainer:
     ) -> "NeuralNet":
         recipe, contrast = self.recipe, 0.0
         if n_rows is not None and self.task.contrasts:
-            contrast = recipe.contrast(n_rows, self.task.n_outputs)
+            contrast = recipe.contrast_for(n_rows, self.task.n_outputs)
         callbacks: list[Any] = deepcopy(list(recipe.callbacks))
         if schedule and not any(map(_is_lr_scheduler, callbacks)):
             callbacks.insert(0, ("schedule", WarmupLinearDecay(max_epochs)))

@@ -15,7 +15,6 @@ from sksemantic import (
     FallbackWarning,
     SKTuningClassifier,
     SKTuningRegressor,
-    _recipe,
     _task,
 )
 from sksemantic._data import collate
@@ -667,26 +666,52 @@ def test_contrast_when_there_are_no_pairs_then_zero_and_no_gradient(targets, wei
 
 
 def test_contrast_when_more_texts_than_count_in_full_then_it_fades():
-    weights = [recipe().contrast(n, n_classes=2) for n in (3, 200, 400, 2000)]
+    found = recipe(contrast="auto")
+    weights = [found.contrast_for(n, n_classes=2) for n in (3, 200, 400, 2000)]
     assert weights == [1.0, 1.0, 0.25, pytest.approx(0.01)]
 
 
-def test_contrast_when_causal_or_labels_have_texts_then_there_is_none():
-    assert recipe(is_causal=True).contrast(200, n_classes=2) == 0
-    assert recipe(is_gentle=True).contrast(200, n_classes=2) == 0
+def test_contrast_when_backbone_is_causal_then_auto_is_none():
+    assert recipe(is_causal=True, contrast="auto").contrast_for(200, n_classes=2) == 0
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_contrast_when_a_number_then_is_that_number(is_causal):
+    assert recipe(is_causal, contrast=2).contrast_for(9999, n_classes=2) == 2
+
+
+def test_contrast_when_labels_have_texts_then_auto_is_none(classifier, texts, labels):
+    classifier.set_params(label_texts={label: label for label in labels})
+    clf = classifier.fit(texts, labels)
+    assert clf.net_.criterion_.contrast == 0
+    clf.set_params(contrast=0.5).fit(texts, labels)
+    assert clf.net_.criterion_.contrast == 0.5
+
+
+@pytest.mark.parametrize("kind", ["several labels", "ordered"])
+def test_contrast_when_texts_are_more_or_less_alike_then_none_and_a_number_is_refused(
+    kind, classifier, texts, labels
+):
+    y = (labels == "good").astype(int)
+    if kind == "several labels":
+        y = np.stack([y, 1 - y], axis=1)
+    classifier.set_params(ordinal=kind == "ordered")
+    assert classifier.fit(texts, y).net_.criterion_.contrast == 0
+    with pytest.raises(ValueError, match="'contrast' parameter must be 'auto' or 0"):
+        classifier.set_params(contrast=1.0).fit(texts, y)
 
 
 def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
-    classifier, texts, labels, no_dropout, monkeypatch
+    classifier, texts, labels, no_dropout
 ):
     def spread(contrast):
-        monkeypatch.setattr(_recipe, "_CONTRAST", {True: 0.0, False: contrast})
-        clf = clone(classifier).set_params(max_epochs=5).fit(texts, labels)
+        params = {"max_epochs": 5, "contrast": contrast}
+        clf = clone(classifier).set_params(**params).fit(texts, labels)
         Z = normalize(clf.transform(texts))
         is_same = np.equal.outer(labels, labels)
         return (Z @ Z.T)[is_same].mean() - (Z @ Z.T)[~is_same].mean()
 
-    assert spread(1.0) > spread(0.0)
+    assert spread(1.0) == spread("auto") > spread(0)
 
 
 def test_history_when_fitted_then_holds_epochs_but_no_batches(

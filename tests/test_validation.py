@@ -401,6 +401,7 @@ BAD_PARAMETERS = {
     "early_stopping": ["yes", None, 2],
     "validation_fraction": [0, 1, 1.5, -0.1, None],
     "n_iter_no_change": [0, 1.5, None],
+    "contrast": [-1, "much", None],
     "class_weight": ["heavy", 2, [1, 2]],
     "ordinal": ["yes", None, 1.5],
     "label_texts": ["good", 1, ["good", "bad"]],
