@@ -74,7 +74,7 @@ def test_init_when_called_then_only_model_and_prompt_are_positional(make):
 def test_parameters_when_compared_then_are_the_same_but_for_the_targets():
     classifier, regressor = (make().get_params() for make in BOTH)
     tokens = SKTuningTokenClassifier().get_params()
-    for name in ("class_weight", "label_texts", "ordinal", "threshold"):
+    for name in ("class_weight", "contrast", "label_texts", "ordinal", "threshold"):
         del classifier[name]
     for name in ("loss", "quantile"):
         del regressor[name]
