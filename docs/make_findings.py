@@ -86,21 +86,25 @@ def spread(scores):
     return f"{scores.mean():.3f} ({scores.min():.3f} to {scores.max():.3f})"
 
 
-def text_rank_lines():
-    """Return the suite's scores without and with a map of the text's own states."""
+def gain_lines(*pairs, headings=("without", "with")):
+    """Return the suite's scores with the estimator's one form and another.
+
+    Each pair names, by their overridden parameters, two forms to be compared.
+    """
     cells = suite.scores_by_task(suite.TASKS, read_results(RESULTS / "suite.jsonl"))
     rows = []
-    pair = [f"{suite.OURS} text_rank=0", suite.OURS]
-    for name, cell in cells.items():
-        means = shared_means(cell, pair)
-        if means is None:
-            continue
-        without, having = means
-        scores = [f"{without:.3f}", f"{having:.3f}", f"{having - without:+.3f}"]
-        n_seeds = len(set(cell[pair[0]]) & set(cell[pair[1]]))
-        scoring = suite.TASKS[name].scoring.replace("_", " ")
-        rows.append(table_line([f"`{name}`", scoring, str(n_seeds), *scores]))
-    return table(["task", "score", "seeds", "without", "with", "gain"], rows)
+    for name in (name for name in suite.TASKS if name in cells):
+        for one, other in pairs:
+            forms = [" ".join([suite.OURS, *form.split()]) for form in (one, other)]
+            means = shared_means(cells[name], forms)
+            if means is None:
+                continue
+            first, second = means
+            scores = [f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}"]
+            n_seeds = len(set.intersection(*(set(cells[name][form]) for form in forms)))
+            scoring = suite.TASKS[name].scoring.replace("_", " ")
+            rows.append(table_line([f"`{name}`", scoring, str(n_seeds), *scores]))
+    return table(["task", "score", "seeds", *headings, "gain"], rows)
 
 
 def task_lines():
@@ -135,7 +139,12 @@ def main():
     """Replace the tables in the pages."""
     write_part(DOCS / "findings.md", "ablation", ablation_lines())
     write_part(DOCS / "findings.md", "prompts", prompt_lines())
-    write_part(DOCS / "findings.md", "text rank", text_rank_lines())
+    maps = gain_lines(("contrast=0 text_rank=0", "contrast=0"), ("text_rank=0", ""))
+    write_part(DOCS / "findings.md", "text rank", maps)
+    write_part(DOCS / "findings.md", "contrast", gain_lines(("contrast=0", "")))
+    all_layers = ("", "n_layers=all tuned_layers=all")
+    depths = gain_lines(all_layers, headings=("12 layers", "all"))
+    write_part(DOCS / "findings.md", "layers", depths)
     write_part(DOCS / "tasks.md", "tasks", task_lines())
 
 
