@@ -259,7 +259,8 @@ def test_prompts_when_searched_then_stand_beside_each_of_them():
 
 
 def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
-    pages = {"findings": ("ablation", "prompts", "text rank"), "tasks": ("tasks",)}
+    of_findings = ("ablation", "prompts", "text rank", "contrast", "layers")
+    pages = {"findings": of_findings, "tasks": ("tasks",)}
     for name, parts in pages.items():
         marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
         (tmp_path / f"{name}.md").write_text("Before. " + " ".join(marks) + " After.")
@@ -293,6 +294,10 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
             result("trec6-200-gemma", "SKTuningClassifier", 1, 0.5)
             | {"overrides": {"text_rank": "0"}},
             result("trec6-1000-gemma", "SKTuningClassifier", 1, 0.5),
+            result("sms-200-minilm", "SKTuningClassifier", 0, 0.5)
+            | {"overrides": {"contrast": "0"}, "average_precision": 0.75},
+            result("sms-200-minilm", "SKTuningClassifier", 0, 0.5)
+            | {"average_precision": 1.0},
         ],
     }
     for name, results in rows.items():
@@ -303,6 +308,8 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     text = (tmp_path / "findings.md").read_text() + (tmp_path / "tasks.md").read_text()
     assert "old" not in text
     assert text.count("Before.") == text.count("After.") == 2
+    gained = "| `sms-200-minilm` | average precision | 1 | 0.750 | 1.000 | +0.250 |"
+    assert text.count(gained) == 1
     assert "| rank 2 | -10.0 |  | sst2 -10.0 |" in text
     assert "| long | 1 | 0.740 | 0.840 |" in text
     assert "| `trec6-200-minilm` | accuracy | 1 | 0.700 | 0.900 | +0.200 |" in text
