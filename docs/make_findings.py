@@ -89,22 +89,30 @@ def spread(scores):
 def gain_lines(*pairs, headings=("without", "with")):
     """Return the suite's scores with the estimator's one form and another.
 
-    Each pair names, by their overridden parameters, two forms to be compared.
+    Each pair names, by their overridden parameters, two forms to be compared. Tasks on
+    other numbers of rows than their own come last.
     """
-    cells = suite.scores_by_task(suite.TASKS, read_results(RESULTS / "suite.jsonl"))
+    results = read_results(RESULTS / "suite.jsonl")
     rows = []
-    for name in (name for name in suite.TASKS if name in cells):
-        for one, other in pairs:
-            forms = [" ".join([suite.OURS, *form.split()]) for form in (one, other)]
-            means = shared_means(cells[name], forms)
-            if means is None:
-                continue
-            first, second = means
-            scores = [f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}"]
-            n_seeds = len(set.intersection(*(set(cells[name][form]) for form in forms)))
-            scoring = suite.TASKS[name].scoring.replace("_", " ")
-            rows.append(table_line([f"`{name}`", scoring, str(n_seeds), *scores]))
+    for size in sorted({result["train_size"] or 0 for result in results}):
+        chosen = [r for r in results if (r["train_size"] or 0) == size]
+        cells = suite.scores_by_task(suite.TASKS, chosen)
+        option = f" --train-size {size}" if size else ""
+        for name in (name for name in suite.TASKS if name in cells):
+            for one, other in pairs:
+                forms = [" ".join([suite.OURS, *form.split()]) for form in (one, other)]
+                if shared_means(cells[name], forms) is not None:
+                    rows.append(gain_line(name, option, cells[name], forms))
     return table(["task", "score", "seeds", *headings, "gain"], rows)
+
+
+def gain_line(name, option, cell, forms):
+    """Return the means of both forms over the seeds that they share."""
+    first, second = shared_means(cell, forms)
+    n_seeds = len(set.intersection(*(set(cell[form]) for form in forms)))
+    scores = [f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}"]
+    scoring = suite.TASKS[name].scoring.replace("_", " ")
+    return table_line([f"`{name}{option}`", scoring, str(n_seeds), *scores])
 
 
 def task_lines():
