@@ -85,7 +85,8 @@ class Recipe:
             is_gentle=is_gentle,
             head_init=head_init,
             contrast=contrast,
-            most_contrast=_CONTRAST[is_causal],
+            # Pairs of one class have a relation in common, not what they are about.
+            most_contrast=0.0 if is_pair else _CONTRAST[is_causal],
             lr=auto_lr if isinstance(lr, str) else lr,
             head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
             fewest_epochs=fewest_epochs,

@@ -671,8 +671,9 @@ def test_contrast_when_more_texts_than_count_in_full_then_it_fades():
     assert weights == [1.0, 1.0, 0.25, pytest.approx(0.01)]
 
 
-def test_contrast_when_backbone_is_causal_then_auto_is_none():
-    assert recipe(is_causal=True, contrast="auto").contrast_for(200, n_classes=2) == 0
+@pytest.mark.parametrize("kind", ["is_causal", "is_pair"])
+def test_contrast_when_backbone_is_causal_or_texts_are_pairs_then_auto_is_none(kind):
+    assert recipe(**{kind: True}, contrast="auto").contrast_for(200, n_classes=2) == 0
 
 
 @pytest.mark.parametrize("is_causal", [True, False])
