@@ -110,9 +110,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         How much it counts, beside the loss of the labels, that the pooled texts of one
         class lie close together and those of two apart [3]_; 0 for the labels alone,
         as in the paper. "auto" is 1 for encoders with up to 100 texts a class, and
-        ``(100 / texts a class) ** 2`` with more; it is 0 for causal backbones, pairs
-        that are also read apart, with `label_texts`, several labels a text, and ordered
-        classes.
+        ``(100 / texts a class) ** 2`` with more; it is 0 with fewer than 32 texts in
+        all, for causal backbones, pairs that are also read apart, with `label_texts`,
+        several labels a text, and ordered classes.
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is

@@ -20,6 +20,8 @@ _FEWEST_EPOCHS = {True: 5, False: 6}
 # and SMS: few texts gain, many lose. Gemma 3 270M gains nothing.
 _CONTRAST = {True: 0.0, False: 1.0}
 _CONTRAST_ROWS = 100
+# With fewer in all, any two texts have something in common that is not their class.
+_FEWEST_CONTRASTED = 32
 _MORE_FOR_TARGETS = 1.5  # times the epochs: measured on the hutto ratings with MiniLM
 _MOST_EPOCHS = 30
 _FEWEST_STEPS = 120
@@ -106,5 +108,7 @@ class Recipe:
         """Return `contrast`; "auto" soon fades with more texts of a class."""
         if not isinstance(self.contrast, str):
             return float(self.contrast)
+        if n_rows < _FEWEST_CONTRASTED:
+            return 0.0
         share = min(1.0, _CONTRAST_ROWS * n_classes / n_rows)
         return self.most_contrast * share**2

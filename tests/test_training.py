@@ -667,8 +667,12 @@ def test_contrast_when_there_are_no_pairs_then_zero_and_no_gradient(targets, wei
 
 def test_contrast_when_more_texts_than_count_in_full_then_it_fades():
     found = recipe(contrast="auto")
-    weights = [found.contrast_for(n, n_classes=2) for n in (3, 200, 400, 2000)]
+    weights = [found.contrast_for(n, n_classes=2) for n in (32, 200, 400, 2000)]
     assert weights == [1.0, 1.0, 0.25, pytest.approx(0.01)]
+
+
+def test_contrast_when_auto_and_hardly_any_texts_then_is_none():
+    assert recipe(contrast="auto").contrast_for(31, n_classes=2) == 0
 
 
 @pytest.mark.parametrize("kind", ["is_causal", "is_pair"])
