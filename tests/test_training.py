@@ -707,13 +707,13 @@ def test_contrast_when_texts_are_more_or_less_alike_then_none_and_a_number_is_re
 
 
 def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
-    classifier, texts, labels, no_dropout
+    classifier, many, many_labels, no_dropout
 ):
     def spread(contrast):
         params = {"max_epochs": 5, "contrast": contrast}
-        clf = clone(classifier).set_params(**params).fit(texts, labels)
-        Z = normalize(clf.transform(texts))
-        is_same = np.equal.outer(labels, labels)
+        clf = clone(classifier).set_params(**params).fit(many, many_labels)
+        Z = normalize(clf.transform(many))
+        is_same = np.equal.outer(many_labels, many_labels)
         return (Z @ Z.T)[is_same].mean() - (Z @ Z.T)[~is_same].mean()
 
     assert spread(1.0) == spread("auto") > spread(0)
