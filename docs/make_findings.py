@@ -98,18 +98,18 @@ def gain_lines(*pairs, headings=("without", "with")):
         chosen = [r for r in results if (r["train_size"] or 0) == size]
         cells = suite.scores_by_task(suite.TASKS, chosen)
         option = f" --train-size {size}" if size else ""
-        for name in (name for name in suite.TASKS if name in cells):
+        for name, cell in ((n, cells[n]) for n in suite.TASKS if n in cells):
             for one, other in pairs:
                 forms = [" ".join([suite.OURS, *form.split()]) for form in (one, other)]
-                if shared_means(cells[name], forms) is not None:
-                    rows.append(gain_line(name, option, cells[name], forms))
+                means = shared_means(cell, forms)
+                if means is not None:
+                    n_seeds = len(set.intersection(*(set(cell[f]) for f in forms)))
+                    rows.append(gain_line(name, option, n_seeds, *means))
     return table(["task", "score", "seeds", *headings, "gain"], rows)
 
 
-def gain_line(name, option, cell, forms):
-    """Return the means of both forms over the seeds that they share."""
-    first, second = shared_means(cell, forms)
-    n_seeds = len(set.intersection(*(set(cell[form]) for form in forms)))
+def gain_line(name, option, n_seeds, first, second):
+    """Return the line of both forms' means over the seeds that they share."""
     scores = [f"{first:.3f}", f"{second:.3f}", f"{second - first:+.3f}"]
     scoring = suite.TASKS[name].scoring.replace("_", " ")
     return table_line([f"`{name}{option}`", scoring, str(n_seeds), *scores])

@@ -247,7 +247,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     held-back texts: `validation_fraction` of them, or 100 if that is more, though never
     more than a third, or than 10,000. As soon as the trained model is better on these
     by two standard errors of the paired difference, they join the training for the
-    remaining epochs; after half of the epochs it is enough not to be behind by one. If
+    remaining epochs; after half of the epochs it is enough not to be behind by two. If
     they never join, what is kept is fitted on all texts; should that be the closed
     form, a `FallbackWarning` says so. Error rate and log-loss (at the temperature that
     suits best) both count, for error rates by McNemar's statistic. Of more than 30,000

@@ -212,7 +212,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     though never more than a third, or than 10,000. As soon as the trained model is
     better on these by two standard errors of the paired difference, they join the
     training for the remaining epochs; after half of the epochs it is enough not to be
-    behind by one. If they never join, what is kept is fitted on all texts; should that
+    behind by two. If they never join, what is kept is fitted on all texts; should that
     be the closed form, a `FallbackWarning` says so. Of more than 30,000 texts the
     closed-form head reads about that many, drawn at random, and those held back.
 

@@ -144,10 +144,10 @@ def test_adapter_when_head_stands_still_then_learns_alone(
     method, adapter, classifier, many, many_labels, no_dropout
 ):
     classifier.set_params(method=method, adapter=adapter, head_init="random")
-    classifier.set_params(head_lr=1e-12, lr=3e-2, max_epochs=10)
+    classifier.set_params(head_lr=1e-12, lr=3e-2, max_epochs=10, contrast=0)
     classifier.fit(many, many_labels)
     losses = classifier.history_[:, "train_loss"]
-    assert min(losses) < 0.85 * losses[0]
+    assert min(losses) < 0.8 * losses[0]
 
 
 @pytest.mark.parametrize("name", BACKBONES)
