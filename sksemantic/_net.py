@@ -133,17 +133,17 @@ class LabelsNet(_SemanticNet, NeuralNet):
 class Loss(nn.Module):
     """The loss of a task, unit by unit, as skorch asks for it.
 
-    Parameters
+    Attributes
     ----------
     task : Task
     contrast : float
         By how much, in training, the contrast of texts two by two counts beside it.
     """
 
-    def __init__(self, task: "Task", contrast: float = 0.0) -> None:
+    def __init__(self, task: "Task") -> None:
         super().__init__()
         self.task = task
-        self.contrast = contrast
+        self.contrast = 0.0
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return the losses (n_units,)."""
@@ -300,7 +300,6 @@ def build_net(
     batch_size: int,
     callbacks: "Sequence[Any]",
     rng: "np.random.RandomState",
-    contrast: float = 0.0,
     weight_decay: float = 0.0,
 ) -> "NeuralNet":
     """Return an initialised net whose optimizer holds adapter and head alone."""
@@ -311,7 +310,6 @@ def build_net(
         predict_nonlinearity=_PROBABILITIES[task.kind],
         criterion=Loss,
         criterion__task=task,
-        criterion__contrast=contrast,
         optimizer=torch.optim.AdamW,
         optimizer__param_groups=[("head.*", {"lr": head_lr})],
         optimizer__weight_decay=weight_decay,

@@ -221,8 +221,9 @@ class Trainer:
         if net is None or any(name == "schedule" for name, _ in net.callbacks_):
             # A net from `fit` has come to the end of its schedule.
             history = [] if net is None else net.history
-            net = self._net(max_epochs=1, n_rows=len(data), schedule=False)
+            net = self._net(max_epochs=1, schedule=False)
             net.history.extend(history)
+        self._set_contrast(net, len(data))
         with self._seeded():
             net.partial_fit(data, epochs=1)
         return _tidy(net)
@@ -267,9 +268,9 @@ class Trainer:
         net = self._net(
             self.recipe.n_epochs(n_rows),
             [watch] if watch is not None else [],
-            n_rows=n_rows,
             held_back=held is not None,
         )
+        self._set_contrast(net, n_rows)
         if held is not None:
             net.set_params(train_split=predefined_split(held))
         net.partial_fit(data)
@@ -296,13 +297,10 @@ class Trainer:
         max_epochs: int,
         last: "Sequence[Any]" = (),
         *,
-        n_rows: int | None = None,
         schedule: bool = True,
         held_back: bool = False,
     ) -> "NeuralNet":
-        recipe, contrast = self.recipe, 0.0
-        if n_rows is not None and self.task.contrasts:
-            contrast = recipe.contrast_for(n_rows, self.task.n_outputs)
+        recipe = self.recipe
         callbacks: list[Any] = deepcopy(list(recipe.callbacks))
         if schedule and not any(map(_is_lr_scheduler, callbacks)):
             callbacks.insert(0, ("schedule", WarmupLinearDecay(max_epochs)))
@@ -325,8 +323,13 @@ class Trainer:
             batch_size=recipe.batch_size,
             callbacks=[*callbacks, *last],
             rng=self.rng,
-            contrast=contrast,
         )
+
+    def _set_contrast(self, net: "NeuralNet", n_rows: int) -> None:
+        """Say by how much so many texts are contrasted."""
+        if self.task.contrasts:
+            weight = self.recipe.contrast_for(n_rows, self.task.n_outputs)
+            net.criterion_.contrast = weight
 
     def _hold_back(self, data: TextDataset, strata: "NDArray") -> "NDArray":
         """Draw the texts to hold back (n,), bool."""

@@ -1,4 +1,5 @@
 import math
+import pickle
 import warnings
 from contextlib import contextmanager
 
@@ -693,6 +694,16 @@ def test_contrast_when_labels_have_texts_then_auto_is_none(classifier, texts, la
     assert clf.net_.criterion_.contrast == 0
     clf.set_params(contrast=0.5).fit(texts, labels)
     assert clf.net_.criterion_.contrast == 0.5
+
+
+def test_contrast_when_trained_on_after_a_pickle_then_is_as_without_it(
+    classifier, many, many_labels
+):
+    clf = classifier.fit(many, many_labels)
+    copy = pickle.loads(pickle.dumps(clf))
+    for each in (clf, copy):
+        each.partial_fit(many[:40], many_labels[:40])
+        assert each.net_.criterion_.contrast == 1
 
 
 @pytest.mark.parametrize("kind", ["several labels", "ordered"])
