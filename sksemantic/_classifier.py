@@ -618,7 +618,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     def _recipe(self, module: "SemanticModule", **nature: Any) -> "Recipe":
         """Resolve the parameters of training, the classifier's own as well."""
-        return super()._recipe(module, contrast=self._given("contrast"), **nature)
+        contrast = self._given("contrast") if self._targets.are_apart else 0.0
+        return super()._recipe(module, contrast=contrast, **nature)
 
     def _task(self) -> "Task":
         return self._targets.task

@@ -8,6 +8,7 @@ import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from sksemantic._data import TextDataset, ordered_batches, train_batches
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _WARMUP = 0.06  # share of the training
 _AVERAGE_FROM = 1 / 3
+_LEAST_COUNT = 1e-12
 
 
 class _SemanticNet:
@@ -114,7 +116,7 @@ class _SemanticNet:
         loss = (losses * weights).mean()
         if features is None:
             return loss
-        apart = self.criterion_.task.contrast_loss(features, targets, weights)
+        apart = contrast_loss(features, targets, weights)
         return loss + self.criterion_.contrast * apart
 
 
@@ -128,6 +130,26 @@ class RegressorNet(_SemanticNet, NeuralNetRegressor):
 
 class LabelsNet(_SemanticNet, NeuralNet):
     """skorch net over a `SemanticModule`, without scores of its own."""
+
+
+def contrast_loss(features: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+    """Return how far texts of a class are from one, others from zero, in cosine.
+
+    The squared error of the cosines (Reimers & Gurevych 2019, arXiv 1908.10084, section
+    3) of all pairs of a batch, those of one class labelled 1 and others 0 (Tunstall et
+    al. 2022, arXiv 2209.11055, section 3). Both kinds count alike, a pair by the
+    product of its weights.
+    """
+    unit = F.normalize(features, dim=1)
+    cosines = unit @ unit.T  # (n, n)
+    is_same = classes[:, None] == classes
+    counts = (weights[:, None] * weights).fill_diagonal_(0)
+    loss = cosines.new_zeros(())
+    for kind in (is_same, ~is_same):
+        of_kind = counts * kind
+        errors = of_kind * (cosines - is_same.to(cosines)).square()
+        loss = loss + errors.sum() / (2 * of_kind.sum()).clamp(min=_LEAST_COUNT)
+    return loss
 
 
 class Loss(nn.Module):

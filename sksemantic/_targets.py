@@ -18,9 +18,16 @@ class Classes:
     ----------
     classes : ndarray of shape (n_classes,)
         Labels, sorted.
+
+    Attributes
+    ----------
+    is_multilabel : bool
+    are_apart : bool
+        Whether texts are of the same class or of different ones, nothing between.
     """
 
     is_multilabel = False
+    are_apart = True
 
     def __init__(self, classes: "NDArray") -> None:
         self.classes = classes
@@ -79,6 +86,8 @@ class OrderedClasses(Classes):
         If `ordinal` does not say what order the classes have.
     """
 
+    are_apart = False
+
     def __init__(self, classes: "NDArray", ordinal: Any) -> None:
         super().__init__(classes)
         self.ranks = _ranks(classes, ordinal)
@@ -115,6 +124,7 @@ class LabelSet(Classes):
     """
 
     is_multilabel = True
+    are_apart = False
 
     @property
     def task(self) -> Task:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LOG_TEMPERATURES = -2.0, 3.0
-_LEAST_COUNT = 1e-12
 HUBER_DELTA = 1.35  # of the standardised target: 95 % as efficient as the mean (Huber)
 
 
@@ -35,13 +34,10 @@ class Task(ABC):
         K, the outputs of the head.
     kind : {"classes", "labels", "numbers"}
         What skorch's own scores are computed of.
-    contrasts : bool
-        Whether there is a `contrast_loss`.
     """
 
     n_outputs: int
     kind: ClassVar[str]
-    contrasts: ClassVar[bool] = False
 
     @abstractmethod
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
@@ -62,12 +58,6 @@ class Task(ABC):
     ) -> ClosedFormHead:
         """Fit the closed-form head on standardised features."""
 
-    def contrast_loss(
-        self, features: "Tensor", targets: "Tensor", weights: "Tensor"
-    ) -> "Tensor":
-        """Return the loss of texts' features two by two."""
-        raise NotImplementedError
-
     def strata(self, targets: "NDArray", n_rows: int) -> "NDArray":
         """Return the group of each row that a split should keep in proportion."""
         return np.zeros(n_rows, np.int64)
@@ -81,7 +71,6 @@ class Classification(Task):
     """Multinomial classification over `n_outputs` classes."""
 
     kind = "classes"
-    contrasts = True
 
     def __init__(self, n_classes: int) -> None:
         self.n_outputs = n_classes
@@ -90,27 +79,6 @@ class Classification(Task):
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the cross-entropy."""
         return F.cross_entropy(scores, targets, reduction="none")
-
-    def contrast_loss(
-        self, features: "Tensor", targets: "Tensor", weights: "Tensor"
-    ) -> "Tensor":
-        """Return how far texts of a class are from one, others from zero, in cosine.
-
-        The squared error of the cosines (Reimers & Gurevych 2019, arXiv 1908.10084,
-        section 3) of all pairs of a batch, those of one class labelled 1 and others 0
-        (Tunstall et al. 2022, arXiv 2209.11055, section 3). Both kinds count alike, a
-        pair by the product of its weights.
-        """
-        unit = F.normalize(features, dim=1)
-        cosines = unit @ unit.T  # (n, n)
-        is_same = targets[:, None] == targets
-        counts = (weights[:, None] * weights).fill_diagonal_(0)
-        loss = cosines.new_zeros(())
-        for kind in (is_same, ~is_same):
-            of_kind = counts * kind
-            errors = of_kind * (cosines - is_same.to(cosines)).square()
-            loss = loss + errors.sum() / (2 * of_kind.sum()).clamp(min=_LEAST_COUNT)
-        return loss
 
     def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
         """Return 0/1 error, and the log-loss at the temperature that suits best.
@@ -169,8 +137,6 @@ class TokenClassification(Classification):
     class_weights : ndarray of shape (n_classes,) or None
         By which each class counts in the training loss.
     """
-
-    contrasts = False  # most words are of one class
 
     def __init__(self, n_classes: int, class_weights: "NDArray | None" = None) -> None:
         super().__init__(n_classes)

@@ -327,9 +327,7 @@ class Trainer:
 
     def _set_contrast(self, net: "NeuralNet", n_rows: int) -> None:
         """Say by how much so many texts are contrasted."""
-        if self.task.contrasts:
-            weight = self.recipe.contrast_for(n_rows, self.task.n_outputs)
-            net.criterion_.contrast = weight
+        net.criterion_.contrast = self.recipe.contrast_for(n_rows, self.task.n_outputs)
 
     def _hold_back(self, data: TextDataset, strata: "NDArray") -> "NDArray":
         """Draw the texts to hold back (n,), bool."""

@@ -19,7 +19,7 @@ from sksemantic import (
     _task,
 )
 from sksemantic._data import collate
-from sksemantic._net import _AVERAGE_FROM
+from sksemantic._net import _AVERAGE_FROM, contrast_loss
 from sksemantic._recipe import (
     _AUTO_RATES,
     _FEWEST_EPOCHS,
@@ -640,17 +640,16 @@ def test_log_loss_when_a_model_is_merely_too_sure_then_it_is_not_held_against_it
 
 
 def test_contrast_when_classes_lie_apart_then_zero_and_weights_count():
-    task = Classification(2)
     targets, weights = torch.tensor([0, 0, 1]), torch.ones(3)
     apart = torch.tensor([[2.0, 0.0], [3.0, 0.0], [0.0, 1.0]])
-    assert task.contrast_loss(apart, targets, weights) == 0
+    assert contrast_loss(apart, targets, weights) == 0
     together = torch.ones(3, 2)  # all alike: right for one kind of pairs, not the other
-    assert task.contrast_loss(together, targets, weights).item() == pytest.approx(0.5)
+    assert contrast_loss(together, targets, weights).item() == pytest.approx(0.5)
     # The only pair of one class is orthogonal; one of the others is parallel.
     mixed = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    assert task.contrast_loss(mixed, targets, weights).item() == pytest.approx(0.75)
+    assert contrast_loss(mixed, targets, weights).item() == pytest.approx(0.75)
     weights = torch.tensor([1.0, 3.0, 1.0])
-    assert task.contrast_loss(mixed, targets, weights).item() == pytest.approx(0.625)
+    assert contrast_loss(mixed, targets, weights).item() == pytest.approx(0.625)
 
 
 @pytest.mark.parametrize(
@@ -660,9 +659,7 @@ def test_contrast_when_a_kind_has_no_pairs_then_zero_and_gradient_is_finite(
     targets, weights
 ):
     features = torch.ones(len(targets), 3, requires_grad=True)
-    loss = Classification(2).contrast_loss(
-        features, torch.tensor(targets), torch.tensor(weights)
-    )
+    loss = contrast_loss(features, torch.tensor(targets), torch.tensor(weights))
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert torch.isfinite(features.grad).all()
