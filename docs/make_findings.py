@@ -86,23 +86,26 @@ def spread(scores):
     return f"{scores.mean():.3f} ({scores.min():.3f} to {scores.max():.3f})"
 
 
-def gain_lines(*pairs, headings=("without", "with")):
-    """Return the suite's scores with the estimator's one form and another.
+def gain_lines(results, *pairs, headings=("without", "with")):
+    """Return the suite's results with the estimator's one form and another.
 
     Each pair names, by their overridden parameters, two forms to be compared. Tasks on
-    other numbers of rows than their own come last.
+    other numbers of rows than their own come last; lines say what more was set in the
+    second form than in the first pair's.
     """
-    results = read_results(RESULTS / "suite.jsonl")
+    usual = pairs[0][1].split()
     rows = []
     for size in sorted({result["train_size"] or 0 for result in results}):
         chosen = [r for r in results if (r["train_size"] or 0) == size]
         cells = suite.scores_by_task(suite.TASKS, chosen)
-        option = f" --train-size {size}" if size else ""
+        of_size = f" --train-size {size}" if size else ""
         for name, cell in ((n, cells[n]) for n in suite.TASKS if n in cells):
             for one, other in pairs:
                 forms = [" ".join([suite.OURS, *form.split()]) for form in (one, other)]
                 means = shared_means(cell, forms)
                 if means is not None:
+                    more = [each for each in other.split() if each not in usual]
+                    option = of_size + "".join(f" --set {each}" for each in more)
                     n_seeds = len(set.intersection(*(set(cell[f]) for f in forms)))
                     rows.append(gain_line(name, option, n_seeds, *means))
     return table(["task", "score", "seeds", *headings, "gain"], rows)
@@ -147,12 +150,13 @@ def main():
     """Replace the tables in the pages."""
     write_part(DOCS / "findings.md", "ablation", ablation_lines())
     write_part(DOCS / "findings.md", "prompts", prompt_lines())
-    maps = gain_lines(("contrast=0 text_rank=0", "contrast=0"), ("text_rank=0", ""))
-    write_part(DOCS / "findings.md", "text rank", maps)
-    contrasts = gain_lines(("contrast=0", ""), ("contrast=0", "contrast=1.0"))
-    write_part(DOCS / "findings.md", "contrast", contrasts)
+    scores = read_results(RESULTS / "suite.jsonl")
+    forms = ("contrast=0 text_rank=0", "contrast=0"), ("text_rank=0", "")
+    write_part(DOCS / "findings.md", "text rank", gain_lines(scores, *forms))
+    forms = ("contrast=0", ""), ("contrast=0", "contrast=1.0")
+    write_part(DOCS / "findings.md", "contrast", gain_lines(scores, *forms))
     all_layers = ("", "n_layers=all tuned_layers=all")
-    depths = gain_lines(all_layers, headings=("12 layers", "all"))
+    depths = gain_lines(scores, all_layers, headings=("12 layers", "all"))
     write_part(DOCS / "findings.md", "layers", depths)
     write_part(DOCS / "tasks.md", "tasks", task_lines())
 
