@@ -58,8 +58,13 @@ class Duel:
     worst_task: str
 
 
-def rank(cells):
-    """Return the `Ranks` of the methods that most tasks have, or None if too few."""
+def rank(cells, among=None):
+    """Return the `Ranks` of the methods that most tasks have, or None if too few.
+
+    `among` names the methods that are considered; by default all are.
+    """
+    if among is not None:
+        cells = {task: _only(cell, among) for task, cell in cells.items()}
     methods = complete_methods(cells)
     shared = {task: shared_means(cell, methods) for task, cell in cells.items()}
     done = [task for task, means in shared.items() if means is not None]
@@ -87,6 +92,10 @@ def rank(cells):
         float(p_value),
         float(critical),
     )
+
+
+def _only(cell, methods):
+    return {method: runs for method, runs in cell.items() if method in methods}
 
 
 def shared_means(cell, methods):

@@ -231,12 +231,12 @@ def summarise(tasks, results, args):
             and result["train_size"] == args.train_size
         ]
         cells = scores_by_task(tasks, chosen)
-        ranks = rank(cells)
-        if ranks is None:
-            continue
-        line = f"{ranks.n_tasks} tasks of {ranks.n_data} data sets"
-        print(f"\n{short or 'all'}: {line} that all of these have done")
-        report_ranks(ranks)
+        for methods in ([OURS, *PEFT], None):
+            ranks = rank(cells, methods)
+            if ranks is not None:
+                line = f"{ranks.n_tasks} tasks of {ranks.n_data} data sets"
+                print(f"\n{short or 'all'}: {line} that all of these have done")
+                report_ranks(ranks)
         report_duels(cells)
 
 

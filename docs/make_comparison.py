@@ -19,6 +19,7 @@ import suite  # noqa: E402
 from _ranks import draw, duel, rank, shared_means  # noqa: E402
 from _runner import by_seed, plain, read_results  # noqa: E402
 
+EFFICIENT = [suite.OURS, *suite.PEFT]
 MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
 
 
@@ -77,23 +78,32 @@ def score_cell(seeds, is_best):
 
 
 def rank_lines(short, cells, folder):
-    """Return the average ranks in words and as a diagram."""
+    """Return the average ranks in words and, of all methods, as a diagram."""
     ranks = rank(cells)
+    lines = [
+        *ranks_in_words("the parameter-efficient methods", rank(cells, EFFICIENT)),
+        *ranks_in_words("all methods", ranks),
+    ]
+    if ranks is not None and np.isfinite(ranks.critical):
+        file = f"ranks_{short}.svg"
+        draw(ranks, folder / file)
+        lines += [f"![Average ranks with {MODELS[short]}]({file})", ""]
+    return lines
+
+
+def ranks_in_words(methods, ranks):
+    """Return the average ranks, if there are any, and what of them may be chance."""
     if ranks is None or ranks.n_data < 2:
         return []
     places = zip(ranks.methods, ranks.means, strict=True)
     listed = ", ".join(f"{method} {mean:.2f}" for method, mean in places)
     found = f"{ranks.n_tasks} tasks of {ranks.n_data} data sets"
-    lines = [f"Average ranks over the {found} that all have done: {listed}."]
+    lines = [f"Average ranks of {methods}, {found} that these have done: {listed}."]
     if np.isfinite(ranks.critical):
-        file = f"ranks_{short}.svg"
-        draw(ranks, folder / file)
-        lines += [
+        lines.append(
             f"Friedman's test: p = {ranks.p_value:.2g}; methods that are less than "
-            f"{ranks.critical:.2f} ranks apart may differ by chance.",
-            "",
-            f"![Average ranks with {MODELS[short]}]({file})",
-        ]
+            f"{ranks.critical:.2f} ranks apart may differ by chance."
+        )
     return [*lines, ""]
 
 
@@ -135,7 +145,11 @@ def seconds(runs):
 def main():
     """Replace the results in the page."""
     results = plain(read_results(RESULTS))
-    lines = [line for short in MODELS for line in section(short, results, PAGE.parent)]
+    cells = suite.scores_by_task(suite.TASKS, results)
+    together = "the parameter-efficient methods, both backbones"
+    lines = ranks_in_words(together, rank(cells, EFFICIENT))
+    for short in MODELS:
+        lines += section(short, results, PAGE.parent)
     write_part(PAGE, "results", lines)
 
 

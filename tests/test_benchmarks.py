@@ -91,6 +91,13 @@ def test_rank_when_methods_tie_then_they_share_a_place():
     assert 0 < ranks.p_value < 1
 
 
+def test_rank_when_some_methods_are_asked_for_then_others_leave_no_task_out():
+    cells = CELLS | {"fifth": one_seed(ours=0.9, LoRA=0.8)}  # linear has not done it
+    ranks = _ranks.rank(cells, among=["ours", "LoRA", "nobody"])
+    assert (ranks.methods, ranks.n_tasks) == (["ours", "LoRA"], 4)
+    np.testing.assert_allclose(ranks.means, [5.5 / 4, 6.5 / 4])
+
+
 def test_rank_when_tasks_share_their_data_then_they_count_once():
     cells = {f"one-{size}": CELLS["first"] for size in (200, 1000, 4000)}
     ranks = _ranks.rank(cells | {"two-200": one_seed(ours=0.1, LoRA=0.2, linear=0.3)})
