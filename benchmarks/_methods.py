@@ -200,8 +200,11 @@ def fit_majority(case):
 
 
 def fit_words(case, make):
-    """Fit a model of word counts."""
-    return measure(case, make(), case.rows)
+    """Fit a model of word counts; those of both texts of a pair are added."""
+    X_train, X_test, *targets = case.rows
+    if isinstance(X_train[0], tuple):
+        X_train, X_test = ([" ".join(pair) for pair in X] for X in (X_train, X_test))
+    return measure(case, make(), (X_train, X_test, *targets))
 
 
 def fit_head(case, make, prompt=PROMPT):

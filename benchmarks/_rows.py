@@ -22,10 +22,18 @@ UNLABELLED, N_UNLABELLED = -1, 200
 TARGETS = ("mean", "deviation", "negative", "strongly positive")
 
 
-def split_official(args, seed, shots, load, size=0):
-    """Return the official test rows, and all training rows or `size` of them."""
-    X_train, y_train = draw(*load(args.data), size, args, seed)
+def split_official(args, seed, shots, load, size=0, spare=False):
+    """Return the official test rows, and all training rows or `size` of them.
+
+    With `spare` those that are not trained on are tested on as well.
+    """
+    X, y = load(args.data)
     X_test, y_test = load(args.data, "test")
+    X_train, y_train = draw(X, y, size, args, seed)
+    if spare:
+        left = shuffled(X, seed)[len(X_train) :]
+        X_test = X_test + [X[i] for i in left]
+        y_test = y_test + [y[i] for i in left]
     return X_train, X_test, y_train, y_test
 
 
@@ -52,9 +60,14 @@ def draw(X, y, size, args, seed):
     size = size if args.train_size is None else args.train_size
     if not 0 < size < len(X):
         return X, y
-    chosen = np.random.RandomState(seed).permutation(len(X))[:size]
+    chosen = shuffled(X, seed)[:size]
     X = [X[i] for i in chosen]
     return X, y[chosen] if isinstance(y, np.ndarray) else [y[i] for i in chosen]
+
+
+def shuffled(X, seed):
+    """Return the rows' numbers in the order in which a seed draws them."""
+    return np.random.RandomState(seed).permutation(len(X))
 
 
 def split_sst2(args, seed, shots, size):

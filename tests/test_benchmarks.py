@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,14 @@ sys.path[:0] = [str(FOLDER), str(FOLDER.parent / "docs")]
 
 import _methods  # noqa: E402
 import _ranks  # noqa: E402
+import _rows  # noqa: E402
 import ablation  # noqa: E402
 import make_comparison  # noqa: E402
 import make_findings  # noqa: E402
 import prompts  # noqa: E402
 import speed  # noqa: E402
 import suite  # noqa: E402
+from _baselines import tfidf_logistic  # noqa: E402
 from _runner import Task  # noqa: E402
 
 logging.enable_progress_bar()  # the benchmarks switch it off
@@ -431,3 +435,29 @@ def test_peer_when_scored_by_steps_then_has_a_curve(tiny_bert, monkeypatch):
     n_steps = 2 * -(-len(y) // 8)
     assert found["steps"] == sorted({*range(2, n_steps + 1, 2), n_steps})
     assert len(found["scores"]) == len(found["seconds"]) == len(found["steps"])
+
+
+def pairs_and_labels(data, split="train"):
+    return [(f"{split} {i}", "so") for i in range(6)], [
+        f"{split} {i}" for i in range(6)
+    ]
+
+
+@pytest.mark.parametrize(("spare", "n_test"), [(False, 6), (True, 8)])
+def test_split_when_rows_are_left_then_they_are_tested_on_if_asked_for(spare, n_test):
+    args = argparse.Namespace(data=None, train_size=None)
+    X, X_test, y, y_test = _rows.split_official(
+        args, 3, None, pairs_and_labels, size=4, spare=spare
+    )
+    assert (len(X), len(X_test)) == (4, n_test)
+    assert not {*X} & {*X_test}
+    assert [pair[0] for pair in [*X, *X_test]] == [*y, *y_test]
+
+
+def test_word_counts_when_texts_are_pairs_then_both_are_counted(small_case):
+    pairs = [("one", "good"), ("two", "bad")] * 6
+    labels = ["good", "bad"] * 6
+    rows = pairs, pairs, labels, labels
+    task = replace(small_case.task, score=lambda y, found: {"same": [*found] == y})
+    case = replace(small_case, rows=rows, task=task)
+    assert _methods.fit_words(case, partial(tfidf_logistic, "accuracy"))["same"]
