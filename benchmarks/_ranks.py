@@ -66,9 +66,11 @@ def rank(cells, among=None):
     if among is not None:
         cells = {task: _only(cell, among) for task, cell in cells.items()}
     methods = complete_methods(cells)
+    if len(methods) < 2:
+        return None
     shared = {task: shared_means(cell, methods) for task, cell in cells.items()}
     done = [task for task, means in shared.items() if means is not None]
-    if len(methods) < 2 or not done:
+    if not done:
         return None
     scores = np.array([shared[task] for task in done])
     # The same questions have six classes, or fifty.

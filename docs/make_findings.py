@@ -118,6 +118,29 @@ def gain_line(name, option, n_seeds, first, second):
     return table_line([f"`{name}{option}`", scoring, str(n_seeds), *scores])
 
 
+def size_lines(results, methods):
+    """Return the scores, and how many values are trained, of methods side by side.
+
+    `methods` has the headings of the columns by the suite's names.
+    """
+    results = [result for result in results if result["train_size"] is None]
+    cells = suite.scores_by_task(suite.TASKS, results)
+    runs = by_seed(results, suite.label)
+    rows, means, trained = [], [], []
+    for name in suite.TASKS:
+        found = shared_means(cells.get(name, {}), methods)
+        if found is not None:
+            rows.append(table_line([f"`{name}`", *(f"{mean:.3f}" for mean in found)]))
+            means.append(found)
+            firsts = [next(iter(runs[name][method].values())) for method in methods]
+            trained.append([first["n_trainable_params"] for first in firsts])
+    rows += [
+        table_line(["mean", *(f"{mean:.3f}" for mean in np.mean(means, axis=0))]),
+        table_line(["trained", *(f"{n:,.0f}" for n in np.median(trained, axis=0))]),
+    ]
+    return table(["task", *methods.values()], rows)
+
+
 def task_lines():
     """Return the scores of each task but those on few labels, ours first."""
     results = plain(read_results(RESULTS / "tasks.jsonl"))
@@ -155,6 +178,9 @@ def main():
     write_part(DOCS / "findings.md", "text rank", gain_lines(scores, *forms))
     forms = ("contrast=0", ""), ("contrast=0", "contrast=1.0")
     write_part(DOCS / "findings.md", "contrast", gain_lines(scores, *forms))
+    sizes = {"LoRA": "LoRA", suite.OURS: "rank 8"}
+    sizes |= {f"{suite.OURS} adapter_rank={rank}": f"rank {rank}" for rank in (4, 2)}
+    write_part(DOCS / "findings.md", "sizes", size_lines(scores, sizes))
     all_layers = ("", "n_layers=all tuned_layers=all")
     depths = gain_lines(scores, all_layers, headings=("12 layers", "all"))
     write_part(DOCS / "findings.md", "layers", depths)

@@ -102,6 +102,11 @@ def test_rank_when_some_methods_are_asked_for_then_others_leave_no_task_out():
     np.testing.assert_allclose(ranks.means, [5.5 / 4, 6.5 / 4])
 
 
+def test_rank_when_nothing_to_compare_then_is_none():
+    assert _ranks.rank(CELLS, among=["nobody"]) is None
+    assert _ranks.rank({"one": one_seed(ours=1.0)}) is None
+
+
 def test_rank_when_tasks_share_their_data_then_they_count_once():
     cells = {f"one-{size}": CELLS["first"] for size in (200, 1000, 4000)}
     ranks = _ranks.rank(cells | {"two-200": one_seed(ours=0.1, LoRA=0.2, linear=0.3)})
@@ -270,7 +275,7 @@ def test_prompts_when_searched_then_stand_beside_each_of_them():
 
 
 def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
-    of_findings = ("ablation", "prompts", "text rank", "contrast", "layers")
+    of_findings = ("ablation", "prompts", "text rank", "contrast", "sizes", "layers")
     pages = {"findings": of_findings, "tasks": ("tasks",)}
     for name, parts in pages.items():
         marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
@@ -311,6 +316,16 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
             | {"average_precision": 1.0},
         ],
     }
+    rows["suite"] += [
+        result("trec50-1000-minilm", method, 0, score)
+        | {"overrides": overrides, "n_trainable_params": n_values}
+        for method, overrides, score, n_values in (
+            ("LoRA", {}, 0.7, 2000),
+            ("SKTuningClassifier", {}, 0.8, 1000),
+            ("SKTuningClassifier", {"adapter_rank": "4"}, 0.75, 500),
+            ("SKTuningClassifier", {"adapter_rank": "2"}, 0.65, 250),
+        )
+    ]
     for name, results in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, results)))
     monkeypatch.setattr(make_findings, "DOCS", tmp_path)
@@ -326,6 +341,8 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     assert "| `trec6-200-minilm` | accuracy | 1 | 0.700 | 0.900 | +0.200 |" in text
     assert "| `trec6-200-gemma` | accuracy | 1 | 0.500 | 0.600 | +0.100 |" in text
     assert "trec6-1000-gemma" not in text  # one without a partner
+    assert "| `trec50-1000-minilm` | 0.700 | 0.800 | 0.750 | 0.650 |" in text
+    assert "| trained | 2,000 | 1,000 | 500 | 250 |" in text
     assert (
         "| `wnut-ner` | 1,836 | f1 | 0.410 ±0.014 | frozen + LR 0.310 ±0.014 |" in text
     )
