@@ -3,10 +3,12 @@
 And fits that are not compared with the closed form.
 """
 
+from functools import partial
 from unittest.mock import patch
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from sksemantic import _holdout, _module
 from sksemantic._activations import embed
@@ -127,17 +129,23 @@ class Mixed(SemanticModule):
 
     def _run(self, inputs, seen):
         """Return the mixed hidden states (B, T, C)."""
-        lower = []
-
-        def keep(states):
-            lower.append(states)
-            return states
-
-        with editing(dict.fromkeys(self.mixed, keep), seen.shape[1]):
-            hidden = super()._run(inputs, seen).float()
+        self.lower = []
+        hidden = super()._run(inputs, seen).float()
+        lower, self.lower = self.lower, []
         for weight, states in zip(self.mixture, lower, strict=True):
             hidden = hidden + weight * _rms(hidden) * _normalised(states)
         return hidden
+
+    def _edited(self, length):
+        """Keep what the lower layers put out, refined if they are."""
+        edits = {} if self.text_adapter is None else self.text_adapter.edits()
+        kept = {i: partial(self._keep, edits.get(i)) for i in self.mixed}
+        return editing(edits | kept, length)
+
+    def _keep(self, edit, states):
+        refined = states if edit is None else edit(states)
+        self.lower.append(refined)
+        return refined
 
 
 class Conditioned(SemanticModule):
@@ -241,6 +249,22 @@ def weighing(offset):
         patch.object(attention._Joiner, "_widen", widen),
         patch.object(attention._Joiner, "__call__", join),
     ]
+
+
+def supervised_contrast(features, classes, weights, temperature=0.1):
+    """Return the supervised contrastive loss of texts.
+
+    P. Khosla et al. 2020, arXiv 2004.11362, equation 2.
+    """
+    unit = functional.normalize(features, dim=1)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    logits = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    is_same = (classes[:, None] == classes) & ~itself
+    n_same = is_same.sum(dim=1)
+    found = logits.log_softmax(dim=1).masked_fill(~is_same, 0).sum(dim=1)
+    losses = -found / n_same.clamp(min=1)
+    counts = weights * (n_same > 0)
+    return (losses * counts).sum() / counts.sum().clamp(min=1e-12)
 
 
 def over_noise():

@@ -35,7 +35,7 @@ def ablation_lines():
             rows = [difference_line(each) for each in found]
             n_runs = max(each.n_runs for each in found)
             runs = "one run" if n_runs == 1 else f"up to {n_runs} runs"
-            lines += [f"{model}, {runs} of each so far:", ""]
+            lines += [f"{model}, {runs} of each:", ""]
             lines += [*table(heading, rows), ""]
     return lines
 

@@ -221,7 +221,10 @@ def test_differences_when_seeds_and_tasks_differ_then_pairs_are_compared():
         result("sst2-1000-minilm", plain, 1, 0.70),
         result("sst2-1000-minilm", worse, 1, 0.71),
         result("trec6-1000-minilm", worse, 0, 0.99),  # has nothing to compare with
-        result("trec6-1000-minilm", plain, 2, 0.90),
+        result("trec6-1000-minilm", plain, 2, 0.88),
+        result(
+            "trec6-1000-minilm", [*ablation.RESEEDED][0], 2, 0.92
+        ),  # the mean is 0.9
         result("trec6-1000-minilm", worse, 2, 0.87),
         result("trec6-1000-minilm", "rank 4", 2, 0.91),
         result("trec6-1000-gemma", worse, 2, 0.1),
