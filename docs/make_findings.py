@@ -10,6 +10,7 @@ import sys
 import numpy as np
 from _pages import DOCS, mean_and_spread, table, table_line, write_part
 
+FEW = 64
 BENCHMARKS = DOCS.parent / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 
@@ -47,9 +48,8 @@ def difference_line(found):
     return table_line([found.method, f"{found.mean:+.1f}", error, by_task])
 
 
-def prompt_lines():
+def prompt_lines(results):
     """Return the spread over the prompts of each kind, data set by data set."""
-    results = read_results(RESULTS / "prompts.jsonl")
     lines = []
     for name in prompts.TASKS:
         pairs = prompts.before_and_after(prompts.TASKS, results, name)
@@ -76,6 +76,26 @@ def prompt_lines():
                 f"{found.best:.3f}, mean {found.mean:.3f}.",
                 "",
             ]
+    return lines
+
+
+def few_lines(results, n_texts):
+    """Return what prompts of each kind are worth to those trained on few texts."""
+    results = [r for r in results if r["train_size"] == n_texts]
+    lines = []
+    for name, methods in by_seed(results).items():
+        scoring = prompts.TASKS[name].scoring
+        scores = {
+            method: (np.mean([run[scoring] for run in runs.values()]),)
+            for method, runs in methods.items()
+        }
+        rows = [
+            table_line([kind, str(len(found)), spread(np.array(found)[:, 0])])
+            for kind, found in prompts.kinds(scores).items()
+            if found
+        ]
+        lines += [f"`{name}`, accuracy after training on {n_texts} texts:", ""]
+        lines += [*table(["kind of prompt", "prompts", "trained"], rows), ""]
     return lines
 
 
@@ -172,7 +192,9 @@ def score(task, runs):
 def main():
     """Replace the tables in the pages."""
     write_part(DOCS / "findings.md", "ablation", ablation_lines())
-    write_part(DOCS / "findings.md", "prompts", prompt_lines())
+    asked = read_results(RESULTS / "prompts.jsonl")
+    write_part(DOCS / "findings.md", "prompts", prompt_lines(asked))
+    write_part(DOCS / "findings.md", "few", few_lines(asked, FEW))
     scores = read_results(RESULTS / "suite.jsonl")
     forms = ("contrast=0 text_rank=0", "contrast=0"), ("text_rank=0", "")
     write_part(DOCS / "findings.md", "text rank", gain_lines(scores, *forms))

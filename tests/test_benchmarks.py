@@ -278,8 +278,8 @@ def test_prompts_when_searched_then_stand_beside_each_of_them():
 
 
 def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
-    of_findings = ("ablation", "prompts", "text rank", "contrast", "sizes", "layers")
-    pages = {"findings": of_findings, "tasks": ("tasks",)}
+    of_findings = ("ablation", "prompts", "few", "text rank", "contrast", "sizes")
+    pages = {"findings": (*of_findings, "layers"), "tasks": ("tasks",)}
     for name, parts in pages.items():
         marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
         (tmp_path / f"{name}.md").write_text("Before. " + " ".join(marks) + " After.")
@@ -329,6 +329,10 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
             ("SKTuningClassifier", {"adapter_rank": "2"}, 0.65, 250),
         )
     ]
+    rows["prompts"].append(
+        result("sst2-1000-minilm", "unrelated: law", 0, 0.55)
+        | {"task": "sst2", "train_size": make_findings.FEW}
+    )
     for name, results in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, results)))
     monkeypatch.setattr(make_findings, "DOCS", tmp_path)
@@ -341,6 +345,7 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     assert text.count(gained) == 1
     assert "| rank 2 | -10.0 |  | sst2 -10.0 |" in text
     assert "| long | 1 | 0.740 | 0.840 |" in text
+    assert "| unrelated | 1 | 0.550 |" in text
     assert "| `trec6-200-minilm` | accuracy | 1 | 0.700 | 0.900 | +0.200 |" in text
     assert "| `trec6-200-gemma` | accuracy | 1 | 0.500 | 0.600 | +0.100 |" in text
     assert "trec6-1000-gemma" not in text  # one without a partner
