@@ -338,9 +338,9 @@ def differences(tasks, results, short):
         bases = [methods.pop(name) for name in (BASE, *RESEEDED) if name in methods]
         for method, runs in methods.items():
             for seed in sorted(runs):
-                found = [runs[seed][scoring] for runs in bases if seed in runs]
-                if found:
-                    gap = 100 * (runs[seed][scoring] - np.mean(found))
+                scores = [base[seed][scoring] for base in bases if seed in base]
+                if scores:
+                    gap = 100 * (runs[seed][scoring] - np.mean(scores))
                     gaps.setdefault(method, {}).setdefault(task, []).append(gap)
     found = [difference(method, by_task) for method, by_task in gaps.items()]
     return sorted(found, key=lambda line: -line.mean)
