@@ -31,9 +31,10 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 logging.set_verbosity_error()
 
 # Learning rates of the methods' pages in PEFT's documentation; full fine-tuning's is
-# the one of the transformers course.
+# the one of the transformers course. LoRA has a higher one as well.
 RATES = {
     "LoRA": 1e-3,
+    "LoRA at 3e-3": 3e-3,
     "prefix tuning": 1e-2,
     "prompt tuning": 3e-2,
     "P-tuning": 1e-3,
@@ -55,8 +56,12 @@ def peft_config(method, task="SEQ_CLS"):
     """Return PEFT's configuration of a method, None for full fine-tuning."""
     import peft
 
+    def lora():
+        return peft.LoraConfig(task_type=task, r=8, lora_alpha=16)
+
     return {
-        "LoRA": lambda: peft.LoraConfig(task_type=task, r=8, lora_alpha=16),
+        "LoRA": lora,
+        "LoRA at 3e-3": lora,
         "prefix tuning": lambda: peft.PrefixTuningConfig(
             task_type=task, num_virtual_tokens=20
         ),

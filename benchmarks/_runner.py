@@ -381,9 +381,9 @@ def read_results(file):
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def plain(results):
-    """Return the results with the defaults on a task's own number of rows."""
-    return [r for r in results if not r["overrides"] and r["train_size"] is None]
+def plain(results, train_size=None):
+    """Return the results with the defaults on so many rows; None: a task's own."""
+    return [r for r in results if (r["overrides"], r["train_size"]) == ({}, train_size)]
 
 
 def tell(tasks, results, args, summarise):

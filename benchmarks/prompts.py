@@ -174,15 +174,15 @@ TASKS = {
 
 def summarise(tasks, results, args):
     """Print the spread over each kind of prompt, and what the frozen score tells."""
+    results = plain(results, args.train_size)
     for name in tasks:
         pairs = before_and_after(tasks, results, name)
-        if not pairs:
-            continue
-        print(f"\n{name}: accuracy before and after training")
+        told = foretold(pairs)
+        if pairs:
+            print(f"\n{name}: accuracy before and after training")
         for kind, found in kinds(pairs).items():
             before, after = np.array(found).T
             print(f"  {kind:24} {len(found):2}  {spread(before)}   {spread(after)}")
-        told = foretold(pairs)
         if told is not None:
             print(
                 f"  rank correlation of before and after: {told.correlation:.2f}; the "
@@ -219,9 +219,9 @@ class Searched:
 
 
 def searched(tasks, results, name):
-    """Return what each seed's search ended with."""
+    """Return what each seed's search ended with; all are on as many rows."""
     scoring = tasks[name].scoring
-    runs = by_seed(plain(results)).get(name, {})
+    runs = by_seed(results).get(name, {})
     names = candidates(ABOUT[name])
     found = []
     for seed, run in sorted(runs.get(SEARCHED, {}).items()):
@@ -233,9 +233,12 @@ def searched(tasks, results, name):
 
 
 def before_and_after(tasks, results, name):
-    """Return, by prompt, the mean score of the frozen model and of the trained one."""
+    """Return, by prompt, the mean score of the frozen model and of the trained one.
+
+    All results are on as many rows.
+    """
     scoring = tasks[name].scoring
-    runs = by_seed(plain(results)).get(name, {})
+    runs = by_seed(results).get(name, {})
     pairs = {}
     for method, trained in runs.items():
         frozen = runs.get(f"{method}, {FROZEN}", {})
@@ -251,7 +254,8 @@ def kinds(pairs):
     found = {}
     for method, pair in pairs.items():
         found.setdefault(method.partition(":")[0], []).append(pair)
-    return found | {"all about the task": list(related(pairs).values())}
+    told = list(related(pairs).values())
+    return found | ({"all about the task": told} if told else {})
 
 
 def related(pairs):

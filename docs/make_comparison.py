@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import suite  # noqa: E402
 from _ranks import draw, duel, rank, shared_means  # noqa: E402
-from _runner import by_seed, plain, read_results  # noqa: E402
+from _runner import by_seed, mark, plain, read_results  # noqa: E402
 
 EFFICIENT = [suite.OURS, *suite.PEFT]
 MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
@@ -35,7 +35,7 @@ def section(short, results, folder):
     return [
         f"## {MODELS[short]}",
         "",
-        *score_table(cells, methods),
+        *score_table(cells, methods, runs),
         "",
         *rank_lines(short, cells, folder),
         *duel_table(cells, methods),
@@ -52,17 +52,19 @@ def in_order(cells):
     return [m for m in known if m in found] + sorted(found - set(known))
 
 
-def score_table(cells, methods):
+def score_table(cells, methods, runs):
     """Return one line for each task: score and seeds.
 
-    In bold is what is best on the seeds that all methods of the line have.
+    In bold is what is best on the seeds that all methods of the line have; a star
+    stands where the estimator kept its closed-form head.
     """
     lines = []
     for name, cell in cells.items():
         there = list(cell)
         means = np.round(shared_means(cell, there) or np.full(len(there), np.nan), 3)
         best = {m for m, mean in zip(there, means, strict=True) if mean == max(means)}
-        found = [score_cell(cell.get(m), m in best) for m in methods]
+        stars = {m: max(map(mark, runs[name][m].values())) for m in there}
+        found = [score_cell(cell.get(m), m in best) + stars.get(m, "") for m in methods]
         scoring = suite.TASKS[name].scoring.replace("_", " ")
         lines.append(table_line([f"`{name}`", scoring, *found]))
     return table(["task", "score", *methods], lines)

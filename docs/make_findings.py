@@ -51,6 +51,7 @@ def difference_line(found):
 def prompt_lines(results):
     """Return the spread over the prompts of each kind, data set by data set."""
     lines = []
+    results = plain(results)
     for name in prompts.TASKS:
         pairs = prompts.before_and_after(prompts.TASKS, results, name)
         told = prompts.foretold(pairs)
@@ -60,6 +61,9 @@ def prompt_lines(results):
         for kind, found in prompts.kinds(pairs).items():
             cells = [spread(scores) for scores in np.array(found).T]
             rows.append(table_line([kind, str(len(found)), *cells]))
+        for run in by_seed(results)[name].get(f"none, {prompts.FROZEN}", {}).values():
+            score = f"{run[prompts.TASKS[name].scoring]:.3f}"
+            rows.append(table_line(["none", "", score, ""]))
         heading = ["kind of prompt", "prompts", "frozen", "trained"]
         lines += [f"`{name}`, accuracy:", "", *table(heading, rows), ""]
         lines += [
@@ -69,33 +73,45 @@ def prompt_lines(results):
             f"{told.median:.3f}.",
             "",
         ]
-        for found in prompts.searched(prompts.TASKS, results, name):
-            lines += [
-                f"`GridSearchCV` with three folds among {found.n_prompts} of them: "
-                f"{found.score:.3f}; with each of these {found.worst:.3f} to "
-                f"{found.best:.3f}, mean {found.mean:.3f}.",
-                "",
-            ]
+        lines += searched_lines(results, name)
+    return lines
+
+
+def searched_lines(results, name):
+    """Return what searches ended with."""
+    lines = []
+    for found in prompts.searched(prompts.TASKS, results, name):
+        lines += [
+            f"`GridSearchCV` with three folds among {found.n_prompts} of them: "
+            f"{found.score:.3f}; with each of these {found.worst:.3f} to "
+            f"{found.best:.3f}, mean {found.mean:.3f}.",
+            "",
+        ]
     return lines
 
 
 def few_lines(results, n_texts):
-    """Return what prompts of each kind are worth to those trained on few texts."""
-    results = [r for r in results if r["train_size"] == n_texts]
+    """Return what prompts of each kind are worth to those trained on few texts.
+
+    Draw by draw of the texts, as far as all of the prompts were trained on it.
+    """
+    results = plain(results, n_texts)
     lines = []
     for name, methods in by_seed(results).items():
         scoring = prompts.TASKS[name].scoring
+        methods.pop(prompts.SEARCHED, None)
+        draws = sorted(set.intersection(*map(set, methods.values())))
         scores = {
-            method: (np.mean([run[scoring] for run in runs.values()]),)
+            method: [runs[draw][scoring] for draw in draws]
             for method, runs in methods.items()
         }
         rows = [
-            table_line([kind, str(len(found)), spread(np.array(found)[:, 0])])
+            table_line([kind, str(len(found)), *map(spread, np.array(found).T)])
             for kind, found in prompts.kinds(scores).items()
-            if found
         ]
+        heading = ["kind of prompt", "prompts", *(f"draw {i}" for i in draws)]
         lines += [f"`{name}`, accuracy after training on {n_texts} texts:", ""]
-        lines += [*table(["kind of prompt", "prompts", "trained"], rows), ""]
+        lines += [*table(heading, rows), "", *searched_lines(results, name)]
     return lines
 
 
