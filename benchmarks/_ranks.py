@@ -54,6 +54,7 @@ class Duel:
     tied: int
     lost: int
     mean: float
+    median: float
     worst: float
     worst_task: str
 
@@ -132,6 +133,7 @@ def duel(cells, method, peer):
         len(values) - won - lost,
         lost,
         float(values.mean()),
+        float(np.median(values)),
         float(values.min()),
         min(gaps, key=gaps.get),
     )

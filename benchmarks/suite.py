@@ -281,7 +281,8 @@ def report_duels(cells):
         if found:
             print(
                 f"  {OURS} against {peer:20} won {found.won}, tied {found.tied}, lost "
-                f"{found.lost}; mean {found.mean:+.3f}, worst {found.worst:+.3f}"
+                f"{found.lost}; mean {found.mean:+.3f}, median {found.median:+.3f}, "
+                f"worst {found.worst:+.3f}"
             )
 
 

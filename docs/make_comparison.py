@@ -20,6 +20,7 @@ from _ranks import draw, duel, rank, shared_means  # noqa: E402
 from _runner import by_seed, mark, plain, read_results  # noqa: E402
 
 EFFICIENT = [suite.OURS, *suite.PEFT]
+WITH_FASTER = [suite.OURS, suite.FASTER, *suite.PEFT[1:]]
 MODELS = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
 
 
@@ -47,7 +48,8 @@ def section(short, results, folder):
 
 def in_order(cells):
     """Return all methods, ours first, in the order of the suite."""
-    known = [suite.OURS, *suite.PEFT, "frozen + linear", "TF-IDF + linear"]
+    known = [suite.OURS, "LoRA", suite.FASTER, *suite.PEFT[1:]]
+    known += ["frozen + linear", "TF-IDF + linear"]
     found = {method for cell in cells.values() for method in cell}
     return [m for m in known if m in found] + sorted(found - set(known))
 
@@ -81,11 +83,11 @@ def score_cell(seeds, is_best):
 
 def rank_lines(short, cells, folder):
     """Return the average ranks in words and, of all methods, as a diagram."""
-    ranks = rank(cells)
-    lines = [
-        *ranks_in_words("the parameter-efficient methods", rank(cells, EFFICIENT)),
-        *ranks_in_words("all methods", ranks),
-    ]
+    ranks, faster = rank(cells), rank(cells, WITH_FASTER)
+    lines = ranks_in_words("the parameter-efficient methods", rank(cells, EFFICIENT))
+    if faster is not None and suite.FASTER in faster.methods:
+        lines += ranks_in_words("the same with LoRA's other rate", faster)
+    lines += ranks_in_words("all methods", ranks)
     if ranks is not None and np.isfinite(ranks.critical):
         file = f"ranks_{short}.svg"
         draw(ranks, folder / file)
@@ -115,11 +117,11 @@ def duel_table(cells, methods):
     for peer in methods:
         found = duel(cells, suite.OURS, peer) if peer != suite.OURS else None
         if found:
-            gaps = [f"{found.mean:+.3f}", f"{found.worst:+.3f}"]
+            gaps = [f"{gap:+.3f}" for gap in (found.mean, found.median, found.worst)]
             counts = [str(n) for n in (found.won, found.tied, found.lost)]
             lines.append(table_line([peer, *counts, *gaps, f"`{found.worst_task}`"]))
-    heading = ["ours against", "won", "tied", "lost", "mean", "worst", "worst task"]
-    return table(heading, lines)
+    heading = ["won", "tied", "lost", "mean", "median", "worst", "worst task"]
+    return table(["ours against", *heading], lines)
 
 
 def cost_table(runs, methods):

@@ -60,7 +60,7 @@ def test_summary_when_results_are_complete_then_ranks_and_duels_are_right(capsys
     out = capsys.readouterr().out
     assert "ours against LoRA                 won 1, tied 0, lost 1" in out
     assert "ours against frozen + linear      won 0, tied 1, lost 0" in out
-    assert "mean -0.025, worst -0.100" in out
+    assert "mean -0.025, median -0.025, worst -0.100" in out
 
 
 def test_summary_when_no_task_has_all_methods_then_is_silent(capsys):
@@ -129,7 +129,7 @@ def test_duel_when_seeds_differ_then_those_of_both_are_compared():
 def test_duel_when_gaps_are_small_then_counts_as_tied():
     found = _ranks.duel(CELLS, "ours", "linear")
     assert (found.won, found.tied, found.lost) == (3, 1, 0)
-    assert found.worst == pytest.approx(-0.003)
+    assert (found.median, found.worst) == pytest.approx((0.15, -0.003))
     assert found.worst_task == "third"
     assert _ranks.duel(CELLS, "ours", "nobody") is None
 
