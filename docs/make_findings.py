@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 from _pages import DOCS, mean_and_spread, table, table_line, write_part
+from scipy.stats import rankdata
 
 FEW = 64
 BENCHMARKS = DOCS.parent / "benchmarks"
@@ -111,7 +112,12 @@ def few_lines(results, n_texts):
         ]
         heading = ["kind of prompt", "prompts", *(f"draw {i}" for i in draws)]
         lines += [f"`{name}`, accuracy after training on {n_texts} texts:", ""]
-        lines += [*table(heading, rows), "", *searched_lines(results, name)]
+        lines += [*table(heading, rows), ""]
+        if len(draws) > 1:
+            ranks = rankdata([*scores.values()], axis=0)  # (n_prompts, n_draws)
+            between = np.corrcoef(ranks.T)[np.triu_indices(len(draws), 1)].mean()
+            lines += [f"Rank correlation between draws: {between:.2f}.", ""]
+        lines += searched_lines(results, name)
     return lines
 
 
