@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._device import DTYPES, resolve_device, resolve_dtype
-from sksemantic._pooling import PAIR, POOLINGS, resolve_pooling
+from sksemantic._pooling import PAIR, POOLINGS, TOKENS, resolve_pooling
 from sksemantic._prompt import Prompt
 from sksemantic._resolution import resolve
 from sksemantic._texts import check_texts
@@ -410,6 +410,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return Recipe.resolved(
             module.backbone.is_causal,
             is_pair=module.config.pooling == PAIR,
+            has_words=module.pooling == TOKENS,
             has_full_matrices=module.config.adapter == "linear",
             has_targets=task.kind == "numbers" and task.n_outputs > 1,
             **nature,

@@ -87,7 +87,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others; a quarter of it from a closed form,
+        2e-3 for causal backbones, 1e-2 for others; a quarter of it from a closed form,
         and a tenth for the adapter "linear".
 
     head_lr : float or "auto", default="auto"

@@ -53,6 +53,11 @@ def thorough(fast):
     return fast | {"max_epochs": 30, "lr": 1e-2, "head_lr": 1e-2}
 
 
+def test_lr_when_auto_then_is_that_of_words(fast):
+    tagger = SKTuningTokenClassifier(**fast | {"lr": "auto"}).fit(WORDS, TAGS)
+    assert tagger.net_.lr == pytest.approx(1e-2)
+
+
 @pytest.mark.parametrize("lengths", [[1], [3, 1, 2], [2] * 50, [10] * 7, [1, 10] * 9])
 @pytest.mark.parametrize("budget", [10, 13, 100])
 def test_windows_when_cut_then_every_word_is_read_once_and_budget_is_kept(
