@@ -222,9 +222,11 @@ def main():
     write_part(DOCS / "findings.md", "text rank", gain_lines(scores, *forms))
     forms = ("contrast=0", ""), ("contrast=0", "contrast=1.0")
     write_part(DOCS / "findings.md", "contrast", gain_lines(scores, *forms))
-    sizes = {"LoRA": "LoRA", suite.OURS: "rank 8"}
+    sizes = {"LoRA": "LoRA", suite.FASTER: suite.FASTER, suite.OURS: "rank 8"}
     sizes |= {f"{suite.OURS} adapter_rank={rank}": f"rank {rank}" for rank in (4, 2)}
     write_part(DOCS / "findings.md", "sizes", size_lines(scores, sizes))
+    rates = gain_lines(scores, ("lr=0.004", ""), headings=("at 4e-3", "at 1e-2"))
+    write_part(DOCS / "findings.md", "rates", rates)
     all_layers = ("", "n_layers=all tuned_layers=all")
     depths = gain_lines(scores, all_layers, headings=("12 layers", "all"))
     write_part(DOCS / "findings.md", "layers", depths)

@@ -278,8 +278,8 @@ def test_prompts_when_searched_then_stand_beside_each_of_them():
 
 
 def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
-    of_findings = ("ablation", "prompts", "few", "text rank", "contrast", "sizes")
-    pages = {"findings": (*of_findings, "layers"), "tasks": ("tasks",)}
+    of_findings = ["ablation", "prompts", "few", "text rank", "contrast", "sizes"]
+    pages = {"findings": [*of_findings, "rates", "layers"], "tasks": ["tasks"]}
     for name, parts in pages.items():
         marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
         (tmp_path / f"{name}.md").write_text("Before. " + " ".join(marks) + " After.")
@@ -324,15 +324,22 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
         | {"overrides": overrides, "n_trainable_params": n_values}
         for method, overrides, score, n_values in (
             ("LoRA", {}, 0.7, 2000),
+            (suite.FASTER, {}, 0.72, 2000),
             ("SKTuningClassifier", {}, 0.8, 1000),
             ("SKTuningClassifier", {"adapter_rank": "4"}, 0.75, 500),
             ("SKTuningClassifier", {"adapter_rank": "2"}, 0.65, 250),
         )
     ]
-    rows["prompts"].append(
-        result("sst2-1000-minilm", "unrelated: law", 0, 0.55)
-        | {"task": "sst2", "train_size": make_findings.FEW}
-    )
+    rows["prompts"] += [
+        {**result("sst2-1000-minilm", prompt, seed, score), "task": "sst2"}
+        | {"train_size": make_findings.FEW}
+        for prompt, scores in (
+            ("default", (0.8, 0.9)),
+            ("unrelated: law", (0.55, 0.85)),
+            ("long: think", (0.75, 0.6)),
+        )
+        for seed, score in enumerate(scores)
+    ]
     for name, results in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, results)))
     monkeypatch.setattr(make_findings, "DOCS", tmp_path)
@@ -345,12 +352,13 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     assert text.count(gained) == 1
     assert "| rank 2 | -10.0 |  | sst2 -10.0 |" in text
     assert "| long | 1 | 0.740 | 0.840 |" in text
-    assert "| unrelated | 1 | 0.550 |" in text
+    assert "| unrelated | 1 | 0.550 | 0.850 |" in text
+    assert "Rank correlation between draws: 0.50." in text
     assert "| `trec6-200-minilm` | accuracy | 1 | 0.700 | 0.900 | +0.200 |" in text
     assert "| `trec6-200-gemma` | accuracy | 1 | 0.500 | 0.600 | +0.100 |" in text
     assert "trec6-1000-gemma" not in text  # one without a partner
-    assert "| `trec50-1000-minilm` | 0.700 | 0.800 | 0.750 | 0.650 |" in text
-    assert "| trained | 2,000 | 1,000 | 500 | 250 |" in text
+    assert "| `trec50-1000-minilm` | 0.700 | 0.720 | 0.800 | 0.750 | 0.650 |" in text
+    assert "| trained | 2,000 | 2,000 | 1,000 | 500 | 250 |" in text
     assert (
         "| `wnut-ner` | 1,836 | f1 | 0.410 ±0.014 | frozen + LR 0.310 ±0.014 |" in text
     )
