@@ -57,14 +57,15 @@ def in_order(cells):
 def score_table(cells, methods, runs):
     """Return one line for each task: score and seeds.
 
-    In bold is what is best on the seeds that all methods of the line have; a star
+    In bold is what is best of several on the seeds that all of the line have; a star
     stands where the estimator kept its closed-form head.
     """
     lines = []
     for name, cell in cells.items():
         there = list(cell)
         means = np.round(shared_means(cell, there) or np.full(len(there), np.nan), 3)
-        best = {m for m, mean in zip(there, means, strict=True) if mean == max(means)}
+        top = max(means) if len(there) > 1 else np.nan
+        best = {m for m, mean in zip(there, means, strict=True) if mean == top}
         stars = {m: max(map(mark, runs[name][m].values())) for m in there}
         found = [score_cell(cell.get(m), m in best) + stars.get(m, "") for m in methods]
         scoring = suite.TASKS[name].scoring.replace("_", " ")

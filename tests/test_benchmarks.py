@@ -153,10 +153,13 @@ def test_comparison_when_written_then_has_scores_spread_and_diagram(
         for method, score, seconds in (
             ("SKTuningClassifier", 0.8 + bonus, 2),
             ("LoRA", 0.7, 5),
+            (suite.FASTER, 0.75, 5),
             ("frozen + linear", 0.6, 1),
         )
         for seed in (0, 1)
     ]
+    fell_back = result("sms-200-minilm", "SKTuningClassifier", 0, 0.9)
+    rows.append(fell_back | {"seconds": 2, "comparison": {"kept": "closed_form"}})
     results.write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setattr(make_comparison, "PAGE", page)
     monkeypatch.setattr(make_comparison, "RESULTS", results)
@@ -165,9 +168,12 @@ def test_comparison_when_written_then_has_scores_spread_and_diagram(
     assert text.startswith("Before.")
     assert text.endswith("After.")
     assert "old" not in text
-    line = "| `sst2-200-minilm` | accuracy | **0.810** ±0.014 | 0.710 ±0.014 |"
+    line = "| `sst2-200-minilm` | accuracy | **0.810** ±0.014 | 0.710 ±0.014 | 0.760"
     assert line in text
-    assert "| LoRA | 3 | 0 | 0 | +0.150 | +0.100 | `sst2-200-minilm` |" in text
+    assert "| `sms-200-minilm` | average precision | 0.900* |" in text  # ours alone
+    assert "ours 1.00, LoRA 2.00." in text
+    assert "ours 1.00, LoRA at 3e-3 2.00." in text
+    assert "| LoRA | 3 | 0 | 0 | +0.150 | +0.150 | +0.100 | `sst2-200-minilm` |" in text
     assert "| LoRA | 2.50 | 1,234 |" in text
     assert "Gemma" not in text
     assert (tmp_path / "ranks_minilm.svg").stat().st_size > 1000
