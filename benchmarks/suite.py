@@ -62,7 +62,8 @@ from _scores import (
 SIZES = (200, 1000, 4000)
 PEFT = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning")
 FASTER = "LoRA at 3e-3"
-FOR_WORDS = ("LoRA", "prefix tuning")  # PEFT's other two fail on labels of tokens
+# PEFT's other two fail on labels of tokens.
+FOR_WORDS = ("LoRA", "prefix tuning", FASTER)
 BATCH_SIZE = 32
 OURS = "ours"
 BACKBONES = {"minilm": MINILM, "gemma": GEMMA}
@@ -91,10 +92,8 @@ def epochs(n_train, model):
 def with_peft(model, kind="classes"):
     """Return PEFT's methods by name."""
     count = partial(epochs, model=model)
-    names = FOR_WORDS if kind == "words" else PEFT
-    return {
-        name: tuned(name, count, BATCH_SIZE, kind=kind) for name in (*names, FASTER)
-    }
+    names = FOR_WORDS if kind == "words" else (*PEFT, FASTER)
+    return {name: tuned(name, count, BATCH_SIZE, kind=kind) for name in names}
 
 
 def classification(model, params, split, scoring="accuracy", **others):

@@ -34,7 +34,7 @@ from _runner import Task  # noqa: E402
 
 logging.enable_progress_bar()  # the benchmarks switch it off
 
-METHODS = ("LoRA", "prefix tuning", "prompt tuning", "P-tuning")
+METHODS = (*suite.PEFT, suite.FASTER)
 ARGS = argparse.Namespace(task=["all"], train_size=None)
 
 
