@@ -102,9 +102,9 @@ class AttentionPooled(SemanticModule):
         device = self.backbone.device
         self.query = nn.Parameter(torch.zeros(width, device=device))
 
-    def _embed(self, hidden, inputs, seen):
+    def _embed(self, hidden, inputs):
         """Return the embeddings (n_units, C) of hidden states (B, T, C)."""
-        hidden = hidden.float()
+        hidden, seen = hidden.float(), inputs["attention_mask"]
         logits = _normalised(hidden) @ self.query
         if self.pooling == "last":
             last = seen.sum(dim=1, keepdim=True) - 1
@@ -127,10 +127,10 @@ class Mixed(SemanticModule):
         weights = torch.zeros(len(self.mixed), device=self.backbone.device)
         self.mixture = nn.Parameter(weights)
 
-    def _run(self, inputs, seen):
+    def _run(self, inputs):
         """Return the mixed hidden states (B, T, C)."""
         self.lower = []
-        hidden = super()._run(inputs, seen).float()
+        hidden = super()._run(inputs).float()
         lower, self.lower = self.lower, []
         for weight, states in zip(self.mixture, lower, strict=True):
             hidden = hidden + weight * _rms(hidden) * _normalised(states)
@@ -146,6 +146,21 @@ class Mixed(SemanticModule):
         refined = states if edit is None else edit(states)
         self.lower.append(refined)
         return refined
+
+
+class DroppingTokens(SemanticModule):
+    """Hides a tenth of a text's tokens in training, never the first one."""
+
+    SHARE = 0.1
+
+    def _read(self, inputs):
+        """Return the embeddings (n_units, C) of rows of tokens."""
+        if self.training and torch.is_grad_enabled():
+            mask = inputs["attention_mask"]
+            kept = torch.rand(mask.shape, device=mask.device) >= self.SHARE
+            kept[:, 0] = True
+            inputs = inputs | {"attention_mask": mask * kept}
+        return super()._read(inputs)
 
 
 class Conditioned(SemanticModule):
@@ -165,17 +180,17 @@ class Conditioned(SemanticModule):
         for gate in self.gates:
             nn.init.zeros_(gate.weight)
 
-    def _run(self, inputs, seen):
+    def _run(self, inputs):
         """Return the last hidden states (B, T, C)."""
         if self.frozen.entry is None:
             states = self.backbone.embed(inputs["input_ids"])
         else:
             states = self.frozen.states(inputs)  # (B, T, C)
-        context = _normalised(embed(states, inputs, seen, "mean"))  # (B, C)
+        context = _normalised(embed(states, inputs, "mean"))  # (B, C)
         with patch.object(self.adapter, "forward", lambda: self._prefix(context)):
             folded, self._folded = self._folded, None
             try:
-                return super()._run(inputs, seen)
+                return super()._run(inputs)
             finally:
                 self._folded = folded
 

@@ -24,6 +24,7 @@ from _variants import (
     UNCOMPARED,
     AttentionPooled,
     Direct,
+    DroppingTokens,
     Gated,
     Mixed,
     Partial,
@@ -241,8 +242,7 @@ OF_ENCODERS = {
     "prompt: forty words": variant(prompt=AT_LENGTH),
     "prompt: weighs a twentieth": variant(weighing(3.0)),
     "pooling: first": variant(pooling="first"),
-    "tokens dropped: none": variant(constant(_module, _TOKEN_DROPOUT=0.0)),
-    "tokens dropped: a fifth": variant(constant(_module, _TOKEN_DROPOUT=0.2)),
+    "tokens dropped: a tenth": variant([module(DroppingTokens)]),
 }
 OF_DECODERS = {
     "all layers run, upper 12 tuned": variant(n_layers="all"),
@@ -250,7 +250,7 @@ OF_DECODERS = {
     "9 layers run and tuned": variant(n_layers=9, tuned_layers="all"),
     "all layers run and tuned": variant(n_layers="all", tuned_layers="all"),
     "all of the lower 12 tuned": variant(tuned_layers="all"),
-    "pooling: mean": variant(constant(_module, _TOKEN_DROPOUT=0.0), pooling="mean"),
+    "pooling: mean": variant(pooling="mean"),
 }
 ASKED = {
     "sst2": (

@@ -195,7 +195,7 @@ class FrozenPass:
                     read, self._prefix, self.entry
                 )
                 kept = [states[mask.bool()]]  # (n_tokens, C)
-            features = embed(hidden, inputs, mask, self.pooling).cpu()  # (n_units, C)
+            features = embed(hidden, inputs, self.pooling).cpu()  # (n_units, C)
             found[places[n_done : n_done + len(features)]] = features.numpy()
             n_done += len(features)
             keys = batch.keys()
@@ -215,13 +215,11 @@ def model_inputs(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: inputs[name] for name in _MODEL_INPUTS if name in inputs}
 
 
-def embed(
-    hidden: Tensor, inputs: dict[str, Tensor], seen: Tensor, pooling: str
-) -> Tensor:
+def embed(hidden: Tensor, inputs: dict[str, Tensor], pooling: str) -> Tensor:
     """Return what the head reads of the last hidden states (B, T, C): (n_units, C)."""
     if pooling == TOKENS:
         return pick(hidden, inputs["spots"])
-    return pool(hidden, seen, pooling)
+    return pool(hidden, inputs["attention_mask"], pooling)
 
 
 def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:

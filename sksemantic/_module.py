@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from sksemantic._injection import PromptStates
 
 _TEXT_RANK = 4  # measured with MiniLM and Gemma 3 270M
-# While training. Both keep few texts from being learned by heart.
-_DROPOUT = 0.3  # of the features that the head reads
-_TOKEN_DROPOUT = 0.1  # of the tokens, but for texts read off at their last one
+# Of the features that the head reads, while training.
+_DROPOUT = 0.3
 
 
 @dataclass(frozen=True)
@@ -106,51 +105,43 @@ class SemanticModule(nn.Module):
         part_ids, part_mask : Tensor of shape (B, 2, T), optional
             The texts of pairs, each on its own.
         """
-        features = self.features(inputs, drops_tokens=self.training)
+        features = self.features(inputs)
         standardised = (features - self.feature_mean) / self.feature_scale
         scores = self.head(self.dropout(standardised))
         return (scores, features) if with_features else scores
 
-    def features(
-        self, inputs: dict[str, Tensor], *, drops_tokens: bool = False
-    ) -> Tensor:
+    def features(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the prompt-conditioned embeddings in float32.
-
-        With `drops_tokens` the tuned layers do not see all tokens.
 
         Returns
         -------
         Tensor of shape (n_units, C)
             Or (B, 3C) of pairs that are also read apart.
         """
-        found = self._read(inputs, drops_tokens)
+        found = self._read(inputs)
         if "part_ids" not in inputs:
             return found
         ids, mask = (inputs[name].flatten(0, 1) for name in ("part_ids", "part_mask"))
         single = {"input_ids": ids, "attention_mask": mask}
-        apart = self._read(single, drops_tokens)  # (2B, C)
+        apart = self._read(single)  # (2B, C)
         return join_pair(found, apart[::2], apart[1::2])
 
-    def _read(self, inputs: dict[str, Tensor], drops_tokens: bool) -> Tensor:
+    def _read(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the embeddings (n_units, C) of rows of tokens."""
-        seen = inputs["attention_mask"]
-        if drops_tokens and self.pooling != "last":
-            seen = _drop_tokens(seen)
-        return self._embed(self._run(inputs, seen), inputs, seen)
+        return self._embed(self._run(inputs), inputs)
 
-    def _embed(self, hidden: Tensor, inputs: dict[str, Tensor], seen: Tensor) -> Tensor:
+    def _embed(self, hidden: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         """Return what the head reads (n_units, C) of hidden states (B, T, C)."""
-        return embed(hidden, inputs, seen, self.pooling)
+        return embed(hidden, inputs, self.pooling)
 
-    def _run(self, inputs: dict[str, Tensor], seen: Tensor) -> Tensor:
+    def _run(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the last hidden states (B, T, C) of texts behind the prompt."""
         read = model_inputs(inputs)
-        read["attention_mask"] = seen
         condition = self.adapter() if self._folded is None else self._folded
         if self.config.method == "prompt":
             return _behind_soft_prompt(self.backbone, read, condition)
         injection, entry = self.backbone.injection, self.frozen.entry
-        with self._edited(seen.shape[1]):
+        with self._edited(read["input_ids"].shape[1]):
             if entry is None:
                 return injection.run(read, condition)
             states = self.frozen.states(inputs)
@@ -190,13 +181,6 @@ def _behind_soft_prompt(
         joint["token_type_ids"] = torch.cat([torch.zeros_like(seen), types], dim=1)
     hidden = backbone.run(joint)
     return hidden[:, prompt.shape[1] :]
-
-
-def _drop_tokens(mask: Tensor) -> Tensor:
-    """Hide a random share of the tokens (B, T), never a text's first one."""
-    kept = torch.rand(mask.shape, device=mask.device) >= _TOKEN_DROPOUT
-    kept[:, 0] = True
-    return mask * kept
 
 
 def _build_adapter(

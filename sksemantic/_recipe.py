@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# By whether the backbone is causal: measured on SST-2 with Gemma 3 270M and MiniLM.
-_AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 3e-3)}
+# Of adapter and head, by whether the backbone is causal. Measured with Gemma 3 270M on
+# SST-2, and with MiniLM on SST-2, Rotten Tomatoes and TREC, 200 and 1,000 texts: a
+# head twice as fast leaves the adapter less to learn, a slower one is late.
+_AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 1.5e-3)}
 # From a closed form: measured on few texts of SST-2 and TREC, and on STS-B.
 _GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
 # A step moves every weight alike: each output of a full matrix gets as many terms as
 # there are states, not as the adapter has ranks. Measured on SST-2 with MiniLM.
 _OF_FULL_MATRICES = 0.1
-_OF_WORDS = 2.5  # times an encoder's rate: measured on CoNLL-2003 and W-NUT-16, MiniLM
+# Times an encoder's. Measured with MiniLM on CoNLL-2003 and, the adapter's, W-NUT-16.
+_OF_WORDS = (2.5, 2.0)
 _FEWEST_EPOCHS = {True: 5, False: 6}
 # How much it counts that texts of a class lie together and others apart, and up to how
 # many texts of each class in full. Measured with MiniLM on TREC, SST-2, Rotten Tomatoes
@@ -79,10 +82,11 @@ class Recipe:
         if head_init == "auto" or (head_init == "closed_form" and not has_reference):
             head_init = "zeros"
         goes_on = head_init == "closed_form"
-        auto = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
-        auto_lr = auto[0] * (_OF_FULL_MATRICES if has_full_matrices else 1)
+        auto_lr, auto_head_lr = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
+        if has_full_matrices:
+            auto_lr *= _OF_FULL_MATRICES
         if has_words and not is_causal:
-            auto_lr *= _OF_WORDS
+            auto_lr, auto_head_lr = auto_lr * _OF_WORDS[0], auto_head_lr * _OF_WORDS[1]
         is_long = is_gentle and not is_causal
         fewest_epochs = _FEWEST_EPOCHS[is_causal]
         if has_targets:
@@ -94,7 +98,7 @@ class Recipe:
             # Pairs of one class have a relation in common, not what they are about.
             most_contrast=0.0 if is_pair else _CONTRAST[is_causal],
             lr=auto_lr if isinstance(lr, str) else lr,
-            head_lr=auto[1] if isinstance(head_lr, str) else head_lr,
+            head_lr=auto_head_lr if isinstance(head_lr, str) else head_lr,
             fewest_epochs=fewest_epochs,
             most_epochs=_GENTLE_MOST_EPOCHS if is_long else _MOST_EPOCHS,
             fewest_steps=_GENTLE_FEWEST_STEPS if is_long else _FEWEST_STEPS,

@@ -98,8 +98,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         and a tenth for the adapter "linear".
 
     head_lr : float or "auto", default="auto"
-        Learning rate of the head. "auto" is 1e-3 for causal backbones, 3e-3 for others;
-        1e-4 from a closed form.
+        Learning rate of the head. "auto" is 1e-3 for causal backbones, 1.5e-3 for
+        others; 1e-4 from a closed form.
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, 8 and

@@ -92,7 +92,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
 
     head_lr : float or "auto", default="auto"
         Learning rate of the head. "auto" is 1e-3 for causal backbones, 3e-3 for others;
-        1e-4 from a closed form.
+        from a closed form 1e-4 and 2e-4.
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and

@@ -113,7 +113,6 @@ def minilm():
 def no_dropout(monkeypatch):
     """Let few texts be learned by heart, which dropout is there to prevent."""
     monkeypatch.setattr(_module, "_DROPOUT", 0.0)
-    monkeypatch.setattr(_module, "_TOKEN_DROPOUT", 0.0)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from conftest import BACKBONES, FAST, build_module, load_tiny, random_ids, stir
 from skorch.callbacks import Callback
 from transformers import AutoModel
 
-from sksemantic import SKTuningClassifier, _module
+from sksemantic import SKTuningClassifier
 from sksemantic._data import TextDataset, collate
 from sksemantic._inference import compute_features, compute_scores
 
@@ -116,26 +116,6 @@ def test_forward_when_training_then_something_is_dropped(pooling, backbone):
     assert not torch.equal(one, other)
     one, other = forward_twice(module.eval())
     torch.testing.assert_close(one, other, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("pooling", "drops"), [("mean", True), ("first", True), ("last", False)]
-)
-def test_forward_when_training_then_tokens_are_dropped_unless_the_last_is_read(
-    pooling, drops, backbone, monkeypatch
-):
-    monkeypatch.setattr(_module, "_DROPOUT", 0.0)
-    module = build_module(backbone, PROMPT_IDS, pooling=pooling).train()
-    one, other = forward_twice(module)
-    assert torch.equal(one, other) != drops
-
-
-def test_drop_tokens_when_called_then_first_stays_and_padding_stays_padding():
-    mask = torch.tensor([[1] * 500 + [0] * 500])
-    kept = _module._drop_tokens(mask)
-    assert kept[0, 0] == 1
-    assert kept[0, 500:].sum() == 0
-    assert 300 < kept.sum() < 490
 
 
 def test_features_when_training_then_nothing_is_dropped(backbone):

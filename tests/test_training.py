@@ -339,14 +339,17 @@ def test_rates_when_auto_and_the_adapter_is_a_full_matrix_then_its_own_is_lower(
     assert recipe(lr=0.1, has_full_matrices=True).lr == 0.1
 
 
-@pytest.mark.parametrize(("is_causal", "factor"), [(True, 1), (False, 2.5)])
-def test_rates_when_auto_and_words_are_labelled_then_an_encoders_is_higher(
-    is_causal, factor
+@pytest.mark.parametrize(
+    ("is_causal", "factor", "head_factor"), [(True, 1, 1), (False, 2.5, 2)]
+)
+def test_rates_when_auto_and_words_are_labelled_then_an_encoders_are_higher(
+    is_causal, factor, head_factor
 ):
     rates = {"lr": "auto", "head_lr": "auto"}
     found = recipe(is_causal, **rates, has_words=True)
     lr, head_lr = _AUTO_RATES[is_causal]
-    assert (found.lr, found.head_lr) == (pytest.approx(factor * lr), head_lr)
+    rates = found.lr, found.head_lr
+    assert rates == pytest.approx((factor * lr, head_factor * head_lr))
     assert recipe(lr=0.1, has_words=True).lr == 0.1
 
 
