@@ -38,7 +38,7 @@ from _variants import (
     without_comparison,
 )
 from prompts import ABOUT
-from suite import BACKBONES, PROMPTS
+from suite import PROMPTS
 from suite import TASKS as SUITE
 from torch import nn
 
@@ -252,6 +252,26 @@ OF_DECODERS = {
     "all of the lower 12 tuned": variant(tuned_layers="all"),
     "pooling: mean": variant(pooling="mean"),
 }
+# What may count for more with few texts.
+OF_FEW_TEXTS = {
+    name: COMMON[name]
+    for name in (
+        BASE,
+        *RESEEDED,
+        "rates of the adapter x 3",
+        "rates of the head / 3",
+        "epochs x 2",
+        "texts contrasted: not",
+        "features dropped: none",
+        "text's states refined: not",
+    )
+} | {
+    "rates of the head x 2": variant(rates(head_lr=2)),
+    "tokens dropped: a tenth": OF_ENCODERS["tokens dropped: a tenth"],
+    "tokens dropped: a tenth, rates of the head x 2": variant(
+        [module(DroppingTokens), *rates(head_lr=2)]
+    ),
+}
 ASKED = {
     "sst2": (
         REVIEW_PROMPT,
@@ -287,6 +307,8 @@ def make_tasks():
             several = Method(partial(average, prompts=told), seeded=True)
             methods = {**COMMON, **own, THREE_PROMPTS: several}
             tasks[key] = replace(SUITE[key], ours=methods, peers={})
+    for key in ("sst2-200-minilm", "trec6-200-minilm", "trec50-200-minilm"):
+        tasks[key] = replace(SUITE[key], ours=OF_FEW_TEXTS, peers={})
     return tasks
 
 
@@ -294,11 +316,11 @@ TASKS = make_tasks()
 
 
 def summarise(tasks, results, args):
-    """Print how far each variant is from the base, by backbone."""
-    for short in BACKBONES:
-        lines = differences(tasks, results, short)
+    """Print how far each variant is from the base, by number of texts and backbone."""
+    for group in groups(tasks):
+        lines = differences(tasks, results, group)
         if lines:
-            print(f"\n{short}: points more than the base, by task")
+            print(f"\n{group}: points more than the base, by task")
         for line in lines:
             by_task = "  ".join(f"{name} {gap:+.1f}" for name, gap in line.by_task)
             found = f"{line.mean:+.2f} ± {line.error:.2f} of {line.n_runs}"
@@ -328,11 +350,16 @@ class Difference:
     by_task: list
 
 
-def differences(tasks, results, short):
-    """Return the differences of all variants with one backbone, the best ones first."""
+def groups(tasks):
+    """Return what the names of the tasks end with: number of texts, and backbone."""
+    return list(dict.fromkeys(name.partition("-")[2] for name in tasks))
+
+
+def differences(tasks, results, group):
+    """Return the differences of all variants in one group, the best ones first."""
     gaps = {}
     for task, methods in by_seed(plain(results)).items():
-        if not task.endswith(short):
+        if task.partition("-")[2] != group:
             continue
         scoring = tasks[task].scoring
         bases = [methods.pop(name) for name in (BASE, *RESEEDED) if name in methods]

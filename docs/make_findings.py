@@ -27,17 +27,19 @@ from make_comparison import MODELS  # noqa: E402
 
 
 def ablation_lines():
-    """Return the differences of all variants, backbone by backbone."""
+    """Return the differences of all variants, by backbone and number of texts."""
     results = read_results(RESULTS / "ablation.jsonl")
     lines = []
-    for short, model in MODELS.items():
-        found = ablation.differences(ablation.TASKS, results, short)
+    for group in ablation.groups(ablation.TASKS):
+        found = ablation.differences(ablation.TASKS, results, group)
         if found:
             heading = ["changed", "points", "standard error", "by data set"]
             rows = [difference_line(each) for each in found]
             n_runs = max(each.n_runs for each in found)
             runs = "one run" if n_runs == 1 else f"up to {n_runs} runs"
-            lines += [f"{model}, {runs} of each:", ""]
+            n_texts, _, short = group.partition("-")
+            texts = f"{int(n_texts):,} texts"
+            lines += [f"{MODELS[short]}, {texts}, {runs} of each:", ""]
             lines += [*table(heading, rows), ""]
     return lines
 

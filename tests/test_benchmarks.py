@@ -179,7 +179,12 @@ def test_comparison_when_written_then_has_scores_spread_and_diagram(
     assert (tmp_path / "ranks_minilm.svg").stat().st_size > 1000
 
 
-VARIANTS = {**ablation.COMMON, **ablation.OF_ENCODERS, **ablation.OF_DECODERS}
+VARIANTS = {
+    **ablation.COMMON,
+    **ablation.OF_ENCODERS,
+    **ablation.OF_DECODERS,
+    **ablation.OF_FEW_TEXTS,
+}
 PATCHED = {
     name: method.run.keywords
     for name, method in VARIANTS.items()
@@ -234,8 +239,9 @@ def test_differences_when_seeds_and_tasks_differ_then_pairs_are_compared():
         result("trec6-1000-minilm", worse, 2, 0.87),
         result("trec6-1000-minilm", "rank 4", 2, 0.91),
         result("trec6-1000-gemma", worse, 2, 0.1),
+        result("trec6-200-minilm", worse, 2, 0.1),
     ]
-    better, found = ablation.differences(ablation.TASKS, results, "minilm")
+    better, found = ablation.differences(ablation.TASKS, results, "1000-minilm")
     assert (better.method, better.n_runs) == ("rank 4", 1)
     assert better.mean == pytest.approx(1)
     assert np.isnan(better.error)
