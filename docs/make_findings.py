@@ -26,20 +26,19 @@ from _runner import by_seed, plain, read_results  # noqa: E402
 from make_comparison import MODELS  # noqa: E402
 
 
-def ablation_lines():
-    """Return the differences of all variants, by backbone and number of texts."""
+def ablation_lines(n_texts):
+    """Return the differences of all variants on so many texts, by backbone."""
     results = read_results(RESULTS / "ablation.jsonl")
     lines = []
-    for group in ablation.groups(ablation.TASKS):
+    for short, model in MODELS.items():
+        group = f"{n_texts}-{short}"
         found = ablation.differences(ablation.TASKS, results, group)
         if found:
             heading = ["changed", "points", "standard error", "by data set"]
             rows = [difference_line(each) for each in found]
             n_runs = max(each.n_runs for each in found)
             runs = "one run" if n_runs == 1 else f"up to {n_runs} runs"
-            n_texts, _, short = group.partition("-")
-            texts = f"{int(n_texts):,} texts"
-            lines += [f"{MODELS[short]}, {texts}, {runs} of each:", ""]
+            lines += [f"{model}, {n_texts:,} texts, {runs} of each:", ""]
             lines += [*table(heading, rows), ""]
     return lines
 
@@ -215,20 +214,23 @@ def score(task, runs):
 
 def main():
     """Replace the tables in the pages."""
-    write_part(DOCS / "findings.md", "ablation", ablation_lines())
+    write_part(DOCS / "findings.md", "ablation", ablation_lines(1000))
+    write_part(DOCS / "findings.md", "ablation few", ablation_lines(200))
     asked = read_results(RESULTS / "prompts.jsonl")
     write_part(DOCS / "findings.md", "prompts", prompt_lines(asked))
     write_part(DOCS / "findings.md", "few", few_lines(asked, FEW))
     scores = read_results(RESULTS / "suite.jsonl")
-    forms = ("contrast=0 text_rank=0", "contrast=0"), ("text_rank=0", "")
-    write_part(DOCS / "findings.md", "text rank", gain_lines(scores, *forms))
-    forms = ("contrast=0", ""), ("contrast=0", "contrast=1.0")
+    gains = gain_lines(scores, ("text_rank=0", ""))
+    write_part(DOCS / "findings.md", "text rank", gains)
+    forms = ("contrast=0", ""), ("contrast=0", "contrast=1.0"), ("", "contrast=1.0")
     write_part(DOCS / "findings.md", "contrast", gain_lines(scores, *forms))
     sizes = {"LoRA": "LoRA", suite.FASTER: suite.FASTER, suite.OURS: "rank 8"}
     sizes |= {f"{suite.OURS} adapter_rank={rank}": f"rank {rank}" for rank in (4, 2)}
     write_part(DOCS / "findings.md", "sizes", size_lines(scores, sizes))
     rates = gain_lines(scores, ("lr=0.004", ""), headings=("at 4e-3", "at 1e-2"))
     write_part(DOCS / "findings.md", "rates", rates)
+    rates = gain_lines(scores, ("head_lr=0.003", ""), headings=("at 3e-3", "at 1.5e-3"))
+    write_part(DOCS / "findings.md", "head rates", rates)
     all_layers = ("", "n_layers=all tuned_layers=all")
     depths = gain_lines(scores, all_layers, headings=("12 layers", "all"))
     write_part(DOCS / "findings.md", "layers", depths)

@@ -290,8 +290,11 @@ def test_prompts_when_searched_then_stand_beside_each_of_them():
 
 
 def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
-    of_findings = ["ablation", "prompts", "few", "text rank", "contrast", "sizes"]
-    pages = {"findings": [*of_findings, "rates", "layers"], "tasks": ["tasks"]}
+    of_findings = [
+        *("ablation", "ablation few", "prompts", "few", "text rank", "contrast"),
+        *("sizes", "rates", "head rates", "layers"),
+    ]
+    pages = {"findings": of_findings, "tasks": ["tasks"]}
     for name, parts in pages.items():
         marks = [f"<!-- {part} -->old<!-- end of {part} -->" for part in parts]
         (tmp_path / f"{name}.md").write_text("Before. " + " ".join(marks) + " After.")
@@ -299,6 +302,8 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
         "ablation": [
             result("sst2-1000-minilm", ablation.BASE, 0, 0.8),
             result("sst2-1000-minilm", "rank 2", 0, 0.7),
+            result("trec50-200-minilm", ablation.BASE, 0, 0.6),
+            result("trec50-200-minilm", "epochs x 2", 0, 0.65),
         ],
         "prompts": [
             {**result("sst2-1000-minilm", name, 0, score), "task": "sst2"}
@@ -329,6 +334,9 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
             | {"overrides": {"contrast": "0"}, "average_precision": 0.75},
             result("sms-200-minilm", "SKTuningClassifier", 0, 0.5)
             | {"average_precision": 1.0},
+            result("trec50-200-minilm", "SKTuningClassifier", 0, 0.5),
+            result("trec50-200-minilm", "SKTuningClassifier", 0, 0.25)
+            | {"overrides": {"head_lr": "0.003"}},
         ],
     }
     rows["suite"] += [
@@ -363,6 +371,9 @@ def test_findings_when_written_then_have_all_tables(tmp_path, monkeypatch):
     gained = "| `sms-200-minilm` | average precision | 1 | 0.750 | 1.000 | +0.250 |"
     assert text.count(gained) == 1
     assert "| rank 2 | -10.0 |  | sst2 -10.0 |" in text
+    assert "200 texts, one run of each:" in text
+    assert "| epochs x 2 | +5.0 |  | trec50 +5.0 |" in text
+    assert "| `trec50-200-minilm` | accuracy | 1 | 0.250 | 0.500 | +0.250 |" in text
     assert "| long | 1 | 0.740 | 0.840 |" in text
     assert "| unrelated | 1 | 0.550 | 0.850 |" in text
     assert "Rank correlation between draws: 0.50." in text
