@@ -86,7 +86,8 @@ class Recipe:
         if has_full_matrices:
             auto_lr *= _OF_FULL_MATRICES
         if has_words and not is_causal:
-            auto_lr, auto_head_lr = auto_lr * _OF_WORDS[0], auto_head_lr * _OF_WORDS[1]
+            auto_lr *= _OF_WORDS[0]
+            auto_head_lr *= _OF_WORDS[1]
         is_long = is_gentle and not is_causal
         fewest_epochs = _FEWEST_EPOCHS[is_causal]
         if has_targets:
