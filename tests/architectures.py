@@ -119,6 +119,7 @@ ARCHITECTURES = [
             ("GPT-2", "gpt2"),
             ("GPT-NeoX, Pythia", "gpt_neox"),
             ("GPTBigCode", "gpt_bigcode"),
+            ("GPT-J", "gptj"),
             ("OPT", "opt"),
             ("BioGPT", "biogpt"),
             ("Llama", "llama"),
@@ -171,7 +172,6 @@ ARCHITECTURES = [
             ("BigBird", "big_bird"),
             ("RemBERT", "rembert", {"initializer_range": 0.1}),
             ("Megatron-BERT", "megatron-bert"),
-            ("GPT-J", "gptj"),
             ("Bloom", "bloom"),
             ("Falcon, multi-query", "falcon", {"head_dim": None}),
             (

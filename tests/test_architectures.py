@@ -28,7 +28,7 @@ from sksemantic._injection import Entry, run_bare
 from sksemantic._injection._layers import find_layers
 from sksemantic._module import resolve_text_rank
 
-RELEASE, NEWEST = Version(transformers.__version__), Version("5.23")
+RELEASE, NEWEST = Version(transformers.__version__), Version("5.24")
 PROMPT_IDS = [10, 11, 12]
 SHARED = ("ALBERT",)
 UNCUTTABLE = (*SHARED, "Qwen3-Next")
@@ -143,7 +143,7 @@ def block_mask(backbone, length):
     total = len(PROMPT_IDS) + length
     mask = torch.ones(1, 1, total, total, dtype=torch.bool)
     mask[..., : len(PROMPT_IDS), len(PROMPT_IDS) :] = False
-    if backbone.injection.name == "cache" and RELEASE < NEWEST:
+    if backbone.injection.name == "cache" and RELEASE < Version("5.23"):
         return mask[:, 0].long()
     if backbone.injection.name == "cache":
         return torch.zeros(mask.shape).masked_fill(~mask, -1e9)

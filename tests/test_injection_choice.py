@@ -1,6 +1,7 @@
 """How a backbone is given its prefix is found out by trying, never by its name."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -50,6 +51,24 @@ def test_features_when_untrained_then_are_the_same_by_all_injections(name, tiny)
         np.testing.assert_allclose(
             other.transform(TEXTS), attention.transform(TEXTS), rtol=0, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("name", INJECTIONS)
+def test_injection_when_a_dependency_warns_then_it_is_no_reason_to_refuse(
+    name, tiny_bert
+):
+    model = load_tiny(tiny_bert).model
+
+    def warn(*args):
+        warnings.warn("An argument is to be renamed.", FutureWarning, stacklevel=2)
+
+    model.register_forward_pre_hook(warn)
+    with pytest.warns(FutureWarning, match="renamed"):
+        assert choose_injection(model, is_causal=False, name=name).name == name
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(FutureWarning, match="renamed"):
+            choose_injection(model, is_causal=False, name=name)
 
 
 def test_injection_when_none_works_then_error_lists_what_was_tried(tiny_bert):

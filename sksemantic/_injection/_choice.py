@@ -43,6 +43,8 @@ def choose_injection(
                 self_test(injection, is_causal)
         except UnsupportedBackboneError as exc:
             reasons.append(f"  {tried}: {exc}")
+        except Warning:  # whoever turns warnings into errors wants to see them
+            raise
         except Exception as exc:  # an architecture may fail in any way of its own
             reasons.append(f"  {tried}: {type(exc).__name__}: {exc}")
         else:

@@ -3,6 +3,7 @@
 For backbones whose attention cannot be replaced, but which can go on from a cache.
 """
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CacheInjection(Injection):
-    """Give a backbone its prefix as `past_key_values`."""
+    """Give a backbone its prefix as a cache of past keys and values."""
 
     name = "cache"
 
@@ -34,6 +35,9 @@ class CacheInjection(Injection):
         super().__init__(model, positions)
         if positions.own is not None and not positions.given:
             raise UnsupportedBackboneError("Its forward takes no position_ids.")
+        parameters = signature(model.forward).parameters
+        # transformers 5.24 renames `past_key_values`, and 5.40 removes it.
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"
         # BigBird attends in sparse blocks, which know no cache, unless told otherwise.
         set_attention_type: Any = getattr(model, "set_attention_type", None)
         if set_attention_type is not None:
@@ -53,8 +57,8 @@ class CacheInjection(Injection):
             attention_mask=torch.ones(
                 inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device
             ),
-            past_key_values=cache,
             output_hidden_states=True,
+            **{self._cache_name: cache},
         )
         states = [state[0] for state in output.hidden_states[:-1]]  # (P, C) each
         if len(cache.layers) != len(states):
@@ -78,4 +82,4 @@ class CacheInjection(Injection):
         if positions is not None:
             inputs = {"position_ids": positions.to(ids.device), **inputs}
         inputs = {**inputs, "attention_mask": widened(mask, n_prompt)}
-        return run_bare(self.model, {**inputs, "past_key_values": cache})  # type: ignore[dict-item]
+        return run_bare(self.model, {**inputs, self._cache_name: cache})  # type: ignore[dict-item]
