@@ -10,12 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sksemantic import _holdout, _module
-from sksemantic._activations import embed
-from sksemantic._adapters import PrefixAdapter, _heads, _normalised, _rms
-from sksemantic._injection import attention, editing, make_visitable
-from sksemantic._injection.attention import AttentionInjection
-from sksemantic._module import SemanticModule
+from sksemantic._backbone.prefix import attention, editing, make_visitable
+from sksemantic._backbone.prefix.attention import AttentionInjection
+from sksemantic._model import module as _module
+from sksemantic._model.adapters import PrefixAdapter, _heads, _normalised, _rms
+from sksemantic._model.frozen import embed
+from sksemantic._model.module import SemanticModule
+from sksemantic._training import holdout as _holdout
 
 # With these, no text is held back and nothing is compared with the closed form.
 UNCOMPARED = {"validation_fraction": 1e-6}

@@ -42,7 +42,11 @@ from suite import PROMPTS
 from suite import TASKS as SUITE
 from torch import nn
 
-from sksemantic import _module, _net, _recipe, _task, _training
+from sksemantic._model import module as _module
+from sksemantic._tasks import base as _task
+from sksemantic._training import config as _recipe
+from sksemantic._training import net as _net
+from sksemantic._training import trainer as _training
 
 BASE = "base"
 RESEEDED = {"base, another seed": 100, "base, a third seed": 200}

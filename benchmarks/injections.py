@@ -52,7 +52,7 @@ def trained(args, injection, X, y):
 
 def batch(clf, texts):
     """Return token ids and mask of one batch of texts."""
-    from sksemantic._data import TextDataset, collate
+    from sksemantic._inputs.dataset import TextDataset, collate
 
     rows = TextDataset(clf._template.rows([texts]))
     inputs, _ = collate(clf.net_.module_.backbone.pad_id)(rows)

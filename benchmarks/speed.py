@@ -93,8 +93,10 @@ def run_ours(name, args, data, seed):
     """
     from _variants import UNCOMPARED, over_noise, without_comparison
 
-    from sksemantic import FallbackWarning, SKTuningClassifier, _inference, _training
+    from sksemantic import FallbackWarning, SKTuningClassifier
+    from sksemantic._model import inference as _inference
     from sksemantic._store import activations
+    from sksemantic._training import trainer as _training
 
     warnings.simplefilter("ignore", FallbackWarning)
     X_train, X_test, y_train, y_test = data

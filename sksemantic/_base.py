@@ -17,12 +17,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sksemantic._device import DTYPES, resolve_device, resolve_dtype
-from sksemantic._pooling import PAIR, POOLINGS, TOKENS, resolve_pooling
-from sksemantic._prompt import Prompt
-from sksemantic._resolution import resolve
-from sksemantic._texts import check_texts
-from sksemantic._validation import (
+from sksemantic._backbone.device import DTYPES, resolve_device, resolve_dtype
+from sksemantic._backbone.source import resolve
+from sksemantic._inputs.columns import check_texts
+from sksemantic._inputs.prompt import Prompt
+from sksemantic._inputs.validation import (
     check_columns,
     check_groups,
     check_quantization,
@@ -30,18 +29,19 @@ from sksemantic._validation import (
     check_weights,
     refuse_prefix_only,
 )
+from sksemantic._model.pooling import PAIR, POOLINGS, TOKENS, resolve_pooling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from skorch import NeuralNet
 
-    from sksemantic._blueprint import Blueprint
-    from sksemantic._data import TextDataset
-    from sksemantic._module import SemanticModule
-    from sksemantic._recipe import Recipe
-    from sksemantic._task import Task
-    from sksemantic._template import Template
-    from sksemantic._training import Hints
+    from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._inputs.template import Template
+    from sksemantic._model.blueprint import Blueprint
+    from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Task
+    from sksemantic._training.config import Recipe
+    from sksemantic._training.trainer import Hints
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
@@ -161,7 +161,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             _load_former(module, former, depth)
         data = self._dataset(texts, targets, _mean_one(weights), groups)
 
-        from sksemantic._training import Trainer
+        from sksemantic._training.trainer import Trainer
 
         hints = self._hints(module, unlabelled) if former is None else None
         is_gentle = hints is not None and hints.are_needed(len(data))
@@ -188,7 +188,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self, X: Any, texts: Any, targets: "NDArray", weights: "NDArray | None"
     ) -> "BaseSKTuning":
         """Train one epoch on these texts, at constant rates."""
-        from sksemantic._training import Trainer
+        from sksemantic._training.trainer import Trainer
 
         first = not self.__sklearn_is_fitted__()
         rng = check_random_state(self.random_state)
@@ -215,14 +215,14 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             the backbone's hidden size, or three times that for pairs that are also
             read apart.
         """
-        from sksemantic._inference import compute_features
+        from sksemantic._model.inference import compute_features
 
         data = self._check_and_tokenise(X)
         return compute_features(self.net_.module_, data)
 
     def _scores(self, X: Any) -> "NDArray":
         """Return the head's outputs (n, K) as float64."""
-        from sksemantic._inference import compute_scores
+        from sksemantic._model.inference import compute_scores
 
         data = self._check_and_tokenise(X)
         return compute_scores(self.net_.module_, data).astype(np.float64)
@@ -312,7 +312,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         weights: "NDArray | None" = None,
         groups: "NDArray | None" = None,
     ) -> "TextDataset":
-        from sksemantic._data import TextDataset
+        from sksemantic._inputs.dataset import TextDataset
 
         prompt = Prompt.parse(self._blueprint.prompt)
         order = prompt.columns(texts.n_columns, texts.names)
@@ -333,9 +333,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         source = resolve(self.model, self.revision)
         dtype = resolve_dtype(self.dtype, device)
 
-        from sksemantic._blueprint import Blueprint
-        from sksemantic._loading import BackboneSpec, load_backbone
-        from sksemantic._module import (
+        from sksemantic._backbone.loading import BackboneSpec, load_backbone
+        from sksemantic._model.blueprint import Blueprint
+        from sksemantic._model.module import (
             ModuleConfig,
             SemanticModule,
             resolve_text_rank,
@@ -391,7 +391,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _restore(self) -> None:
         """Rebuild the net of an unpickled estimator around the shared backbone."""
-        from sksemantic._training import Trainer
+        from sksemantic._training.trainer import Trainer
 
         device = resolve_device(self.device)
         module, self._template = self._blueprint.build(device, seed=0)
@@ -404,7 +404,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     def _recipe(self, module: "SemanticModule", **nature: Any) -> "Recipe":
         """Resolve the parameters of training, for a module and the nature of a fit."""
-        from sksemantic._recipe import Recipe
+        from sksemantic._training.config import Recipe
 
         task = self._task()
         return Recipe.resolved(

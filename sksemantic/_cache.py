@@ -20,7 +20,7 @@ def clear_cache() -> None:
     """
     activations.clear()
     tokens.clear()
-    loading = sys.modules.get("sksemantic._loading")
+    loading = sys.modules.get("sksemantic._backbone.loading")
     if loading is not None:
         loading.release()
 

@@ -10,7 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
 from sksemantic._base import BaseSKTuning
-from sksemantic._validation import (
+from sksemantic._inputs.validation import (
     check_columns,
     check_indicators,
     check_label_texts,
@@ -24,11 +24,11 @@ from sksemantic._validation import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sksemantic._module import SemanticModule
-    from sksemantic._recipe import Recipe
-    from sksemantic._targets import Classes
-    from sksemantic._task import Task
-    from sksemantic._training import Hints
+    from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Task
+    from sksemantic._tasks.targets import Classes
+    from sksemantic._training.config import Recipe
+    from sksemantic._training.trainer import Hints
 
 
 class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
@@ -532,8 +532,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         """Return what the labels are called, and the unlabelled texts."""
         if self.label_texts is None:
             return None
-        from sksemantic._labels import label_directions
-        from sksemantic._training import Hints
+        from sksemantic._tasks.verbalizer import label_directions
+        from sksemantic._training.trainer import Hints
 
         texts = check_label_texts(self.label_texts)[1]
         directions = label_directions(module, self._template, texts)
@@ -573,7 +573,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 "The 'label_texts' parameter must be None with several labels a text, "
                 "and with ordered classes."
             )
-        from sksemantic._targets import Classes, LabelSet, OrderedClasses
+        from sksemantic._tasks.targets import Classes, LabelSet, OrderedClasses
 
         if ordered:
             self._targets = OrderedClasses(classes, self.ordinal)

@@ -8,7 +8,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
-from sksemantic._validation import (
+from sksemantic._inputs.validation import (
     check_columns,
     check_targets,
     check_weights,
@@ -17,7 +17,7 @@ from sksemantic._validation import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sksemantic._task import Regression
+    from sksemantic._tasks.base import Regression
 
 
 class SKTuningRegressor(RegressorMixin, BaseSKTuning):
@@ -390,7 +390,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         return tags
 
     def _task(self) -> "Regression":
-        from sksemantic._task import Regression
+        from sksemantic._tasks.base import Regression
 
         return Regression(len(self._target_center), self.loss, self.quantile)
 

@@ -10,15 +10,15 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
 from sksemantic._base import BaseSKTuning
-from sksemantic._prompt import TEXT, Prompt
-from sksemantic._texts import check_words
-from sksemantic._validation import check_word_labels
+from sksemantic._inputs.columns import check_words
+from sksemantic._inputs.prompt import TEXT, Prompt
+from sksemantic._inputs.validation import check_word_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sksemantic._data import TextDataset
-    from sksemantic._task import TokenClassification
+    from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._tasks.base import TokenClassification
 
 _ENTITY_LABEL = re.compile(r"O|[BIESLU]-.+")
 
@@ -451,7 +451,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         weights: "NDArray | None" = None,
         groups: "NDArray | None" = None,
     ) -> "TextDataset":
-        from sksemantic._data import TextDataset
+        from sksemantic._inputs.dataset import TextDataset
 
         rows, spots, origins = self._template.word_rows(texts)
         if weights is not None:
@@ -490,7 +490,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         return "tokens"
 
     def _task(self) -> "TokenClassification":
-        from sksemantic._task import TokenClassification
+        from sksemantic._tasks.base import TokenClassification
 
         return TokenClassification(len(self.classes_), self._class_weights)
 

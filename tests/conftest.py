@@ -25,10 +25,11 @@ from transformers import (
     RobertaModel,
 )
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor, _module
-from sksemantic._loading import BackboneSpec, load_backbone
-from sksemantic._module import ModuleConfig, SemanticModule
-from sksemantic._resolution import resolve
+from sksemantic import SKTuningClassifier, SKTuningRegressor
+from sksemantic._backbone.loading import BackboneSpec, load_backbone
+from sksemantic._backbone.source import resolve
+from sksemantic._model import module as _module
+from sksemantic._model.module import ModuleConfig, SemanticModule
 from sksemantic._store import activations
 
 TESTS = Path(__file__).parent

@@ -13,7 +13,7 @@ import torch
 from conftest import LABELS, TEXTS
 from transformers.utils import logging
 
-from sksemantic._recipe import Recipe
+from sksemantic._training.config import Recipe
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 if not FOLDER.exists():

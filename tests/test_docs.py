@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import LABELS, TEXTS
 
-from sksemantic import _recipe
+from sksemantic._training import config as _recipe
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,8 +9,8 @@ from architectures import ARCHITECTURES
 from conftest import FAST, LABELS, TEXTS, random_ids, save_wordpiece
 
 from sksemantic import SKTuningClassifier
-from sksemantic._loading import BackboneSpec, load_backbone
-from sksemantic._resolution import resolve
+from sksemantic._backbone.loading import BackboneSpec, load_backbone
+from sksemantic._backbone.source import resolve
 from sksemantic._store import activations
 
 pytestmark = [

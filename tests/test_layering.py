@@ -9,41 +9,16 @@ import sksemantic
 
 PACKAGE = Path(sksemantic.__file__).parent
 
-# From the bottom up; a file imports from lower lines only, for types as well.
-LEVELS = [
-    ["exceptions"],
-    [
-        "_device",
-        "_norms",
-        "_pooling",
-        "_prompt",
-        "_reference",
-        "_resolution",
-        "_store",
-    ],
-    ["_cache", "_recipe", "_texts"],
-    ["_task", "_validation"],
-    ["_targets"],
-    ["_injection._layers"],
-    ["_injection._base"],
-    ["_injection.attention", "_injection.cache", "_injection.states"],
-    ["_injection._choice"],
-    ["_injection"],
-    ["_adapters"],
-    ["_backbone"],
-    ["_loading"],
-    ["_data"],
-    ["_holdout", "_template"],
-    ["_activations"],
-    ["_module"],
-    ["_inference", "_labels"],
-    ["_blueprint", "_comparison", "_net"],
-    ["_training"],
-    ["_base"],
-    ["_classifier", "_regressor", "_token_classifier"],
-    [""],
-]
-LEVEL = {module: level for level, names in enumerate(LEVELS) for module in names}
+# From the bottom up: a room imports from those before it, for types as well.
+ORDER = (
+    "_warnings exceptions < _store < _cache < _backbone < _inputs < _model < _tasks "
+    "< _training < _base < _classifier _regressor _token_classifier < __init__"
+)
+LEVEL = {
+    room: level
+    for level, rooms in enumerate(ORDER.split("<"))
+    for room in rooms.split()
+}
 
 
 def module_name(file):
@@ -67,30 +42,47 @@ def imports(module):
     return found
 
 
-def test_levels_when_compared_then_have_every_file_once():
-    assert sorted(sum(LEVELS, [])) == sorted(FILES)
+def room(name):
+    """Return the room of a dotted name inside the package."""
+    return name.split(".")[0] or "__init__"
 
 
-@every_file
-def test_file_when_it_imports_then_from_lower_levels_only(module):
+def own_imports(module):
+    """Return what a file imports of the package, without the package's name."""
     own = {name for name in imports(module) if name.split(".")[0] == "sksemantic"}
-    for name in own:
-        imported = name.removeprefix("sksemantic").removeprefix(".")
-        assert LEVEL[imported] < LEVEL[module], f"{module} imports {imported}"
+    return {name.removeprefix("sksemantic").removeprefix(".") for name in own}
+
+
+def test_order_when_compared_then_has_every_room():
+    assert {room(module) for module in FILES} <= set(LEVEL)
 
 
 @every_file
-def test_transformers_when_imported_then_by_backbone_and_injection_alone(module):
-    if module in ("_backbone", "_loading") or module.startswith("_injection"):
-        return
-    packages = {name.split(".")[0] for name in imports(module)}
-    assert "transformers" not in packages
+def test_file_when_it_imports_then_from_lower_rooms_or_its_own(module):
+    for name in own_imports(module):
+        here, there = room(module), room(name)
+        assert here == there or LEVEL[there] < LEVEL[here], f"{module} imports {name}"
+
+
+def test_files_when_they_import_one_another_then_without_a_circle():
+    left = {module: own_imports(module) & set(FILES) for module in FILES}
+    while left:
+        free = [module for module, needed in left.items() if not needed & set(left)]
+        assert free, f"these import one another: {sorted(left)}"
+        for module in free:
+            del left[module]
 
 
 @every_file
-def test_hub_when_imported_then_by_resolution_alone(module):
+def test_transformers_when_imported_then_by_the_backbone_alone(module):
     packages = {name.split(".")[0] for name in imports(module)}
-    assert module == "_resolution" or "huggingface_hub" not in packages
+    assert room(module) == "_backbone" or "transformers" not in packages
+
+
+@every_file
+def test_hub_when_imported_then_to_find_a_source_alone(module):
+    packages = {name.split(".")[0] for name in imports(module)}
+    assert module == "_backbone.source" or "huggingface_hub" not in packages
 
 
 @every_file

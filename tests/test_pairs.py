@@ -12,14 +12,14 @@ import torch
 from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny, stir
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
-from sksemantic._activations import FrozenPass
-from sksemantic._comparison import StopWhenBetter
-from sksemantic._data import TextDataset, collate
-from sksemantic._module import SemanticModule
-from sksemantic._prompt import Prompt
-from sksemantic._recipe import _AUTO_RATES, _GENTLE_RATES
-from sksemantic._template import Template
-from sksemantic._training import Trainer
+from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._inputs.prompt import Prompt
+from sksemantic._inputs.template import Template
+from sksemantic._model.frozen import FrozenPass
+from sksemantic._model.module import SemanticModule
+from sksemantic._training.comparison import StopWhenBetter
+from sksemantic._training.config import _AUTO_RATES, _GENTLE_RATES
+from sksemantic._training.trainer import Trainer
 
 FIRST = ["a good film", "a dull book", "a lovely song", "an awful play"] * 6
 SECOND = ["a great film", "a bad book", "a bad song", "a lovely play"] * 6

@@ -10,12 +10,8 @@ from conftest import FAST, LABELS, TEXTS, values_of
 from sklearn.base import clone
 from skorch.callbacks import EpochScoring
 
-from sksemantic import (
-    BackboneNotFoundError,
-    SKTuningClassifier,
-    SKTuningRegressor,
-    _loading,
-)
+from sksemantic import BackboneNotFoundError, SKTuningClassifier, SKTuningRegressor
+from sksemantic._backbone import loading as _loading
 
 METHODS = [
     (method, adapter)

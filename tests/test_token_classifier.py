@@ -19,11 +19,11 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.class_weight import compute_class_weight
 
 from sksemantic import SKTuningTokenClassifier
-from sksemantic._data import TextDataset, collate
-from sksemantic._prompt import Prompt
-from sksemantic._task import TokenClassification
-from sksemantic._template import Template, _windows
-from sksemantic._training import Trainer
+from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._inputs.prompt import Prompt
+from sksemantic._inputs.template import Template, _windows
+from sksemantic._tasks.base import TokenClassification
+from sksemantic._training.trainer import Trainer
 
 NOUNS = {"film": "B-WORK", "book": "B-WORK", "year": "B-TIME"}
 SENTENCES = [

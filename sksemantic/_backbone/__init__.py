@@ -1,0 +1,1 @@
+"""The frozen language model: found, loaded, inspected, run behind a prefix."""

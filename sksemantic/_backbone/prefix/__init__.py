@@ -1,0 +1,39 @@
+"""How a frozen backbone is given a semantic prefix.
+
+One interface, `Injection`, and three mechanisms: `attention`, `cache`, `states`. This
+package and `_backbone` are the only places that know transformers' models.
+"""
+
+from sksemantic._backbone.layers import cut, editing, make_visitable
+from sksemantic._backbone.prefix.attention import make_joinable
+from sksemantic._backbone.prefix.base import (
+    Entry,
+    Injection,
+    PromptStates,
+    agree,
+    first_position,
+    position_table,
+    run_bare,
+)
+from sksemantic._backbone.prefix.choice import (
+    INJECTIONS,
+    choose_injection,
+    is_self_test_on,
+)
+
+__all__ = [
+    "INJECTIONS",
+    "Entry",
+    "Injection",
+    "PromptStates",
+    "agree",
+    "choose_injection",
+    "cut",
+    "editing",
+    "first_position",
+    "is_self_test_on",
+    "make_joinable",
+    "make_visitable",
+    "position_table",
+    "run_bare",
+]

@@ -1,0 +1,116 @@
+"""Choose how a backbone is given its prefix, and prove that it works."""
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from sksemantic._backbone.prefix.attention import AttentionInjection
+from sksemantic._backbone.prefix.base import Positions, agree, run_bare
+from sksemantic._backbone.prefix.hidden_states import StatesInjection
+from sksemantic._backbone.prefix.kv_cache import CacheInjection
+from sksemantic.exceptions import UnsupportedBackboneError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from sksemantic._backbone.prefix.base import Injection, Prefix
+
+INJECTIONS = {
+    kind.name: kind for kind in (AttentionInjection, CacheInjection, StatesInjection)
+}
+SELF_TEST_VARIABLE = "SKSEMANTIC_SELF_TEST"
+
+
+def choose_injection(
+    model: "PreTrainedModel", is_causal: bool, name: str = "auto"
+) -> "Injection":
+    """Return the first mechanism that the backbone takes, or the one that is named.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        With what was tried, and why it did not do.
+    """
+    positions = Positions.of(model, is_causal)
+    names = list(INJECTIONS) if name == "auto" else [name]
+    reasons = []
+    for tried in names:
+        try:
+            injection = INJECTIONS[tried](model, positions)
+            if is_self_test_on():
+                self_test(injection, is_causal)
+        except UnsupportedBackboneError as exc:
+            reasons.append(f"  {tried}: {exc}")
+        except Warning:  # whoever turns warnings into errors wants to see them
+            raise
+        except Exception as exc:  # an architecture may fail in any way of its own
+            reasons.append(f"  {tried}: {type(exc).__name__}: {exc}")
+        else:
+            return injection
+    raise UnsupportedBackboneError(
+        f"{type(model).__name__} takes no semantic prefix by injection={name!r}. "
+        "Tried:\n"
+        + "\n".join(reasons)
+        + "\nUse method='prompt', another `injection` or another `model`."
+    )
+
+
+def is_self_test_on() -> bool:
+    """Whether backbones are tested when they are first used; a variable says no."""
+    return os.environ.get(SELF_TEST_VARIABLE) != "0"
+
+
+def self_test(injection: "Injection", is_causal: bool) -> None:
+    """Run one tiny batch: the prefix must matter, all of it, and be the right one.
+
+    Some backbones accept a prefix and silently do without it. A causal one must go on
+    behind the prompt's own prefix as if it had just read the prompt.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If the output does not depend on some part of the prefix, or differs from what
+        the backbone makes of prompt and text.
+    """
+    model = injection.model
+    prompt, text = torch.arange(5, 11, device=model.device)[None].chunk(2, dim=1)
+    with torch.no_grad():
+        read = injection.read(model.get_input_embeddings()(prompt))
+    prefix = [
+        tuple(part.detach().float().requires_grad_() for part in layer)
+        for layer in read.prefix
+    ]
+    with torch.enable_grad():
+        hidden = injection.run(_inputs(text), prefix).float()
+        _check_gradients(hidden, prefix)
+    if is_causal:
+        with torch.no_grad():
+            both = run_bare(model, _inputs(torch.cat([prompt, text], dim=1)))
+        if not agree(hidden, both[:, prompt.shape[1] :], model):
+            raise UnsupportedBackboneError(
+                "Behind the prompt's own prefix the output is not what the backbone "
+                "makes of prompt and text."
+            )
+
+
+def _inputs(ids: "Tensor") -> "dict[str, Tensor]":
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def _check_gradients(hidden: "Tensor", prefix: "Prefix") -> None:
+    """Refuse a prefix that the output (1, T, C) does not depend on in every layer."""
+    # A normalised layer's plain sum never changes: weigh the features unequally.
+    weights = torch.linspace(-1, 1, hidden.shape[-1], device=hidden.device)
+    parts = [part for layer in prefix for part in layer]
+    gradients = torch.autograd.grad((hidden * weights).sum(), parts, allow_unused=True)
+    dead = {
+        i // len(prefix[0])
+        for i, gradient in enumerate(gradients)
+        if gradient is None or not (gradient.isfinite().all() and gradient.any())
+    }
+    if dead:
+        raise UnsupportedBackboneError(
+            f"The output does not depend on the prefix of layers {sorted(dead)}."
+        )

@@ -1,0 +1,1 @@
+"""From the user's texts to batches of tokens."""

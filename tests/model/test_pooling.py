@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from sksemantic._model.pooling import POOLINGS, pool, resolve_pooling
+
+HIDDEN = torch.tensor(
+    [[[1.0, 2.0], [3.0, 6.0], [5.0, 1.0]], [[7.0, 8.0], [9.0, 9.0], [9.0, 9.0]]]
+)
+MASK = torch.tensor([[1, 1, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ("mean", [[3.0, 3.0], [7.0, 8.0]]),
+        ("last", [[5.0, 1.0], [7.0, 8.0]]),
+        ("first", [[1.0, 2.0], [7.0, 8.0]]),
+    ],
+)
+def test_pool_when_padded_then_padding_never_enters(pooling, expected):
+    assert pool(HIDDEN, MASK, pooling).tolist() == expected
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last", "first"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_pool_when_states_are_half_then_result_is_float32(pooling, dtype):
+    pooled = pool(HIDDEN.to(dtype), MASK, pooling)
+    assert pooled.dtype == torch.float32
+    assert pooled.tolist() == pool(HIDDEN, MASK, pooling).tolist()
+
+
+def test_pool_when_many_half_states_then_mean_is_summed_in_float32():
+    # A sum of ones in bfloat16 would stop at 256.
+    hidden = torch.full((1, 4096, 1), 1.0, dtype=torch.bfloat16)
+    assert pool(hidden, torch.ones(1, 4096, dtype=torch.long), "mean").item() == 1.0
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last", "first"])
+def test_pool_when_backward_then_only_pooled_states_get_gradient(pooling):
+    hidden = HIDDEN.clone().requires_grad_()
+    pool(hidden, MASK, pooling).sum().backward()
+    reached = hidden.grad.abs().sum(dim=2) > 0
+    expected = {
+        "mean": [[True, True, True], [True, False, False]],
+        "last": [[False, False, True], [True, False, False]],
+        "first": [[True, False, False], [True, False, False]],
+    }
+    assert reached.tolist() == expected[pooling]
+
+
+@pytest.mark.parametrize(("is_causal", "expected"), [(True, "last"), (False, "mean")])
+def test_resolve_pooling_when_auto_then_follows_causality(is_causal, expected):
+    assert resolve_pooling("auto", is_causal) == expected
+
+
+@pytest.mark.parametrize(("is_causal", "expected"), [(True, "last"), (False, "pair")])
+def test_resolve_pooling_when_auto_and_pairs_then_encoders_read_them_apart_too(
+    is_causal, expected
+):
+    assert resolve_pooling("auto", is_causal, is_pair=True) == expected
+
+
+@pytest.mark.parametrize("pooling", sorted(set(POOLINGS) - {"auto"}))
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_resolve_pooling_when_named_then_stays(pooling, is_causal):
+    assert resolve_pooling(pooling, is_causal) == pooling

@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+
+from sksemantic._tasks.linear_probe import fit_logistic, fit_ridge
+
+
+def problem(n_classes, n=150, n_features=6):
+    """Return standardised features with a learnable class and number, and weights."""
+    rng = np.random.RandomState(0)
+    features = rng.normal(size=(n, n_features))
+    scores = features @ rng.normal(size=(n_features, n_classes))
+    y = (scores + rng.normal(size=scores.shape)).argmax(axis=1)
+    number = scores[:, 0] + rng.normal(size=n)
+    return features, y, number, rng.uniform(0.5, 1.5, n)
+
+
+def logistic(features, y, weights=None, n_classes=None, penalty=None):
+    weights = np.ones(len(y)) if weights is None else weights
+    n_classes = n_classes or y.max() + 1
+    rng = np.random.RandomState(0)
+    return fit_logistic(features, y, weights, n_classes, rng, penalty)
+
+
+def ridge(features, y, weights=None, penalty=None):
+    weights = np.ones(len(y)) if weights is None else weights
+    return fit_ridge(features, y[:, None], weights, penalty)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+def test_logistic_when_fitted_then_probabilities_are_scikit_learns(n_classes):
+    features, y, _, weights = problem(n_classes)
+    head = logistic(features, y, weights)
+    model = LogisticRegression(C=1 / head.penalty, tol=1e-3)
+    model.fit(features, y, sample_weight=weights)
+    found = softmax(head.scores(features), axis=1)
+    np.testing.assert_allclose(found, model.predict_proba(features), rtol=1e-6)
+
+
+def test_logistic_when_two_classes_then_rows_are_opposite():
+    features, y, _, _ = problem(2)
+    head = logistic(features, y)
+    np.testing.assert_allclose(head.coef[0], -head.coef[1])
+    np.testing.assert_allclose(head.intercept[0], -head.intercept[1])
+
+
+def test_logistic_when_cross_validated_then_penalty_is_the_best_one():
+    features, y, _, _ = problem(3, n=60)
+    rng = np.random.RandomState(0)
+    order = rng.permutation(len(y))  # the folds are made after the same shuffle
+    losses = {
+        inverse: -cross_val_score(
+            LogisticRegression(C=inverse),
+            features[order],
+            y[order],
+            cv=3,
+            scoring="neg_log_loss",
+        ).mean()
+        for inverse in np.logspace(-4, 0, 7)
+    }
+    head = logistic(features, y)
+    assert 1 / head.penalty == pytest.approx(min(losses, key=losses.get))
+    assert head.cv_loss == pytest.approx(min(losses.values()), rel=1e-2)
+
+
+def test_logistic_when_labels_are_noisier_then_penalty_is_higher():
+    rng = np.random.RandomState(0)
+    features = rng.normal(size=(300, 4))
+    noise = rng.normal(size=300)
+    clear, noisy = (
+        logistic(features, (features[:, 0] + scale * noise > 0).astype(int))
+        for scale in (0.01, 10.0)
+    )
+    assert clear.penalty == pytest.approx(1.0)  # the lowest on offer
+    assert noisy.penalty > 10 * clear.penalty
+
+
+@pytest.mark.parametrize("missing", [0, 1, 3])
+def test_logistic_when_a_class_is_missing_then_it_is_finite_and_never_chosen(missing):
+    features, y, _, _ = problem(4)
+    present = y != missing
+    head = logistic(features[present], y[present], n_classes=4)
+    scores = head.scores(features)
+    assert np.isfinite(scores).all()
+    assert missing not in scores.argmax(axis=1)
+    assert (log_softmax(scores, axis=1)[:, missing] < -8).all()
+
+
+def test_logistic_when_a_class_is_missing_then_others_are_as_without_it():
+    features, y, _, _ = problem(3)
+    present = y != 1
+    head = logistic(features[present], y[present], n_classes=3, penalty=10.0)
+    two = logistic(features[present], y[present] // 2, n_classes=2, penalty=10.0)
+    gap = head.scores(features)[:, 2] - head.scores(features)[:, 0]
+    expected = np.diff(two.scores(features))[:, 0]
+    np.testing.assert_allclose(gap, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [0.5, 20.0])
+def test_logistic_when_penalty_is_given_then_it_is_used_as_it_is(penalty):
+    features, y, _, _ = problem(2)
+    head = logistic(features, y, penalty=penalty)
+    model = LogisticRegression(C=1 / penalty, tol=1e-3).fit(features, y)
+    assert head.penalty == pytest.approx(penalty)
+    assert np.isnan(head.cv_loss)
+    np.testing.assert_allclose(2 * head.coef[1], model.coef_[0], rtol=1e-6)
+
+
+def test_logistic_when_too_few_texts_to_cross_validate_then_still_fits():
+    features = np.eye(3)
+    head = logistic(features, np.array([0, 1, 1]))
+    assert np.isnan(head.cv_loss)
+    assert head.scores(features).argmax(axis=1).tolist()[1:] == [1, 1]
+
+
+def test_logistic_when_weight_is_zero_then_row_does_not_count():
+    features, y, _, _ = problem(2)
+    weights = (np.arange(len(y)) < 100).astype(float)
+    wrong = np.where(weights > 0, y, 1 - y)
+    head = logistic(features, wrong, weights, penalty=1.0)
+    expected = logistic(features[:100], y[:100], penalty=1.0)
+    np.testing.assert_allclose(head.coef, expected.coef)
+
+
+def test_ridge_when_fitted_then_predictions_are_scikit_learns():
+    features, _, number, weights = problem(2)
+    head = ridge(features, number, weights)
+    model = Ridge(alpha=head.penalty).fit(features, number, sample_weight=weights)
+    found = head.scores(features)[:, 0]
+    np.testing.assert_allclose(found, model.predict(features), atol=1e-6)
+    assert head.coef.shape == (1, 6)
+    assert head.intercept.shape == (1,)
+
+
+def test_ridge_when_cross_validated_then_loss_is_the_lowest_leave_one_out():
+    features, _, number, _ = problem(2, n=40)
+    losses = {
+        alpha: -cross_val_score(
+            Ridge(alpha=alpha),
+            features,
+            number,
+            cv=LeaveOneOut(),
+            scoring="neg_mean_squared_error",
+        ).mean()
+        for alpha in np.logspace(-1, 5, 13)
+    }
+    head = ridge(features, number)
+    assert head.penalty == pytest.approx(min(losses, key=losses.get))
+    assert head.cv_loss == pytest.approx(min(losses.values()))
+
+
+def test_ridge_when_penalty_is_given_then_it_is_used_as_it_is():
+    features, _, number, _ = problem(2)
+    head = ridge(features, number, penalty=7.0)
+    model = Ridge(alpha=7.0).fit(features, number)
+    assert head.penalty == 7.0
+    np.testing.assert_allclose(head.coef[0], model.coef_, atol=1e-8)
+
+
+def test_ridge_when_weight_is_zero_then_row_does_not_count():
+    features, _, number, _ = problem(2)
+    weights = (np.arange(len(number)) < 100).astype(float)
+    wild = np.where(weights > 0, number, 1e6)
+    expected = ridge(features[:100], number[:100], penalty=1.0)
+    np.testing.assert_allclose(
+        ridge(features, wild, weights, penalty=1.0).coef, expected.coef
+    )

@@ -1,0 +1,235 @@
+"""What labels are called, for few labelled texts or none."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from conftest import LABELS, TEXTS, load_tiny
+from safetensors.torch import load_file, save_file
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+
+from sksemantic import SKTuningClassifier
+from sksemantic._backbone.loading import output_embeddings
+from sksemantic._inputs.prompt import Prompt
+from sksemantic._inputs.template import Template
+from sksemantic._tasks.linear_probe import fit_logistic_towards
+from sksemantic._tasks.verbalizer import calibrated
+
+NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
+NONE = ["-1"] * len(TEXTS)
+FEW = [label if i % 3 == 0 else -1 for i, label in enumerate(LABELS)]
+NOWHERE = "nobody/nowhere"
+
+
+@pytest.fixture
+def tiny_llama_with_head(tiny_llama, tmp_path):
+    """Save a Llama's own output embeddings beside it, as whole models are saved."""
+    import shutil
+
+    folder = tmp_path / "whole"
+    shutil.copytree(tiny_llama, folder)
+    weights = load_file(folder / "model.safetensors")
+    shape = weights["embed_tokens.weight"].shape
+    weights["lm_head.weight"] = torch.randn(shape, generator=torch.manual_seed(0))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder), weights["lm_head.weight"]
+
+
+def test_fit_when_no_label_is_given_then_predicts_by_the_texts(fast):
+    clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, NONE)
+    assert clf.classes_.tolist() == ["bad", "good"]
+    assert clf.comparison_ is None
+    assert len(clf.history_) == 0
+    logits = clf._scores(TEXTS)
+    np.testing.assert_allclose(logits.mean(axis=0), 0, atol=1e-5)
+    assert logits.std() == pytest.approx(1, abs=1e-4)
+    embeddings = clf.transform(TEXTS)
+    names = clf.transform(["a bad film", "a good film", "a great film"])
+    names /= np.linalg.norm(names, axis=1, keepdims=True)
+    likeness = embeddings @ np.stack([names[0], names[1:].mean(axis=0)]).T
+    margins = likeness[:, 1] - likeness[:, 0]
+    np.testing.assert_allclose(
+        np.corrcoef(margins, logits[:, 1] - logits[:, 0])[0, 1], 1, atol=1e-5
+    )
+    again = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(again.predict(TEXTS), clf.predict(TEXTS))
+
+
+@pytest.mark.parametrize("name", ["gemma3", "llama"])
+def test_fit_when_causal_then_logits_are_those_of_the_next_token(
+    name, fast, tiny, tiny_llama_with_head
+):
+    model = tiny(name) if name == "gemma3" else tiny_llama_with_head[0]
+    prompt = "film: {text} it was"
+    names = {0: "bad", 1: "good"}
+    clf = SKTuningClassifier(**fast | {"model": model, "prompt": prompt})
+    clf.set_params(label_texts=names).fit(TEXTS, [-1] * len(TEXTS))
+    backbone = clf.net_.module_.backbone
+    ids = [backbone.encode([" " + text])[0] for text in names.values()]
+    if name == "gemma3":
+        output = backbone.model.get_input_embeddings().weight
+    else:
+        output = tiny_llama_with_head[1]
+    directions = np.stack([output[i].mean(dim=0).numpy() for i in ids])
+    expected = clf.transform(TEXTS) @ directions.T
+    margins = expected[:, 1] - expected[:, 0]
+    logits = clf._scores(TEXTS)
+    found = logits[:, 1] - logits[:, 0]
+    np.testing.assert_allclose(np.corrcoef(margins, found)[0, 1], 1, atol=1e-5)
+
+
+def test_output_embeddings_when_there_are_none_then_says_so(tiny_llama):
+    with pytest.raises(ValueError, match="saved without its language modelling head"):
+        output_embeddings(load_tiny(tiny_llama), [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [("film: {text} it was", " good"), ("film: {text} it was\n", "good")],
+)
+@pytest.mark.parametrize("name", ["llama", "gemma3", "llama2"])
+def test_continuations_when_encoded_then_go_on_naturally(name, prompt, expected, tiny):
+    backbone = load_tiny(tiny(name))
+    template = Template(backbone, Prompt.parse(prompt), "prefix", None)
+    (ids,) = template.continuations(["good"])
+    row = template.rows([["a book"]])[0].tolist()
+    running = backbone.tokenizer.decode(row + ids)
+    assert running.endswith(prompt.partition("{text}")[2] + expected)
+
+
+@pytest.mark.parametrize(
+    "few", [FEW, np.array(FEW, dtype=object)], ids=["list", "array"]
+)
+def test_fit_when_some_are_labelled_then_learns_from_there(few, fast):
+    clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, few)
+    assert len(clf.history_) == 2  # trained, with none held back
+    assert clf.comparison_ is None
+    rows = [i for i, label in enumerate(FEW) if label != -1]
+    assert clf.score([TEXTS[i] for i in rows], [FEW[i] for i in rows]) > 0.5
+
+
+def test_fit_when_a_class_has_no_example_then_is_still_known(fast):
+    labels = [label if label == "good" else -1 for label in LABELS]
+    clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, labels)
+    assert clf.predict_proba(TEXTS).shape == (24, 2)
+    assert clf.predict_proba(TEXTS)[:, 0].max() > 0.1
+
+
+def test_fit_when_very_few_are_labelled_then_is_the_closed_form(fast):
+    labels = LABELS[:1] + [-1] * 22 + LABELS[-1:]
+    clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, labels)
+    assert len(clf.history_) == 0
+    module = clf.net_.module_
+    np.testing.assert_allclose(
+        module.head.weight.detach(), clf.reference_.coef, rtol=1e-5
+    )
+
+
+def test_fit_when_minus_one_is_a_label_then_is_none_left_out(fast):
+    y = [1 if label == "good" else -1 for label in LABELS]
+    clf = SKTuningClassifier(**fast).fit(TEXTS, y)
+    assert clf.classes_.tolist() == [-1, 1]
+    clf.set_params(label_texts={-1: "bad", 1: "good"}).fit(TEXTS, y)
+    assert clf.classes_.tolist() == [-1, 1]
+
+
+def test_fit_when_weights_and_groups_are_given_then_go_with_the_labelled(fast):
+    clf = SKTuningClassifier(**fast, label_texts=NAMES)
+    weights = np.linspace(1, 2, 24)
+    clf.fit(TEXTS, FEW, sample_weight=weights, groups=np.arange(24) % 4)
+    assert np.isfinite(clf.predict_proba(TEXTS)).all()
+
+
+def test_head_when_there_are_no_texts_then_is_the_prior():
+    prior = np.random.RandomState(0).randn(3, 5)
+    rng = np.random.RandomState(0)
+    empty = np.zeros((0, 5)), np.zeros(0, int), np.zeros(0)
+    head = fit_logistic_towards(prior, *empty, rng)
+    np.testing.assert_array_equal(head.coef, prior)
+    np.testing.assert_array_equal(head.intercept, 0)
+
+
+def test_head_when_prior_is_zero_then_is_scikit_learns():
+    rng = np.random.RandomState(0)
+    features, y = rng.randn(90, 5), np.arange(90) % 3
+    features[:, :3] += np.eye(3)[y]
+    features -= features.mean(axis=0)
+    head = fit_logistic_towards(
+        np.zeros((3, 5)), features, y, np.ones(90), rng, penalty=2.0
+    )
+    own = LogisticRegression(C=0.5, tol=1e-8).fit(features, y)
+    np.testing.assert_allclose(head.coef, own.coef_, atol=0.02)
+
+
+def test_head_when_data_speak_then_overrule_the_prior():
+    rng = np.random.RandomState(0)
+    prior = np.array([[1.0], [-1.0]])
+    signs = rng.randn(4000, 1)
+    y = (signs[:, 0] > 0).astype(int)  # the opposite of what the prior says
+    correct = []
+    for n in (4, 4000):
+        head = fit_logistic_towards(prior, signs[:n], y[:n], np.ones(n), rng, 100.0)
+        found = softmax(head.scores(signs), axis=1).argmax(axis=1)
+        correct.append((found == y).mean())
+    assert correct[0] < 0.5
+    assert correct[1] > 0.9
+
+
+def test_head_when_classes_are_many_enough_then_penalty_is_chosen():
+    rng = np.random.RandomState(0)
+    features = rng.randn(60, 3)
+    y = (features[:, 0] > 0).astype(int)
+    wrong = np.array([[1.0, 0, 0], [-1.0, 0, 0]])
+    head = fit_logistic_towards(wrong, features, y, np.ones(60), rng)
+    assert head.penalty < 100
+    assert np.isfinite(head.cv_loss)
+
+
+def test_calibrated_when_directions_are_equal_then_is_zero():
+    rng = np.random.RandomState(0)
+    same = np.ones((2, 4))
+    assert not calibrated(same, rng.randn(10, 4), np.ones(4)).any()
+
+
+BAD = {
+    "unnamed": (NAMES, ["ugly", *LABELS[1:]], r"must name every label.*\['ugly'\]"),
+    "other kind": (
+        {0: "bad", 1: "good"},
+        LABELS,
+        r"labels of y as keys, of the same kind. Got \[0, 1\] .* never occur",
+    ),
+    "one label": ({"good": "good"}, LABELS, "Got 1 label"),
+    "empty": ({}, LABELS, "label"),
+    "no text": ({"good": "", "bad": "x"}, LABELS, "Got '' for the label 'good'"),
+    "no texts": ({"good": [], "bad": "x"}, LABELS, r"Got \[\] for the label 'good'"),
+    "number": ({"good": 1, "bad": "x"}, LABELS, "Got 1 for the label 'good'"),
+    "mixed": ({"good": "x", 0: "y"}, LABELS, "labels of one kind"),
+}
+
+
+@pytest.mark.parametrize(("names", "y", "message"), BAD.values(), ids=BAD)
+def test_fit_when_label_texts_are_bad_then_says_so_before_any_loading(
+    names, y, message
+):
+    with pytest.raises(ValueError, match=message):
+        SKTuningClassifier(model=NOWHERE, label_texts=names).fit(TEXTS, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "parameters"),
+    [(np.eye(24)[:, :2], {}), (np.arange(24) % 2, {"ordinal": True})],
+    ids=["labels", "ordinal"],
+)
+def test_fit_when_label_texts_do_not_apply_then_says_so(y, parameters):
+    clf = SKTuningClassifier(model=NOWHERE, label_texts={0: "a", 1: "b"}, **parameters)
+    with pytest.raises(ValueError, match="'label_texts' parameter must be None with"):
+        clf.fit(TEXTS, y)
+
+
+def test_fit_when_pairs_and_encoder_then_label_texts_are_refused(fast):
+    pairs = [(text, text) for text in TEXTS]
+    clf = SKTuningClassifier(**fast, label_texts=NAMES)
+    with pytest.raises(ValueError, match="label_texts.* a causal backbone for pairs"):
+        clf.fit(pairs, LABELS)

@@ -1,0 +1,119 @@
+import math
+
+import numpy as np
+import pytest
+
+from sksemantic._training.comparison import Comparison
+
+
+def paired(trained, closed_form, weights=None):
+    """Compare losses given as columns."""
+    trained, closed_form = (
+        np.array(losses, float).reshape(len(losses), -1)
+        for losses in (trained, closed_form)
+    )
+    weights = np.ones(len(trained)) if weights is None else np.array(weights, float)
+    return Comparison.paired(trained, closed_form, weights)
+
+
+def test_comparison_when_made_then_numbers_are_those_worked_out_by_hand():
+    found = paired([0, 1, 1, 0], [1, 1, 1, 0])
+    # gains 1, 0, 0, 0: mean 1/4, squared deviations 9/16 + 3/16, over 4 squared
+    assert found.n_texts == 4
+    assert found.trained == (0.5,)
+    assert found.closed_form == (0.75,)
+    assert found.standard_errors == pytest.approx((math.sqrt(12 / 16) / 4,))
+    assert found.kept == "trained"
+    assert not found.settled  # 0.25 is less than two of them
+
+
+def test_comparison_when_better_by_two_standard_errors_then_settled():
+    # gains 1 and 0: mean g, variance g (1 - g) / n
+    gains = [1] * 4 + [0] * 12  # 0.25 +- 0.108
+    found = paired([0] * 16, gains)
+    assert found.standard_errors == pytest.approx((math.sqrt(0.25 * 0.75 / 16),))
+    assert found.settled
+    assert not paired([0] * 16, [1] * 3 + [0] * 13).settled  # 0.1875 +- 0.0976
+
+
+def test_comparison_when_one_loss_is_better_and_another_worse_then_not_settled():
+    closed_form = [[1, 0.0], [1, 0.0]]
+    assert paired([[0, 0.0], [0, 0.0]], closed_form).settled
+    found = paired([[0, 0.1], [0, 0.1]], closed_form)
+    assert not found.settled
+    assert found.kept == "trained"  # both are as clear: a tie
+
+
+def test_comparison_when_worse_by_less_than_a_standard_error_then_settled_and_kept():
+    # The first loss: 4 wins, 5 defeats of 16, 0.0625 worse +- 0.186.
+    wins, defeats = [0] * 4 + [1] * 5 + [0] * 7, [1] * 4 + [0] * 5 + [0] * 7
+    found = paired(
+        [[w, 0.1] for w in wins], [[d, 0.2 + 0.01 * i] for i, d in enumerate(defeats)]
+    )
+    assert found.trained[0] > found.closed_form[0]
+    assert found.settled
+    assert found.kept == "trained"
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"), [(0.4, "trained"), (0.5, "trained"), (0.6, "closed_form")]
+)
+def test_comparison_when_first_loss_ties_then_the_next_decides(second, expected):
+    found = paired([[1, second], [0, second]] * 5, [[0, 0.5], [1, 0.5]] * 5)
+    assert found.kept == expected
+
+
+def test_comparison_when_first_loss_ties_in_single_precision_then_the_next_decides():
+    # 33 of 99 rows each, added up in another order
+    wrong = np.repeat([1, 0], [33, 66])
+    trained = np.stack([wrong, np.full(99, 2.0)], axis=1).astype(np.float32)
+    closed_form = np.stack([wrong[::-1], np.full(99, 0.6)], axis=1)
+    found = Comparison.paired(trained, closed_form, np.ones(99, np.float32))
+    assert found.trained[0] == pytest.approx(found.closed_form[0], abs=1e-12)
+    assert found.kept == "closed_form"
+
+
+@pytest.mark.parametrize(
+    ("n_lost", "log_loss", "expected"),
+    [(9, 0.4, "trained"), (9, 0.5, "closed_form"), (64, 0.4, "closed_form")],
+)
+def test_comparison_when_losses_disagree_then_the_clearer_one_decides(
+    n_lost, log_loss, expected
+):
+    # McNemar's statistic is -sqrt(n_lost); that of the log-loss is 0, or 4.5
+    noise = np.tile([0.2, -0.2], 50)
+    trained = np.stack([np.arange(100) < n_lost, log_loss + noise], axis=1)
+    closed_form = np.stack([np.zeros(100), np.full(100, 0.5)], axis=1)
+    found = paired(trained, closed_form)
+    assert found.kept == expected
+    assert found.closed_form[0] < found.trained[0]
+
+
+def test_comparison_when_weighted_then_rows_count_by_their_weight():
+    found = paired([1, 0, 5], [0, 1, 5], weights=[1, 3, 0])
+    assert found.trained == (0.25,)
+    assert found.closed_form == (0.75,)
+    assert found.kept == "trained"
+
+
+@pytest.mark.parametrize(
+    ("n_won", "n_lost", "expected"), [(2, 9, "closed_form"), (3, 9, "trained")]
+)
+def test_comparison_when_behind_by_less_than_two_standard_errors_then_trained_is_kept(
+    n_won, n_lost, expected
+):
+    # McNemar: -7 / sqrt(11) = -2.11, -6 / sqrt(12) = -1.73
+    won, lost = [0] * n_won + [1] * n_lost, [1] * n_won + [0] * n_lost
+    found = paired(won, lost)
+    assert found.trained > found.closed_form
+    assert found.kept == expected
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("column", [0, 1])
+def test_comparison_when_training_diverged_then_closed_form_is_kept(bad, column):
+    trained = np.zeros((3, 2))
+    trained[1, column] = bad
+    found = paired(trained, np.ones((3, 2)))
+    assert found.kept == "closed_form"
+    assert not found.settled
