@@ -332,7 +332,7 @@ def by_seed(results, label=method_label):
 def mark(run):
     """Return a star if the estimator kept its closed-form head."""
     comparison = run.get("comparison") or {}
-    return "*" if comparison.get("kept") == "closed_form" else ""
+    return "*" if comparison.get("kept") == "linear_probe" else ""
 
 
 def mean(runs, key):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from sksemantic._backbone.prefix import attention, editing, make_visitable
-from sksemantic._backbone.prefix.attention import AttentionInjection
+from sksemantic._backbone.prefix.attention import AttentionPrefix
 from sksemantic._model import module as _module
 from sksemantic._model.adapters import PrefixAdapter, _heads, _normalised, _rms
 from sksemantic._model.frozen import embed
@@ -104,7 +104,7 @@ class AttentionPooled(SemanticModule):
         self.query = nn.Parameter(torch.zeros(width, device=device))
 
     def _embed(self, hidden, inputs):
-        """Return the embeddings (n_units, C) of hidden states (B, T, C)."""
+        """Return the embeddings (n_rows, C) of hidden states (B, T, C)."""
         hidden, seen = hidden.float(), inputs["attention_mask"]
         logits = _normalised(hidden) @ self.query
         if self.pooling == "last":
@@ -155,7 +155,7 @@ class DroppingTokens(SemanticModule):
     SHARE = 0.1
 
     def _read(self, inputs):
-        """Return the embeddings (n_units, C) of rows of tokens."""
+        """Return the embeddings (n_rows, C) of rows of tokens."""
         if self.training and torch.is_grad_enabled():
             mask = inputs["attention_mask"]
             kept = torch.rand(mask.shape, device=mask.device) >= self.SHARE
@@ -289,10 +289,10 @@ def over_noise():
     In all layers: nothing of the prompt is left but what stands behind the slot.
     """
     build = _module.SemanticModule.seeded.__func__
-    read = AttentionInjection.read
+    read = AttentionPrefix.read
 
-    def read_noise(injection, inputs_embeds):
-        found = read(injection, inputs_embeds)
+    def read_noise(prefix_mechanism, inputs_embeds):
+        found = read(prefix_mechanism, inputs_embeds)
         return type(found)(
             [torch.randn_like(states) for states in found.states],
             [
@@ -303,7 +303,7 @@ def over_noise():
         )
 
     def seeded(cls, *args):
-        with patch.object(AttentionInjection, "read", read_noise):
+        with patch.object(AttentionPrefix, "read", read_noise):
             return build(cls, *args)
 
     return patch.object(_module.SemanticModule, "seeded", classmethod(seeded))

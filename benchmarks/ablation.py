@@ -204,12 +204,12 @@ COMMON = {
     # head
     "head: from the closed form": variant(
         constant(_recipe, _GENTLE_RATES=_recipe._AUTO_RATES),
-        head_init="closed_form",
+        head_init="linear_probe",
     ),
-    "head: the same, slower rates": variant(head_init="closed_form"),
+    "head: the same, slower rates": variant(head_init="linear_probe"),
     "head: the closed form, not trained": variant(
         constant(_recipe, _GENTLE_RATES=_recipe._AUTO_RATES),
-        head_init="closed_form",
+        head_init="linear_probe",
         head_lr=1e-12,
     ),
     "head: from a fifth of the closed form": variant(head_start(0.2)),

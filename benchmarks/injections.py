@@ -16,7 +16,10 @@ from _baselines import GEMMA, MINILM, PROMPTS
 from _data import data_folder, load_sst2
 from sklearn.model_selection import train_test_split
 
-MECHANISMS = {MINILM: ("attention", "cache", "states"), GEMMA: ("attention", "cache")}
+MECHANISMS = {
+    MINILM: ("attention", "kv_cache", "hidden_states"),
+    GEMMA: ("attention", "kv_cache"),
+}
 SIZES = {MINILM: 3600, GEMMA: 1500}
 
 
@@ -24,7 +27,7 @@ def measure_speed(args):
     """Return the median seconds of a step and a prediction by each mechanism."""
     X, y = load_sst2(args.data)
     rows = slice(0, args.batch_size)
-    modules = {name: trained(args, name, X[:64], y[:64]) for name in args.injections}
+    modules = {name: trained(args, name, X[:64], y[:64]) for name in args.mechanisms}
     seconds = {name: {"step": [], "predict": []} for name in modules}
     for _ in range(args.repeats):
         for name, clf in modules.items():
@@ -37,14 +40,14 @@ def measure_speed(args):
     }
 
 
-def trained(args, injection, X, y):
+def trained(args, prefix_mechanism, X, y):
     """Return an estimator that has seen a few texts."""
     from sksemantic import SKTuningClassifier
 
     return SKTuningClassifier(
         model=args.model,
         prompt=PROMPTS[args.model],
-        injection=injection,
+        prefix_mechanism=prefix_mechanism,
         max_epochs=1,
         random_state=0,
     ).fit(X, y)
@@ -95,16 +98,16 @@ def measure_scores(args):
             stratify=y,
             random_state=seed,
         )
-        for name in args.injections:
+        for name in args.mechanisms:
             clf = SKTuningClassifier(
                 model=args.model,
                 prompt=PROMPTS[args.model],
-                injection=name,
+                prefix_mechanism=name,
                 random_state=seed,
             ).fit(X_train, y_train)
             yield {
                 "model": args.model,
-                "injection": clf.injection_,
+                "prefix_mechanism": clf.prefix_mechanism_,
                 "seed": seed,
                 "n_train": len(X_train),
                 "accuracy": clf.score(X_test, y_test),
@@ -121,8 +124,8 @@ def report(speed, scores):
             for what in ("step", "predict")
         ]
         print(f"{name:10}  {'  '.join(parts)}")
-    for name in {score["injection"]: None for score in scores}:
-        found = [s["accuracy"] for s in scores if s["injection"] == name]
+    for name in {score["prefix_mechanism"]: None for score in scores}:
+        found = [s["accuracy"] for s in scores if s["prefix_mechanism"] == name]
         each = " ".join(f"{value:.3f}" for value in found)
         print(f"{name:10}  accuracy {np.mean(found):.3f}   ({each})")
 
@@ -140,7 +143,7 @@ def parse_args():
     add("--data", type=Path, default=data_folder(), help="folder that holds sst2/")
     add("--json", type=Path, metavar="FILE", help="append each result to this file")
     args = parser.parse_args()
-    args.injections = MECHANISMS[args.model]
+    args.mechanisms = MECHANISMS[args.model]
     return args
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
-_HEAD_INITS = ("auto", "zeros", "random", "closed_form")
+_HEAD_INITS = ("auto", "zeros", "random", "linear_probe")
 
 
 class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -75,7 +75,9 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             tuple,
             list,
         ],
-        "injection": [StrOptions({"auto", "attention", "cache", "states"})],
+        "prefix_mechanism": [
+            StrOptions({"auto", "attention", "kv_cache", "hidden_states"})
+        ],
         "pooling": [StrOptions(set(POOLINGS))],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "head_init": [StrOptions(set(_HEAD_INITS))],
@@ -169,7 +171,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         trainer = Trainer(module, self._task(), recipe, rng)
         trained = trainer.fit(data, fresh=former is None, hints=hints)
         self._set_fitted(X, trained.net)
-        self.reference_ = trained.reference
+        self.linear_probe_ = trained.reference
         self.comparison_ = trained.comparison
         return self
 
@@ -195,7 +197,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         module = self._build(texts, rng) if first else self.net_.module_
         data = self._dataset(texts, targets, _mean_one(weights))
         net = None if first else self.net_
-        recipe = self._recipe(module, has_reference=not first)
+        recipe = self._recipe(module, has_linear_probe=not first)
         trainer = Trainer(module, self._task(), recipe, rng)
         self._set_fitted(X, trainer.partial_fit(data, net))
         return self
@@ -346,7 +348,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             source,
             device,
             dtype,
-            self.injection,
+            self.prefix_mechanism,
             check_quantization(self.quantization_config, source),
             self.device_map,
             self._given("n_layers"),
@@ -383,7 +385,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._net = net
         self.history_ = net.history
         self.prompt_ = self._blueprint.prompt
-        self.injection_ = self._blueprint.injection
+        self.prefix_mechanism_ = self._blueprint.prefix_mechanism
         self.n_virtual_tokens_ = net.module_.n_virtual_tokens
         self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
         self.n_layers_ = int(self._blueprint.spec.n_layers)

@@ -72,7 +72,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
         layers for others. Only with `method="prefix"`.
 
-    injection : {"auto", "attention", "cache", "states"}, default="auto"
+    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}, default="auto"
         How the backbone is given the prefix: joined to keys and values inside its
         attention function, as a cache of past keys and values, or as the first hidden
         states of every layer. "auto" takes the first of them that proves to work.
@@ -87,8 +87,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         slot included; longer ones are cut at the end, with a warning. None is what the
         backbone has positions for, at most 512.
 
-    head_init : {"auto", "zeros", "random", "closed_form"}, default="auto"
-        Where the head starts. "closed_form" starts from the reference head, which is
+    head_init : {"auto", "zeros", "random", "linear_probe"}, default="auto"
+        Where the head starts. "linear_probe" starts from the reference head, which is
         ahead at first but leaves the adapter little to learn. "auto" does so for pairs
         that are also read apart, see `pooling`, and is "zeros" for all else.
 
@@ -167,7 +167,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     history_ : skorch.history.History
         Losses and durations, epoch by epoch.
 
-    reference_ : object
+    linear_probe_ : object
         The closed-form head on the frozen features: `coef`, `intercept`, `penalty`,
         `cv_loss`.
 
@@ -178,7 +178,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     prompt_ : str
         The prompt in use.
 
-    injection_ : {"attention", "cache", "states"} or None
+    prefix_mechanism_ : {"attention", "kv_cache", "hidden_states"} or None
         How the backbone is given the prefix; None with `method="prompt"`.
 
     n_virtual_tokens_ : int
@@ -260,7 +260,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         text_rank: "str | int" = "auto",
         n_layers: "str | int" = "auto",
         tuned_layers: "str | int | tuple[int, int]" = "auto",
-        injection: str = "auto",
+        prefix_mechanism: str = "auto",
         pooling: str = "auto",
         max_length: int | None = None,
         head_init: str = "auto",
@@ -291,7 +291,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self.text_rank = text_rank
         self.n_layers = n_layers
         self.tuned_layers = tuned_layers
-        self.injection = injection
+        self.prefix_mechanism = prefix_mechanism
         self.pooling = pooling
         self.max_length = max_length
         self.head_init = head_init

@@ -71,7 +71,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
         layers for others. Only with `method="prefix"`.
 
-    injection : {"auto", "attention", "cache", "states"}, default="auto"
+    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}, default="auto"
         How the backbone is given the prefix: joined to keys and values inside its
         attention function, as a cache of past keys and values, or as the first hidden
         states of every layer. "auto" takes the first of them that proves to work.
@@ -81,8 +81,8 @@ class SKTuningTokenClassifier(BaseSKTuning):
         included. Longer texts are read in overlapping windows, so that every word gets
         a label. None is what the backbone has positions for, at most 512.
 
-    head_init : {"auto", "zeros", "random", "closed_form"}, default="auto"
-        Where the head starts. "closed_form" starts from the reference head, which is
+    head_init : {"auto", "zeros", "random", "linear_probe"}, default="auto"
+        Where the head starts. "linear_probe" starts from the reference head, which is
         ahead at first but leaves the adapter little to learn. "auto" is "zeros".
 
     lr : float or "auto", default="auto"
@@ -156,7 +156,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
     history_ : skorch.history.History
         Losses and durations, epoch by epoch.
 
-    reference_ : object
+    linear_probe_ : object
         The closed-form head on the frozen features: `coef`, `intercept`, `penalty`,
         `cv_loss`.
 
@@ -167,7 +167,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
     prompt_ : str
         The prompt in use.
 
-    injection_ : {"attention", "cache", "states"} or None
+    prefix_mechanism_ : {"attention", "kv_cache", "hidden_states"} or None
         How the backbone is given the prefix; None with `method="prompt"`.
 
     n_virtual_tokens_ : int
@@ -231,7 +231,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         text_rank: "str | int" = "auto",
         n_layers: "str | int" = "auto",
         tuned_layers: "str | int | tuple[int, int]" = "auto",
-        injection: str = "auto",
+        prefix_mechanism: str = "auto",
         max_length: int | None = None,
         head_init: str = "auto",
         lr: "float | str" = "auto",
@@ -260,7 +260,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         self.text_rank = text_rank
         self.n_layers = n_layers
         self.tuned_layers = tuned_layers
-        self.injection = injection
+        self.prefix_mechanism = prefix_mechanism
         self.max_length = max_length
         self.head_init = head_init
         self.lr = lr
@@ -453,14 +453,14 @@ class SKTuningTokenClassifier(BaseSKTuning):
     ) -> "TextDataset":
         from sksemantic._inputs.dataset import TextDataset
 
-        rows, spots, origins = self._template.word_rows(texts)
+        rows, word_positions, origins = self._template.word_rows(texts)
         if weights is not None:
             weights = weights[origins]
         if groups is not None:
             groups = groups[origins]
         elif len(np.unique(origins)) < len(origins):
             groups = origins  # the windows of one text
-        return TextDataset(rows, targets, weights, spots, groups)
+        return TextDataset(rows, targets, weights, word_positions, groups)
 
     def _encode_fit_targets(
         self, y: Any, texts: list[list[str]], weights: "NDArray | None", warm: bool

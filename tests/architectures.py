@@ -63,7 +63,7 @@ class Architecture:
         What its users call it.
     model_type : str
         What transformers calls it.
-    injection : str
+    prefix_mechanism : str
         What "auto" should choose.
     changes : dict
         Config values that differ from SIZES; None takes the config's own default.
@@ -73,7 +73,7 @@ class Architecture:
 
     name: str
     model_type: str
-    injection: str
+    prefix_mechanism: str
     changes: dict = field(default_factory=dict)
     since: str = "5.2"
 
@@ -91,9 +91,12 @@ class Architecture:
         return AutoModel.from_config(config).eval()
 
 
-def _of(injection, entries):
+def _of(prefix_mechanism, entries):
     """Build entries from (name, model type, changes) or name and type alone."""
-    return [Architecture(name, kind, injection, *rest) for name, kind, *rest in entries]
+    return [
+        Architecture(name, kind, prefix_mechanism, *rest)
+        for name, kind, *rest in entries
+    ]
 
 
 ARCHITECTURES = [
@@ -166,7 +169,7 @@ ARCHITECTURES = [
         ],
     ),
     *_of(
-        "cache",
+        "kv_cache",
         [
             ("RoFormer", "roformer"),
             ("BigBird", "big_bird"),
@@ -186,7 +189,7 @@ ARCHITECTURES = [
         ],
     ),
     *_of(
-        "states",
+        "hidden_states",
         [
             ("MPNet", "mpnet", {"pad_token_id": 1}),
             ("DeBERTa", "deberta"),

@@ -223,10 +223,10 @@ def quietly_fit(estimator, X, y, **fit_params):
         return estimator.fit(X, y, **fit_params)
 
 
-def load_tiny(directory, injection="auto", n_layers="all"):
+def load_tiny(directory, prefix_mechanism="auto", n_layers="all"):
     """Return the shared float32 backbone of a directory."""
     source = resolve(directory)
-    spec = BackboneSpec(source, CPU, torch.float32, injection, n_layers=n_layers)
+    spec = BackboneSpec(source, CPU, torch.float32, prefix_mechanism, n_layers=n_layers)
     return load_backbone(spec)
 
 

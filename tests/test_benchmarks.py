@@ -159,7 +159,7 @@ def test_comparison_when_written_then_has_scores_spread_and_diagram(
         for seed in (0, 1)
     ]
     fell_back = result("sms-200-minilm", "SKTuningClassifier", 0, 0.9)
-    rows.append(fell_back | {"seconds": 2, "comparison": {"kept": "closed_form"}})
+    rows.append(fell_back | {"seconds": 2, "comparison": {"kept": "linear_probe"}})
     results.write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setattr(make_comparison, "PAGE", page)
     monkeypatch.setattr(make_comparison, "RESULTS", results)
@@ -500,7 +500,7 @@ def pairs_and_labels(data, split="train"):
 
 
 @pytest.mark.parametrize(("spare", "n_test"), [(False, 6), (True, 8)])
-def test_split_when_rows_are_left_then_they_are_tested_on_if_asked_for(spare, n_test):
+def test_split_when_rowsare_left_then_they_are_tested_on_if_asked_for(spare, n_test):
     args = argparse.Namespace(data=None, train_size=None)
     X, X_test, y, y_test = _rows.split_official(
         args, 3, None, pairs_and_labels, size=4, spare=spare

@@ -41,7 +41,7 @@ def check_shelf(shelf, *puts):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("memory", [0, 150, 10**6])
-def test_shelf_when_rows_are_put_then_comes_back_as_they_were(dtype, memory):
+def test_shelf_when_rowsare_put_then_comes_back_as_they_were(dtype, memory):
     shelf = Store(Budget(memory, 10**6)).shelf("kind")
     puts = [rows(seed, dtype=dtype) for seed in range(4)]
     for put in puts:
@@ -74,7 +74,7 @@ def test_shelf_when_files_are_read_then_take_neither_memory_nor_many_handles():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_shelf_when_a_forked_process_writes_too_then_rows_are_left_alone():
+def test_shelf_when_a_forked_process_writes_too_then_rowsare_left_alone():
     shelf = Store(Budget(0, 10**6)).shelf("kind")
     first, second, third = (rows(seed) for seed in range(3))
     shelf.put(*first)
@@ -171,7 +171,7 @@ def test_store_when_nothing_may_be_kept_then_keeps_nothing():
     assert store.memory == store.disk == 0
 
 
-def test_store_when_rows_lie_in_files_then_folders_show_none(tmp_path, monkeypatch):
+def test_store_when_rowslie_in_files_then_folders_show_none(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     shelf = Store(Budget(0, 10**6)).shelf("a")
     shelf.put(*rows(0))
@@ -179,7 +179,7 @@ def test_store_when_rows_lie_in_files_then_folders_show_none(tmp_path, monkeypat
     assert os.name == "nt" or not list(tmp_path.iterdir())
 
 
-def test_store_when_writing_a_file_fails_then_rows_are_just_not_kept(monkeypatch):
+def test_store_when_writing_a_file_fails_then_rowsare_just_not_kept(monkeypatch):
     def no_space(*args, **kwargs):
         raise OSError("no space left on device")
 

@@ -68,7 +68,7 @@ def test_predict_when_called_then_is_the_most_probable_class(name, request, text
 
 
 @pytest.mark.parametrize(("name", "n_classes"), [("fitted", 2), ("multiclass", 4)])
-def test_predict_proba_when_called_then_rows_are_distributions(
+def test_predict_proba_when_called_then_rowsare_distributions(
     name, n_classes, request, texts
 ):
     proba = request.getfixturevalue(name).predict_proba(texts)

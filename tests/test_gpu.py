@@ -32,10 +32,10 @@ def behind_prefix(directory, device):
     spec = BackboneSpec(resolve(directory), torch.device(device), torch.float32)
     backbone = load_backbone(spec)
     ids = torch.tensor([[10, 11, 12]], device=device)
-    prefix = backbone.injection.read(backbone.embed(ids)).prefix
+    prefix = backbone.prefix_mechanism.read(backbone.embed(ids)).prefix
     text = torch.tensor(random_ids(9), device=device)
     inputs = {"input_ids": text, "attention_mask": torch.ones_like(text)}
-    return backbone.injection.run(inputs, prefix).cpu()
+    return backbone.prefix_mechanism.run(inputs, prefix).cpu()
 
 
 def test_run_when_on_a_gpu_then_as_on_the_cpu(directory):

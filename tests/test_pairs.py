@@ -15,7 +15,7 @@ from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
 from sksemantic._inputs.dataset import TextDataset, collate
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
-from sksemantic._model.frozen import FrozenPass
+from sksemantic._model.frozen import FrozenFeatures
 from sksemantic._model.module import SemanticModule
 from sksemantic._training.comparison import StopWhenBetter
 from sksemantic._training.config import _AUTO_RATES, _GENTLE_RATES
@@ -56,7 +56,7 @@ def test_rows_when_pairs_then_are_the_tokenizers_own(name, tiny):
         ):
             assert found[: len(types)] == types
     else:
-        assert rows.seconds is None
+        assert rows.second_starts is None
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -120,7 +120,7 @@ def test_features_when_pairs_are_entered_in_the_middle_then_equal_the_whole(
     rows = template(backbone).rows([FIRST[:4], SECOND[:4]])
     data = TextDataset(rows)
     whole, upper = (build_module(backbone, tuned_layers=k) for k in ("all", 1))
-    assert upper.frozen.entry is not None
+    assert upper.frozen.split_layer is not None
     if is_kept:
         upper.frozen.features(data)
     X, _ = collate(0)(data)
@@ -190,7 +190,7 @@ def test_pickle_when_pairs_then_predicts_the_same(fast):
     np.testing.assert_array_equal(again.predict_proba(PAIRS), clf.predict_proba(PAIRS))
 
 
-def test_predict_when_rows_have_another_number_of_texts_then_refused(fast):
+def test_predict_when_rowshave_another_number_of_texts_then_refused(fast):
     clf = SKTuningClassifier(**fast).fit(PAIRS, SAME)
     with pytest.raises(ValueError, match=r"X has 1 text\(s\) a row.* fitted with 2"):
         clf.predict(FIRST)
@@ -291,14 +291,14 @@ def test_scale_when_pairs_then_small_products_are_not_taken_for_constants(
     fast, monkeypatch
 ):
     """Products of vectors of length one are far smaller than a loud dimension."""
-    features = FrozenPass.features
+    features = FrozenFeatures.features
 
     def loud(self, data):
         found = features(self, data)
         found[:, 3] *= 1e6
         return found
 
-    monkeypatch.setattr(FrozenPass, "features", loud)
+    monkeypatch.setattr(FrozenFeatures, "features", loud)
     clf = SKTuningClassifier(**fast).fit(PAIRS, SAME)
     scale = clf.net_.module_.feature_scale.numpy()
     assert scale[3] > 1e3
@@ -350,7 +350,7 @@ def test_fit_when_trained_again_on_all_pairs_then_starts_from_their_closed_form(
     )
     clf = SKTuningClassifier(**fast).fit(PAIRS, SAME)
     assert len(heads) == 2
-    np.testing.assert_allclose(heads[1], clf.reference_.coef, atol=1e-6)
+    np.testing.assert_allclose(heads[1], clf.linear_probe_.coef, atol=1e-6)
     assert np.abs(heads[1] - heads[0]).max() > 1e-4
 
 

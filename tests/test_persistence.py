@@ -80,7 +80,7 @@ def test_pickle_when_loaded_then_attributes_are_there(fitted):
     ):
         assert getattr(copied, name) == getattr(fitted, name), name
     np.testing.assert_array_equal(copied.classes_, fitted.classes_)
-    np.testing.assert_array_equal(copied.reference_.coef, fitted.reference_.coef)
+    np.testing.assert_array_equal(copied.linear_probe_.coef, fitted.linear_probe_.coef)
     assert list(copied.history_) == list(fitted.history_)
     assert copied.net_.history == copied.history_
     assert copied.get_params() == fitted.get_params()

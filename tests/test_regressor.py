@@ -68,7 +68,7 @@ def test_fit_when_target_is_constant_then_predicts_it(regressor, texts):
 
 def test_comparison_when_fitted_then_losses_are_squared_errors(fitted_regressor):
     found = fitted_regressor.comparison_
-    assert len(found.trained) == len(found.closed_form) == 1
+    assert len(found.trained) == len(found.linear_probe) == 1
     assert found.n_texts == 8
 
 

@@ -83,42 +83,44 @@ def test_windows_when_long_then_words_have_context_on_both_sides():
 @pytest.mark.parametrize("name", ENCODERS)
 def test_word_rows_when_encoder_then_each_word_is_read_at_its_first_token(name, tiny):
     backbone = load_tiny(tiny(name))
-    rows, spots, origins = template(backbone).word_rows([["a", "lovely", "book"]])
+    rows, word_positions, origins = template(backbone).word_rows(
+        [["a", "lovely", "book"]]
+    )
     assert origins.tolist() == [0]
     ids = rows[0].tolist()
     assert ids == backbone.tokenizer(" a lovely book")["input_ids"]
     words = [backbone.encode([" " + w])[0] for w in ("a", "lovely", "book")]
     expected = [1, 1 + len(words[0]), 1 + len(words[0]) + len(words[1])]
-    assert spots[0].tolist() == expected
-    assert [ids[i] for i in spots[0]] == [word[0] for word in words]
+    assert word_positions[0].tolist() == expected
+    assert [ids[i] for i in word_positions[0]] == [word[0] for word in words]
 
 
 @pytest.mark.parametrize("name", [*DECODERS, "llama2"])
 def test_word_rows_when_causal_then_each_word_is_read_at_its_last_token(name, tiny):
     backbone = load_tiny(tiny(name))
     laid_out = template(backbone, "find: {text}\nso")
-    rows, spots, _ = laid_out.word_rows([["a", "lovely", "book"]])
+    rows, word_positions, _ = laid_out.word_rows([["a", "lovely", "book"]])
     ids = rows[0].tolist()
     assert backbone.tokenizer.decode(ids).strip() == "a lovely book\nso"
-    ends = [backbone.tokenizer.decode(ids[: i + 1]).strip() for i in spots[0]]
+    ends = [backbone.tokenizer.decode(ids[: i + 1]).strip() for i in word_positions[0]]
     assert ends == ["a", "a lovely", "a lovely book"]
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_word_rows_when_words_are_odd_then_each_has_a_token(name, tiny):
     words = ["", " ", "\u200b", "漢字", "🎬", "a" * 3000]
-    rows, spots, _ = template(load_tiny(tiny(name))).word_rows([words])
-    assert sum(map(len, spots)) == len(words)
-    for row, places in zip(rows, spots, strict=True):
+    rows, word_positions, _ = template(load_tiny(tiny(name))).word_rows([words])
+    assert sum(map(len, word_positions)) == len(words)
+    for row, places in zip(rows, word_positions, strict=True):
         assert len(row) > places.max(initial=0)
 
 
 def test_word_rows_when_text_is_long_then_windows_overlap(tiny_bert):
     backbone = load_tiny(tiny_bert)
     laid_out = template(backbone, max_length=12)
-    rows, spots, origins = laid_out.word_rows([["good"] * 50, [], ["bad"]])
+    rows, word_positions, origins = laid_out.word_rows([["good"] * 50, [], ["bad"]])
     assert max(map(len, rows)) <= 12
-    assert sum(map(len, spots)) == 51
+    assert sum(map(len, word_positions)) == 51
     assert set(origins) == {0, 2}
     assert (np.diff(origins) >= 0).all()
 
@@ -129,8 +131,8 @@ def test_features_when_of_words_then_are_the_states_of_their_tokens(name, tiny):
     module = stir(build_module(backbone, pooling="tokens"))
     whole = build_module(backbone, pooling="last")
     whole.load_state_dict(module.state_dict())
-    rows, spots, _ = template(backbone).word_rows(WORDS[:5])
-    data = TextDataset(rows, spots=spots)
+    rows, word_positions, _ = template(backbone).word_rows(WORDS[:5])
+    data = TextDataset(rows, word_positions=word_positions)
     inputs, _ = collate(backbone.pad_id)(data)
     with torch.no_grad():
         found = module.features(inputs)
@@ -141,7 +143,9 @@ def test_features_when_of_words_then_are_the_states_of_their_tokens(name, tiny):
     torch.testing.assert_close(found, torch.cat(alone), rtol=0, atol=1e-5)
     if name in DECODERS:  # the last word's last token is the text's
         with torch.no_grad():
-            last = whole.features({k: v for k, v in inputs.items() if k != "spots"})
+            last = whole.features(
+                {k: v for k, v in inputs.items() if k != "word_positions"}
+            )
         ends = np.cumsum([len(words) for words in WORDS[:5]]) - 1
         torch.testing.assert_close(found[ends], last, rtol=0, atol=1e-5)
 
@@ -251,7 +255,7 @@ def test_class_weight_when_given_then_label_is_more_probable(fast):
         for tagger in (plain, heavy)
     ]
     assert found[1] > found[0] + 0.02
-    reference = [tagger.reference_.intercept[work] for tagger in (plain, heavy)]
+    reference = [tagger.linear_probe_.intercept[work] for tagger in (plain, heavy)]
     assert reference[1] > reference[0]
 
 

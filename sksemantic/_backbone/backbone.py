@@ -15,7 +15,7 @@ from torch import Tensor
 from sksemantic._backbone.kernels import speed_up_norms
 from sksemantic._backbone.prefix import (
     agree,
-    choose_injection,
+    choose_prefix_mechanism,
     first_position,
     is_self_test_on,
     make_joinable,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from sksemantic._backbone.prefix import Injection
+    from sksemantic._backbone.prefix import PrefixMechanism
 
 _LINE_END = "\n"
 _uids = count()
@@ -70,7 +70,7 @@ class Backbone:
         A fast tokenizer.
     reload : tuple of (callable, arguments) or None
         What gives it back: all that a pickle of a backbone holds.
-    injection_name : {"auto", "attention", "cache", "states"}
+    mechanism_name : {"auto", "attention", "kv_cache", "hidden_states"}
         How it is to be given a prefix.
 
     Attributes
@@ -94,12 +94,12 @@ class Backbone:
         model: "PreTrainedModel",
         tokenizer: "PreTrainedTokenizerBase",
         reload: "tuple[Callable[..., Backbone], tuple[Any, ...]] | None" = None,
-        injection_name: str = "auto",
+        mechanism_name: str = "auto",
     ) -> None:
         self.uid = next(_uids)
         finalize(self, activations.drop, self.uid)
         self._reload = reload
-        self.injection_name = injection_name
+        self.mechanism_name = mechanism_name
         self.model = model.requires_grad_(False).eval()
         model.config.use_cache = False  # nothing is ever generated
         self.tokenizer = tokenizer
@@ -122,7 +122,7 @@ class Backbone:
         return self._reload
 
     @cached_property
-    def injection(self) -> "Injection":
+    def prefix_mechanism(self) -> "PrefixMechanism":
         """The mechanism that gives it a prefix, chosen and tested at first use.
 
         Raises
@@ -130,23 +130,23 @@ class Backbone:
         UnsupportedBackboneError
             If there is none that works.
         """
-        return choose_injection(self.model, self.is_causal, self.injection_name)
+        return choose_prefix_mechanism(self.model, self.is_causal, self.mechanism_name)
 
     @property
     def spec(self) -> Any:
         """What it was loaded by, or None."""
         return None if self._reload is None else self._reload[1][0]
 
-    def answers_to(self, injection_name: str) -> bool:
+    def answers_to(self, mechanism_name: str) -> bool:
         """Whether it was asked for, or has chosen, the named mechanism."""
-        chosen = vars(self).get("injection")
-        return injection_name in (self.injection_name, getattr(chosen, "name", None))
+        chosen = vars(self).get("prefix_mechanism")
+        return mechanism_name in (self.mechanism_name, getattr(chosen, "name", None))
 
     def room(self, method: str, n_prompt: int) -> int:
         """Return how many tokens a text may have behind a prompt of P tokens."""
         if method == "prompt":
             return self.max_positions - n_prompt
-        return self.injection.room(self.max_positions, n_prompt)
+        return self.prefix_mechanism.room(self.max_positions, n_prompt)
 
     def run(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the last hidden states (B, T, C) of the model as it is."""

@@ -46,7 +46,7 @@ _LOADING_ERRORS = (
 _OUTPUT_EMBEDDINGS = {"lm_head.weight", "embed_out.weight", "output.weight"}
 
 _depths: dict[tuple[str, ...], "Depth"] = {}
-# By weights, number of layers, and injection.
+# By weights, number of layers, and prefix_mechanism.
 _shared: WeakValueDictionary[tuple[Any, ...], Backbone] = WeakValueDictionary()
 _latest: list[Backbone] = []
 _lock = Lock()
@@ -61,7 +61,7 @@ class BackboneSpec:
     source : BackboneSource
     device : torch.device
     dtype : torch.dtype
-    injection : {"auto", "attention", "cache", "states"}
+    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}
         How the backbone is to be given a prefix.
     quantization : dict or None
         A quantization config of transformers, as a dictionary.
@@ -74,7 +74,7 @@ class BackboneSpec:
     source: "BackboneSource"
     device: torch.device
     dtype: torch.dtype
-    injection: str = "auto"
+    prefix_mechanism: str = "auto"
     quantization: dict[str, Any] | None = None
     device_map: str | dict[str, Any] | None = None
     n_layers: str | int = "all"
@@ -144,7 +144,7 @@ class Depth:
 def load_backbone(spec: BackboneSpec) -> Backbone:
     """Load a backbone, or return the copy this process already holds.
 
-    Backbones that differ in their injection alone share their weights. The latest one
+    Backbones that differ in their prefix_mechanism alone share their weights. The latest one
     is kept alive, so that a search whose estimators come and go does not load it again
     and again; any other is freed with the last estimator that uses it.
 
@@ -167,13 +167,15 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
             loaded = loaded or _load_alone(spec)
             n_layers = _cut(loaded[0], n_layers, spec)
             kin = _kin(key, n_layers)  # it may have turned out that all are needed
-        backbone = next((b for b in kin if b.answers_to(spec.injection)), None)
+        backbone = next((b for b in kin if b.answers_to(spec.prefix_mechanism)), None)
         if backbone is None:
             if kin:
                 loaded = kin[0].model, kin[0].tokenizer
             assert loaded is not None
-            backbone = Backbone(*loaded, (load_backbone, (spec,)), spec.injection)
-            _shared[key, n_layers, spec.injection] = backbone
+            backbone = Backbone(
+                *loaded, (load_backbone, (spec,)), spec.prefix_mechanism
+            )
+            _shared[key, n_layers, spec.prefix_mechanism] = backbone
         _latest[:] = [backbone]
     return backbone
 

@@ -23,16 +23,19 @@ class Ragged:
     flat : ndarray of shape (n_tokens,), int32
     starts : ndarray of shape (n_rows + 1,), int64
         Where each row starts, and where the last one ends.
-    seconds : ndarray of shape (n_rows,), int64, or None
+    second_starts : ndarray of shape (n_rows,), int64, or None
         Where, within a row, tokens of the second type start, for pairs of texts.
     """
 
     def __init__(
-        self, flat: "NDArray", lengths: "NDArray", seconds: "NDArray | None" = None
+        self,
+        flat: "NDArray",
+        lengths: "NDArray",
+        second_starts: "NDArray | None" = None,
     ) -> None:
         self.flat = flat
         self.starts = np.concatenate([[0], np.cumsum(lengths)])
-        self.seconds = seconds
+        self.second_starts = second_starts
 
     @classmethod
     def of(cls, rows: "Sequence[Any]") -> "Ragged":
@@ -58,8 +61,10 @@ class Ragged:
     def take(self, indices: "NDArray") -> "Ragged":
         """Return the rows at these indices, in their order."""
         lengths = self.lengths[indices]
-        seconds = None if self.seconds is None else self.seconds[indices]
-        taken = Ragged(self.flat[:0], lengths, seconds)
+        second_starts = (
+            None if self.second_starts is None else self.second_starts[indices]
+        )
+        taken = Ragged(self.flat[:0], lengths, second_starts)
         taken.flat = self.flat[self.places(indices)]
         return taken
 
@@ -80,25 +85,27 @@ class Ragged:
 
     def types(self) -> "NDArray":
         """Return the padded token types (B, T) of pairs."""
-        assert self.seconds is not None
+        assert self.second_starts is not None
         steps = np.arange(self.lengths.max(initial=0))
-        is_second = (steps >= self.seconds[:, None]) & (steps < self.lengths[:, None])
+        is_second = (steps >= self.second_starts[:, None]) & (
+            steps < self.lengths[:, None]
+        )
         return is_second.astype(np.int64)
 
     def digest(self) -> bytes:
         """Return a fingerprint of all rows."""
         found = blake2b(self.flat.tobytes())
         found.update(self.starts.tobytes())
-        if self.seconds is not None:
-            found.update(self.seconds.tobytes())
+        if self.second_starts is not None:
+            found.update(self.second_starts.tobytes())
         return found.digest()
 
     def keys(self) -> list[bytes]:
         """Return each row as bytes, to look it up by."""
-        if self.seconds is None:
+        if self.second_starts is None:
             return [row.tobytes() for row in self]
-        seconds = self.seconds.tolist()
-        return [pair_key(row, i) for row, i in zip(self, seconds, strict=True)]
+        second_starts = self.second_starts.tolist()
+        return [pair_key(row, i) for row, i in zip(self, second_starts, strict=True)]
 
 
 def pair_key(ids: "NDArray", second: int) -> bytes:
@@ -109,18 +116,18 @@ def pair_key(ids: "NDArray", second: int) -> bytes:
 class TextDataset(Dataset):
     """Tokenised texts with their targets and weights.
 
-    A unit is what gets a prediction: a whole row or, where there are `spots`, each of
+    A unit is what gets a prediction: a whole row or, where there are `word_positions`, each of
     the row's tokens that they name.
 
     Parameters
     ----------
     rows : Ragged, or list of list of int
         Token ids of each text.
-    targets : ndarray of shape (n_units,) or (n_units, k), or None
+    targets : ndarray of shape (n_rows,) or (n_rows, k), or None
         Class indices (int64), indicators or standardised targets (float32).
     weights : ndarray of shape (n,) or None
         Sample weights; None counts every row once.
-    spots : Ragged or None
+    word_positions : Ragged or None
         Positions, within each row, of the tokens that are labelled.
     groups : ndarray of shape (n,) or None
         Rows of one group are held back together.
@@ -133,24 +140,24 @@ class TextDataset(Dataset):
         rows: "Ragged | Sequence[Any]",
         targets: "NDArray | None" = None,
         weights: "NDArray | None" = None,
-        spots: Ragged | None = None,
+        word_positions: Ragged | None = None,
         groups: "NDArray | None" = None,
         parts: Ragged | None = None,
     ) -> None:
         self.rows = rows if isinstance(rows, Ragged) else Ragged.of(rows)
-        self.spots = spots
+        self.word_positions = word_positions
         self.groups = groups
         self.parts = parts
         n = len(self.rows)
-        n_units = n if spots is None else len(spots.flat)
-        self.targets = np.zeros(n_units, np.int64) if targets is None else targets
+        n_rows = n if word_positions is None else len(word_positions.flat)
+        self.targets = np.zeros(n_rows, np.int64) if targets is None else targets
         self.weights = np.ones(n, np.float32) if weights is None else weights
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, i: int) -> "tuple[NDArray, Any, Any]":
-        return self.rows[i], self.targets[self.units(np.array([i]))], self.weights[i]
+        return self.rows[i], self.targets[self.rows_of(np.array([i]))], self.weights[i]
 
     def __getitems__(self, indices: list[int]) -> "TextDataset":
         """Return a batch, as torch's loaders ask for it."""
@@ -161,44 +168,51 @@ class TextDataset(Dataset):
         """Number of tokens of each text (n,)."""
         return self.rows.lengths
 
-    def units(self, indices: "NDArray") -> "NDArray":
+    def rows_of(self, indices: "NDArray") -> "NDArray":
         """Return the places of these rows' units among all, in the rows' order."""
-        return indices if self.spots is None else self.spots.places(indices)
-
-    @property
-    def unit_weights(self) -> "NDArray":
-        """Weight of each unit: its row's (n_units,)."""
-        if self.spots is None:
-            return self.weights
-        return np.repeat(self.weights, self.spots.lengths)
+        return (
+            indices
+            if self.word_positions is None
+            else self.word_positions.places(indices)
+        )
 
     @property
     def row_weights(self) -> "NDArray":
-        """Weight of each row in a mean over all units (n,)."""
-        if self.spots is None:
+        """Weight of each unit: its row's (n_rows,)."""
+        if self.word_positions is None:
             return self.weights
-        return self.weights * self.spots.lengths
+        return np.repeat(self.weights, self.word_positions.lengths)
 
-    def row_means(self, values: "NDArray") -> "NDArray":
-        """Average what belongs to units (n_units, ...) over each row (n, ...)."""
-        if self.spots is None:
+    @property
+    def text_weights(self) -> "NDArray":
+        """Weight of each row in a mean over all units (n,)."""
+        if self.word_positions is None:
+            return self.weights
+        return self.weights * self.word_positions.lengths
+
+    def text_means(self, values: "NDArray") -> "NDArray":
+        """Average what belongs to units (n_rows, ...) over each row (n, ...)."""
+        if self.word_positions is None:
             return values
-        ends = self.spots.starts
+        ends = self.word_positions.starts
         total = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
-        counts = np.maximum(self.spots.lengths, 1)
+        counts = np.maximum(self.word_positions.lengths, 1)
         counts = counts.reshape(-1, *[1] * (values.ndim - 1))
         return (total[ends[1:]] - total[ends[:-1]]) / counts
 
     def keys(self) -> list[bytes]:
         """Return each row as bytes, to look it up by."""
         keys = self.rows.keys()
-        if self.spots is None:
+        if self.word_positions is None:
             return keys
-        return [spots_key(k, spots) for k, spots in zip(keys, self.spots, strict=True)]
+        return [
+            word_positions_key(k, word_positions)
+            for k, word_positions in zip(keys, self.word_positions, strict=True)
+        ]
 
     def digest(self) -> bytes:
         """Return a fingerprint of all there is to read."""
-        all_rows = (self.rows, self.spots, self.parts)
+        all_rows = (self.rows, self.word_positions, self.parts)
         return b"".join(rows.digest() for rows in all_rows if rows is not None)
 
     def take(self, indices: "NDArray") -> "TextDataset":
@@ -206,9 +220,9 @@ class TextDataset(Dataset):
         both = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()
         return TextDataset(
             self.rows.take(indices),
-            self.targets[self.units(indices)],
+            self.targets[self.rows_of(indices)],
             self.weights[indices],
-            None if self.spots is None else self.spots.take(indices),
+            None if self.word_positions is None else self.word_positions.take(indices),
             None if self.groups is None else self.groups[indices],
             None if self.parts is None else self.parts.take(both),
         )
@@ -219,9 +233,9 @@ class TextDataset(Dataset):
         return self.take(order), order
 
 
-def spots_key(row: bytes, spots: "NDArray") -> bytes:
+def word_positions_key(row: bytes, word_positions: "NDArray") -> bytes:
     """Return the key of a row of which some tokens are asked for."""
-    return row + b"\x00spots" + spots.astype(np.int32).tobytes()
+    return row + b"\x00spots" + word_positions.astype(np.int32).tobytes()
 
 
 class BucketSampler(Sampler[list[int]]):
@@ -327,10 +341,12 @@ def collate(pad_id: int) -> Callable[[Any], tuple[dict[str, Tensor], Tensor]]:
             "attention_mask": torch.from_numpy(mask.astype(np.int64)),
             "sample_weight": torch.from_numpy(batch.weights.astype(np.float32)),
         }
-        if batch.rows.seconds is not None:
+        if batch.rows.second_starts is not None:
             inputs["token_type_ids"] = torch.from_numpy(batch.rows.types())
-        if batch.spots is not None:
-            inputs["spots"] = torch.from_numpy(batch.spots.padded(-1)[0])  # (B, S)
+        if batch.word_positions is not None:
+            inputs["word_positions"] = torch.from_numpy(
+                batch.word_positions.padded(-1)[0]
+            )  # (B, S)
         if batch.parts is not None:
             ids, mask = batch.parts.padded(pad_id)
             shape = (len(batch), 2, -1)

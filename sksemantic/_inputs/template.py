@@ -119,7 +119,7 @@ class Template:
             rows.append(row if len(row) else filler)
         found = Ragged.of(rows)
         if self._has_types:
-            found.seconds = len(self._around[0]) + kept[:, 0] + self._n_first
+            found.second_starts = len(self._around[0]) + kept[:, 0] + self._n_first
         return found
 
     def _encoded(self, columns: list[list[str]]) -> list[list["NDArray"]]:
@@ -156,7 +156,7 @@ class Template:
         -------
         rows : Ragged
             Token ids (n_rows).
-        spots : Ragged
+        word_positions : Ragged
             Where, in each row, its words are read off; over all rows every word once,
             in order.
         origins : ndarray of shape (n_rows,)
@@ -172,7 +172,7 @@ class Template:
         )
         budget = self.max_length - self._n_around
         filler = np.array([backbone.unknown_id], np.int32)
-        rows, spots, origins = [], [], []
+        rows, word_positions, origins = [], [], []
         n_done = 0
         for number, words in enumerate(texts):
             encoded = flat[n_done : n_done + len(words)]
@@ -182,12 +182,12 @@ class Template:
             for first, behind, own in _windows(lengths, budget):
                 window = lengths[first:behind]
                 ends = len(self._around[0]) + np.cumsum(window)
-                read_off = ends - 1 if backbone.is_causal else ends - window
+                positions = ends - 1 if backbone.is_causal else ends - window
                 row = [self._around[0], *encoded[first:behind], self._around[1]]
                 rows.append(np.concatenate(row))
-                spots.append(read_off[own.start - first : own.stop - first])
+                word_positions.append(positions[own.start - first : own.stop - first])
                 origins.append(number)
-        return Ragged.of(rows), Ragged.of(spots), np.array(origins, np.int64)
+        return Ragged.of(rows), Ragged.of(word_positions), np.array(origins, np.int64)
 
     def _warn_of_cuts(self, lengths: "NDArray", budget: int) -> None:
         wanted = lengths.sum(axis=1)  # (n,)

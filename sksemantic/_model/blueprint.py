@@ -52,13 +52,13 @@ class Blueprint:
         spec = replace(spec, n_layers=backbone.n_layers)
         template = Template(backbone, parsed, config.method, max_length, n_texts)
         if config.method == "prefix":
-            spec = replace(spec, injection=backbone.injection.name)
+            spec = replace(spec, prefix_mechanism=backbone.prefix_mechanism.name)
         return cls(spec, prompt, template.max_length, config, n_texts), template
 
     @property
-    def injection(self) -> str | None:
+    def prefix_mechanism(self) -> str | None:
         """How the backbone is given its prefix; None for a soft prompt."""
-        return self.spec.injection if self.config.method == "prefix" else None
+        return self.spec.prefix_mechanism if self.config.method == "prefix" else None
 
     def build(
         self, device: "torch.device", seed: int

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sksemantic._inputs.dataset import TextDataset, ordered_batches, pair_key, spots_key
+from sksemantic._inputs.dataset import (
+    TextDataset,
+    ordered_batches,
+    pair_key,
+    word_positions_key,
+)
 from sksemantic._model.pooling import TOKENS, pick, pool
 from sksemantic._store import activations
 
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sksemantic._backbone.backbone import Backbone
-    from sksemantic._backbone.prefix import Entry
+    from sksemantic._backbone.prefix import SplitLayer
     from sksemantic._backbone.prefix.base import Prefix
     from sksemantic._store import Shelf
 
@@ -30,7 +35,7 @@ _MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _SEGMENT = 2**23  # bytes that are put into the store at once
 
 
-class FrozenPass:
+class FrozenFeatures:
     """A frozen backbone behind the frozen prompt.
 
     Parameters
@@ -43,7 +48,7 @@ class FrozenPass:
         Maps ids and mask (B, T) to the last hidden states (B, T, C).
     prefix : Prefix or None
         The frozen prefix, where the backbone is entered in the middle.
-    entry : Entry or None
+    split_layer : SplitLayer or None
         There; None if every layer is tuned, or the backbone cannot be entered.
     """
 
@@ -54,21 +59,21 @@ class FrozenPass:
         pooling: str,
         run: Callable[[dict[str, Tensor]], Tensor],
         prefix: "Prefix | None" = None,
-        entry: "Entry | None" = None,
+        split_layer: "SplitLayer | None" = None,
     ) -> None:
         self.backbone = backbone
         self.pooling = pooling
-        self.entry = entry
+        self.split_layer = split_layer
         self._run = run
         self._prefix = prefix
         self._kind = (backbone.uid, *kind)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenPass":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenFeatures":
         """Share: nothing in it ever changes."""
         return self
 
     def features(self, data: TextDataset) -> "NDArray":
-        """Return the embeddings (n_units, C) in float32, (n, 3C) of pairs.
+        """Return the embeddings (n_rows, C) in float32, (n, 3C) of pairs.
 
         What was computed is kept.
         """
@@ -80,32 +85,34 @@ class FrozenPass:
         return join_pair(*readings).numpy()
 
     def _look_up(self, data: TextDataset) -> "NDArray":
-        """Return the embeddings (n_units, C) of rows; compute those that are new."""
+        """Return the embeddings (n_rows, C) of rows; compute those that are new."""
         pooled = self._shelf("features", self.pooling)
         keys = data.keys()
         has = pooled.has(keys)  # (n,)
         entered = np.zeros_like(has)
-        if self.entry is not None:
-            entered = self._shelf("states", self.entry.layer).has(keys) & ~has
+        if self.split_layer is not None:
+            entered = self._shelf("states", self.split_layer.layer).has(keys) & ~has
         if not (has | entered).any() and len(set(keys)) == len(keys):
             return self._compute(data)
-        n_units = len(data.units(np.arange(len(data))))
-        found = np.empty((n_units, self.backbone.hidden_size), np.float32)
+        n_rows = len(data.rows_of(np.arange(len(data))))
+        found = np.empty((n_rows, self.backbone.hidden_size), np.float32)
         known = np.flatnonzero(has)
         if len(known):
             rows, lengths = pooled.get([keys[i] for i in known])  # (n, S, C)
             real = np.arange(rows.shape[1]) < lengths[:, None]
-            found[data.units(known)] = rows.numpy()[real]
+            found[data.rows_of(known)] = rows.numpy()[real]
         # A text that comes twice is computed once.
-        for new, is_entered in ((~has & ~entered, False), (entered, True)):
+        for new, has_states in ((~has & ~entered, False), (entered, True)):
             if not new.any():
                 continue
             chosen = np.flatnonzero(new)
             places: dict[bytes, int] = {}
             repeats = [places.setdefault(keys[i], len(places)) for i in chosen]
             fresh = data.take(chosen[np.unique(repeats, return_index=True)[1]])
-            computed = self._compute(fresh, is_entered=is_entered)
-            found[data.units(chosen)] = computed[fresh.units(np.array(repeats, int))]
+            computed = self._compute(fresh, has_states=has_states)
+            found[data.rows_of(chosen)] = computed[
+                fresh.rows_of(np.array(repeats, int))
+            ]
         return found
 
     @torch.no_grad()
@@ -114,11 +121,11 @@ class FrozenPass:
 
         `features` keeps it as well; this is for texts whose features nobody needs.
         """
-        if self.entry is None:
+        if self.split_layer is None:
             return
         if data.parts is not None:
             self.keep_states(TextDataset(data.parts))
-        shelf = self._shelf("states", self.entry.layer)
+        shelf = self._shelf("states", self.split_layer.layer)
         rows = {key: i for i, key in enumerate(data.keys())}  # each text once
         new = np.fromiter(rows.values(), int, len(rows))[~shelf.has(list(rows))]
         n_values = int(data.lengths[new].sum()) * self.backbone.hidden_size
@@ -135,8 +142,8 @@ class FrozenPass:
     @torch.no_grad()
     def states(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return the states (B, T, C) that enter the first tuned layer."""
-        assert self.entry is not None
-        shelf = self._shelf("states", self.entry.layer)
+        assert self.split_layer is not None
+        shelf = self._shelf("states", self.split_layer.layer)
         keys = _keys(inputs)
         if shelf.has(keys).all():
             return shelf.get(keys)[0].to(inputs["input_ids"].device)
@@ -144,10 +151,12 @@ class FrozenPass:
 
     def _enter(self, inputs: dict[str, Tensor]) -> Tensor:
         """Run the layers below the first tuned one."""
-        assert self.entry is not None
+        assert self.split_layer is not None
         assert self._prefix is not None
         read = model_inputs(inputs)
-        return self.backbone.injection.run_below(read, self._prefix, self.entry)
+        return self.backbone.prefix_mechanism.run_lower(
+            read, self._prefix, self.split_layer
+        )
 
     def _batches(
         self, data: TextDataset
@@ -166,17 +175,17 @@ class FrozenPass:
         return activations.shelf((*self._kind, *what))
 
     @torch.no_grad()
-    def _compute(self, data: TextDataset, *, is_entered: bool = False) -> "NDArray":
+    def _compute(self, data: TextDataset, *, has_states: bool = False) -> "NDArray":
         """Run the backbone over texts; keep features, and states if it can be entered.
 
-        With `is_entered` the texts' states are on their shelf, and only the layers
+        With `has_states` the texts' states are on their shelf, and only the layers
         above are run.
         """
         shelves = [self._shelf("features", self.pooling)]
-        if self.entry is not None and not is_entered:
-            shelves.append(self._shelf("states", self.entry.layer))
+        if self.split_layer is not None and not has_states:
+            shelves.append(self._shelf("states", self.split_layer.layer))
         by_length, order = data.by_length()
-        places = data.units(order)
+        places = data.rows_of(order)
         found = np.empty((len(places), self.backbone.hidden_size), np.float32)
         n_done = 0
         buffers = [_Buffer(shelf) for shelf in shelves]
@@ -184,23 +193,25 @@ class FrozenPass:
             read = model_inputs(inputs)
             mask = read["attention_mask"]
             kept = []
-            if self.entry is None or self._prefix is None:
+            if self.split_layer is None or self._prefix is None:
                 hidden = self._run(read)
-            elif is_entered:
-                hidden = self.backbone.injection.run_above(
-                    read, self._prefix, self.entry, self.states(inputs)
+            elif has_states:
+                hidden = self.backbone.prefix_mechanism.run_upper(
+                    read, self._prefix, self.split_layer, self.states(inputs)
                 )
             else:
-                hidden, states = self.backbone.injection.run_recording(
-                    read, self._prefix, self.entry
+                hidden, states = self.backbone.prefix_mechanism.run_recording(
+                    read, self._prefix, self.split_layer
                 )
                 kept = [states[mask.bool()]]  # (n_tokens, C)
-            features = embed(hidden, inputs, self.pooling).cpu()  # (n_units, C)
+            features = embed(hidden, inputs, self.pooling).cpu()  # (n_rows, C)
             found[places[n_done : n_done + len(features)]] = features.numpy()
             n_done += len(features)
             keys = batch.keys()
-            n_units = np.ones(len(batch), np.int64)
-            lengths = [n_units if batch.spots is None else batch.spots.lengths]
+            n_rows = np.ones(len(batch), np.int64)
+            lengths = [
+                n_rows if batch.word_positions is None else batch.word_positions.lengths
+            ]
             for buffer, values, n in zip(
                 buffers, [features, *kept], [*lengths, batch.lengths], strict=False
             ):
@@ -216,9 +227,9 @@ def model_inputs(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def embed(hidden: Tensor, inputs: dict[str, Tensor], pooling: str) -> Tensor:
-    """Return what the head reads of the last hidden states (B, T, C): (n_units, C)."""
+    """Return what the head reads of the last hidden states (B, T, C): (n_rows, C)."""
     if pooling == TOKENS:
-        return pick(hidden, inputs["spots"])
+        return pick(hidden, inputs["word_positions"])
     return pool(hidden, inputs["attention_mask"], pooling)
 
 
@@ -242,11 +253,16 @@ def _keys(inputs: dict[str, Tensor]) -> list[bytes]:
     keys = [row.tobytes() for row in rows]
     if "token_type_ids" in inputs:
         n_second = inputs["token_type_ids"].sum(dim=1).tolist()
-        seconds = [n - second for n, second in zip(lengths, n_second, strict=True)]
-        keys = [pair_key(row, i) for row, i in zip(rows, seconds, strict=True)]
-    if "spots" in inputs:
-        spots = inputs["spots"].cpu().numpy()
-        keys = [spots_key(k, s[s >= 0]) for k, s in zip(keys, spots, strict=True)]
+        second_starts = [
+            n - second for n, second in zip(lengths, n_second, strict=True)
+        ]
+        keys = [pair_key(row, i) for row, i in zip(rows, second_starts, strict=True)]
+    if "word_positions" in inputs:
+        word_positions = inputs["word_positions"].cpu().numpy()
+        keys = [
+            word_positions_key(k, s[s >= 0])
+            for k, s in zip(keys, word_positions, strict=True)
+        ]
     return keys
 
 

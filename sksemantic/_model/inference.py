@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return the embeddings (n_units, C) in the dataset's order."""
+    """Return the embeddings (n_rows, C) in the dataset's order."""
     return _forward_all(module, data, module.features)
 
 
 def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return logits, or standardised targets, (n_units, K) in the dataset's order.
+    """Return logits, or standardised targets, (n_rows, K) in the dataset's order.
 
     The latest ones are kept: `predict`, `predict_proba` and `score` ask for the same.
     """
@@ -52,5 +52,5 @@ def _forward_all(
             parts.append(forward({name: each.to(device) for name, each in X.items()}))
     outputs = torch.cat(parts).cpu().numpy()
     restored = np.empty_like(outputs)
-    restored[data.units(order)] = outputs
+    restored[data.rows_of(order)] = outputs
     return restored

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sksemantic._backbone.prefix import Entry, editing, make_visitable
+from sksemantic._backbone.prefix import SplitLayer, editing, make_visitable
 from sksemantic._model.adapters import (
     EmbeddingAdapter,
     PrefixAdapter,
     PromptAdapter,
     TextAdapter,
 )
-from sksemantic._model.frozen import FrozenPass, embed, join_pair, model_inputs
+from sksemantic._model.frozen import FrozenFeatures, embed, join_pair, model_inputs
 from sksemantic._model.pooling import PAIR, resolve_pooling
 from sksemantic.exceptions import UnsupportedBackboneError
 
@@ -59,8 +59,10 @@ class SemanticModule(nn.Module):
             ids = torch.tensor(prompt_ids, device=backbone.device)
             embeddings = backbone.embed(ids)  # (P, C)
             is_prefix = config.method == "prefix"
-            read = backbone.injection.read(embeddings[None]) if is_prefix else None
-        self.frozen = _frozen_pass(embeddings, read, backbone, prompt_ids, config)
+            read = (
+                backbone.prefix_mechanism.read(embeddings[None]) if is_prefix else None
+            )
+        self.frozen = _frozen_features(embeddings, read, backbone, prompt_ids, config)
         self.pooling = self.frozen.pooling
         n_features = backbone.hidden_size * (3 if config.pooling == PAIR else 1)
         self.adapter = _build_adapter(embeddings, read, backbone, config)
@@ -91,16 +93,16 @@ class SemanticModule(nn.Module):
     def forward(
         self, *, with_features: bool = False, **inputs: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Return logits, or standardised targets, (n_units, K) of a batch.
+        """Return logits, or standardised targets, (n_rows, K) of a batch.
 
         Parameters
         ----------
         with_features : bool, default=False
-            Whether to return the embeddings (n_units, C) as well.
+            Whether to return the embeddings (n_rows, C) as well.
         input_ids, attention_mask : Tensor of shape (B, T)
         token_type_ids : Tensor of shape (B, T), optional
             For pairs of texts.
-        spots : Tensor of shape (B, S), optional
+        word_positions : Tensor of shape (B, S), optional
             Which tokens are units, filled up with -1.
         part_ids, part_mask : Tensor of shape (B, 2, T), optional
             The texts of pairs, each on its own.
@@ -115,7 +117,7 @@ class SemanticModule(nn.Module):
 
         Returns
         -------
-        Tensor of shape (n_units, C)
+        Tensor of shape (n_rows, C)
             Or (B, 3C) of pairs that are also read apart.
         """
         found = self._read(inputs)
@@ -127,11 +129,11 @@ class SemanticModule(nn.Module):
         return join_pair(found, apart[::2], apart[1::2])
 
     def _read(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the embeddings (n_units, C) of rows of tokens."""
+        """Return the embeddings (n_rows, C) of rows of tokens."""
         return self._embed(self._run(inputs), inputs)
 
     def _embed(self, hidden: Tensor, inputs: dict[str, Tensor]) -> Tensor:
-        """Return what the head reads (n_units, C) of hidden states (B, T, C)."""
+        """Return what the head reads (n_rows, C) of hidden states (B, T, C)."""
         return embed(hidden, inputs, self.pooling)
 
     def _run(self, inputs: dict[str, Tensor]) -> Tensor:
@@ -140,12 +142,15 @@ class SemanticModule(nn.Module):
         condition = self.adapter() if self._folded is None else self._folded
         if self.config.method == "prompt":
             return _behind_soft_prompt(self.backbone, read, condition)
-        injection, entry = self.backbone.injection, self.frozen.entry
+        prefix_mechanism, split_layer = (
+            self.backbone.prefix_mechanism,
+            self.frozen.split_layer,
+        )
         with self._edited(read["input_ids"].shape[1]):
-            if entry is None:
-                return injection.run(read, condition)
+            if split_layer is None:
+                return prefix_mechanism.run(read, condition)
             states = self.frozen.states(inputs)
-            return injection.run_above(read, condition, entry, states)
+            return prefix_mechanism.run_upper(read, condition, split_layer, states)
 
     def _edited(self, length: int) -> AbstractContextManager[None]:
         """Refine the states of texts of so many tokens inside the block."""
@@ -213,34 +218,34 @@ def _build_text_adapter(
     return TextAdapter(layers, backbone.hidden_size, config.text_rank)
 
 
-def _frozen_pass(
+def _frozen_features(
     embeddings: Tensor,
     read: "PromptStates | None",
     backbone: "Backbone",
     prompt_ids: list[int],
     config: ModuleConfig,
-) -> FrozenPass:
+) -> FrozenFeatures:
     """Say how the module runs before its first step."""
     pooling = resolve_pooling(config.pooling, backbone.is_causal)
     pooling = "mean" if pooling == PAIR else pooling  # of each reading
     kind = (config.method, tuple(prompt_ids))
     if read is None:
-        return FrozenPass(
+        return FrozenFeatures(
             backbone,
             kind,
             pooling,
             lambda inputs: _behind_soft_prompt(backbone, inputs, embeddings),
         )
-    injection, prefix = backbone.injection, read.prefix
+    prefix_mechanism, prefix = backbone.prefix_mechanism, read.prefix
     first = _tuned_range(config.tuned_layers, read.n_layers).start
-    entry = Entry(read.layers[first], first)
-    return FrozenPass(
+    split_layer = SplitLayer(read.layers[first], first)
+    return FrozenFeatures(
         backbone,
-        (*kind, injection.name),
+        (*kind, prefix_mechanism.name),
         pooling,
-        lambda inputs: injection.run(inputs, prefix),
+        lambda inputs: prefix_mechanism.run(inputs, prefix),
         prefix,
-        entry if injection.can_enter(read, entry) else None,
+        split_layer if prefix_mechanism.can_split(read, split_layer) else None,
     )
 
 
@@ -248,7 +253,7 @@ def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
     """Return a function that reads embeddings (1, P, C) with gradient."""
 
     def read_again(embeddings: Tensor) -> "PromptStates":
-        return backbone.injection.read(embeddings.to(backbone.model.dtype))
+        return backbone.prefix_mechanism.read(embeddings.to(backbone.model.dtype))
 
     return read_again
 

@@ -50,19 +50,19 @@ def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":
     return total / attention_mask.sum(dim=1, keepdim=True)
 
 
-def pick(hidden: "Tensor", spots: "Tensor") -> "Tensor":
+def pick(hidden: "Tensor", word_positions: "Tensor") -> "Tensor":
     """Return the states of some tokens of each text, row by row, in float32.
 
     Parameters
     ----------
     hidden : Tensor of shape (B, T, C)
         Token states, the prompt's excluded.
-    spots : Tensor of shape (B, S)
+    word_positions : Tensor of shape (B, S)
         Positions of the tokens; -1 fills up.
 
     Returns
     -------
-    Tensor of shape (n_spots, C)
+    Tensor of shape (n_words, C)
     """
-    rows, columns = (spots >= 0).nonzero(as_tuple=True)
-    return hidden[rows, spots[rows, columns]].float()
+    rows, columns = (word_positions >= 0).nonzero(as_tuple=True)
+    return hidden[rows, word_positions[rows, columns]].float()

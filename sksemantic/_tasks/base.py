@@ -10,7 +10,7 @@ from scipy.special import expit, log_expit, log_softmax
 from torch.nn import functional as F
 
 from sksemantic._tasks.linear_probe import (
-    ClosedFormHead,
+    LinearProbe,
     fit_each_logistic,
     fit_logistic,
     fit_logistic_towards,
@@ -48,14 +48,14 @@ class Task(ABC):
         """Return each unit's losses (n, k), the one behind `score` first."""
 
     @abstractmethod
-    def fit_reference(
+    def fit_linear_probe(
         self,
         features: "NDArray",
         targets: "NDArray",
         weights: "NDArray",
         rng: np.random.RandomState,
         penalty: float | None = None,
-    ) -> ClosedFormHead:
+    ) -> LinearProbe:
         """Fit the closed-form head on standardised features."""
 
     def strata(self, targets: "NDArray", n_rows: int) -> "NDArray":
@@ -89,14 +89,14 @@ class Classification(Task):
         log_loss = _log_losses(_tempered(scores, targets), targets)
         return np.stack([scores.argmax(axis=1) != targets, log_loss], axis=1)
 
-    def fit_reference(
+    def fit_linear_probe(
         self,
         features: "NDArray",
         targets: "NDArray",
         weights: "NDArray",
         rng: np.random.RandomState,
         penalty: float | None = None,
-    ) -> ClosedFormHead:
+    ) -> LinearProbe:
         """Fit logistic regression, drawn towards the prior if there is one."""
         if self.prior is not None:
             return fit_logistic_towards(
@@ -154,17 +154,17 @@ class TokenClassification(Classification):
         weights = self._weigh(targets, np.ones(len(targets)))
         return super().losses(scores, targets) * weights[:, None]
 
-    def fit_reference(
+    def fit_linear_probe(
         self,
         features: "NDArray",
         targets: "NDArray",
         weights: "NDArray",
         rng: np.random.RandomState,
         penalty: float | None = None,
-    ) -> ClosedFormHead:
+    ) -> LinearProbe:
         """Fit logistic regression, weighted by class."""
         weights = self._weigh(targets, weights)
-        return super().fit_reference(features, targets, weights, rng, penalty)
+        return super().fit_linear_probe(features, targets, weights, rng, penalty)
 
     def _weigh(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
         if self.class_weights is None:
@@ -205,14 +205,14 @@ class MultiLabel(Task):
         """Return the labels' log-odds: rare ones would need long to come down there."""
         return _log_odds(targets, weights[:, None])
 
-    def fit_reference(
+    def fit_linear_probe(
         self,
         features: "NDArray",
         targets: "NDArray",
         weights: "NDArray",
         rng: np.random.RandomState,
         penalty: float | None = None,
-    ) -> ClosedFormHead:
+    ) -> LinearProbe:
         """Fit one logistic regression for each label."""
         return fit_each_logistic(features, targets, weights, rng, penalty)
 
@@ -263,14 +263,14 @@ class Ordinal(Task):
         log_loss = -self.log_probabilities(scores)[rows, targets]
         return np.stack([distance, log_loss], axis=1)
 
-    def fit_reference(
+    def fit_linear_probe(
         self,
         features: "NDArray",
         targets: "NDArray",
         weights: "NDArray",
         rng: np.random.RandomState,
         penalty: float | None = None,
-    ) -> ClosedFormHead:
+    ) -> LinearProbe:
         """Fit one logistic regression for each step."""
         steps = np.arange(self.n_outputs)
         is_above = np.where(
@@ -330,14 +330,14 @@ class Regression(Task):
             )
         return each.numpy()[:, None]
 
-    def fit_reference(
+    def fit_linear_probe(
         self,
         features: "NDArray",
         targets: "NDArray",
         weights: "NDArray",
         rng: np.random.RandomState,
         penalty: float | None = None,
-    ) -> ClosedFormHead:
+    ) -> LinearProbe:
         """Fit ridge regression."""
         targets = targets.reshape(len(targets), self.n_outputs)
         reweigh = None

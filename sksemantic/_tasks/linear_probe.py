@@ -35,7 +35,7 @@ _FEWEST_TO_CHOOSE = 16  # texts of every class
 
 
 @dataclass(frozen=True)
-class ClosedFormHead:
+class LinearProbe:
     """A linear head fitted in closed form on standardised frozen features.
 
     Attributes
@@ -67,7 +67,7 @@ def fit_logistic(
     n_classes: int,
     rng: np.random.RandomState,
     penalty: float | None = None,
-) -> ClosedFormHead:
+) -> LinearProbe:
     """Fit multinomial logistic regression, its penalty by cross-validated log-loss.
 
     Parameters
@@ -98,7 +98,7 @@ def fit_logistic(
         coef[model.classes_], intercept[model.classes_] = model.coef_, model.intercept_
     absent = np.isneginf(intercept)
     intercept[absent] = intercept[~absent].min() - 10.0  # finite, but never chosen
-    return ClosedFormHead(coef, intercept, 1 / inverse, cv_loss)
+    return LinearProbe(coef, intercept, 1 / inverse, cv_loss)
 
 
 def fit_logistic_towards(
@@ -108,7 +108,7 @@ def fit_logistic_towards(
     weights: "NDArray",
     rng: np.random.RandomState,
     penalty: float | None = None,
-) -> ClosedFormHead:
+) -> LinearProbe:
     """Fit multinomial logistic regression that is drawn towards a prior head.
 
     Minimises, over weights W (K, C) and intercepts b (K,), the log-loss of all texts +
@@ -135,7 +135,7 @@ def fit_logistic_towards(
         if np.bincount(y, minlength=len(prior)).min() >= _FEWEST_TO_CHOOSE:
             penalty, cv_loss = _best_shrinkage(prior, features, y, weights, rng)
     coef, intercept = _maximum_a_posteriori(prior, features, y, weights, penalty)
-    return ClosedFormHead(coef, intercept, penalty, cv_loss)
+    return LinearProbe(coef, intercept, penalty, cv_loss)
 
 
 def _counted(
@@ -207,7 +207,7 @@ def fit_each_logistic(
     weights: "NDArray",
     rng: np.random.RandomState,
     penalty: float | None = None,
-) -> ClosedFormHead:
+) -> LinearProbe:
     """Fit one logistic regression for each column of y, with one penalty for all.
 
     The penalty is chosen by the cross-validated log-loss of the most balanced columns.
@@ -246,7 +246,7 @@ def fit_each_logistic(
             model = _logistic(inverse)
             model.fit(features[rows], y[rows, k], sample_weight=weights[rows])
             coef[k], intercept[k] = model.coef_[0], model.intercept_[0]
-    return ClosedFormHead(coef, intercept, float(1 / inverse), cv_loss)
+    return LinearProbe(coef, intercept, float(1 / inverse), cv_loss)
 
 
 def _logistic(inverse_penalty: float) -> LogisticRegression:
@@ -297,7 +297,7 @@ def fit_ridge(
     weights: "NDArray",
     penalty: float | None = None,
     reweigh: "Callable[[NDArray], NDArray] | None" = None,
-) -> ClosedFormHead:
+) -> LinearProbe:
     """Fit ridge regression, its penalty by leave-one-out squared error.
 
     Parameters
@@ -328,4 +328,4 @@ def fit_ridge(
                 ridge.fit(features, y[:, k], sample_weight=weights * reweigh(errors))
                 errors = y[:, k] - ridge.predict(features)
             coef[k], intercept[k] = ridge.coef_, ridge.intercept_
-    return ClosedFormHead(coef, intercept, model.alpha_, -model.best_score_)
+    return LinearProbe(coef, intercept, model.alpha_, -model.best_score_)

@@ -27,12 +27,12 @@ class Comparison:
     ----------
     n_texts : int
         Number of held-back texts.
-    trained, closed_form : tuple of float
+    trained, linear_probe : tuple of float
         Mean losses: error rate, and log-loss at the temperature that suits these texts
         best (classifier), or the loss of the standardised targets (regressor).
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
-    kept : {"trained", "closed_form"}
+    kept : {"trained", "linear_probe"}
         The closed form if it is clearly ahead: by two standard errors over all losses.
         Each difference counts in units of the standard error it has if both are alike,
         for error rates McNemar's statistic; so the clearer loss decides.
@@ -43,19 +43,19 @@ class Comparison:
 
     n_texts: int
     trained: tuple[float, ...]
-    closed_form: tuple[float, ...]
+    linear_probe: tuple[float, ...]
     standard_errors: tuple[float, ...]
     kept: str
     settled: bool
 
     @classmethod
     def paired(
-        cls, trained: "NDArray", closed_form: "NDArray", weights: "NDArray"
+        cls, trained: "NDArray", linear_probe: "NDArray", weights: "NDArray"
     ) -> "Comparison":
         """Compare two arrays of losses (n, k), row by row."""
         weights = weights.astype(np.float64) / weights.sum()  # (n,)
-        means = weights @ trained, weights @ closed_form  # (k,) each
-        gains = closed_form - trained  # (n, k)
+        means = weights @ trained, weights @ linear_probe  # (k,) each
+        gains = linear_probe - trained  # (n, k)
         gain = weights @ gains
         with np.errstate(invalid="ignore"):  # a diverged model's losses are infinite
             errors = np.sqrt(np.square(weights) @ np.square(gains - gain))
@@ -69,9 +69,9 @@ class Comparison:
         return cls(
             n_texts=len(trained),
             trained=tuple(map(float, means[0])),
-            closed_form=tuple(map(float, means[1])),
+            linear_probe=tuple(map(float, means[1])),
             standard_errors=tuple(map(float, errors)),
-            kept="trained" if kept else "closed_form",
+            kept="trained" if kept else "linear_probe",
             settled=settled,
         )
 
@@ -113,8 +113,8 @@ class StopWhenBetter(Callback):
         if not self.scores_:  # the held-back texts have joined
             return
         scores = np.concatenate(self.scores_)
-        losses = self.held.row_means(self.task.losses(scores, self.held.targets))
-        found = Comparison.paired(losses, self.reference, self.held.row_weights)
+        losses = self.held.text_means(self.task.losses(scores, self.held.targets))
+        found = Comparison.paired(losses, self.reference, self.held.text_weights)
         self.found_ = found
         epoch = len(net.history)
         is_kept = epoch >= self.patience and found.kept == "trained"

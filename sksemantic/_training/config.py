@@ -69,7 +69,7 @@ class Recipe:
         has_targets: bool = False,
         has_full_matrices: bool = False,
         is_gentle: bool = False,
-        has_reference: bool = True,
+        has_linear_probe: bool = True,
         **others: Any,
     ) -> "Recipe":
         """Replace "auto" by what suits the kind of backbone, of texts, and of start.
@@ -78,10 +78,12 @@ class Recipe:
         numbers to each text, with `has_full_matrices` the adapter is not of low rank.
         """
         if is_gentle or (head_init == "auto" and is_pair):
-            head_init = "closed_form"
-        if head_init == "auto" or (head_init == "closed_form" and not has_reference):
+            head_init = "linear_probe"
+        if head_init == "auto" or (
+            head_init == "linear_probe" and not has_linear_probe
+        ):
             head_init = "zeros"
-        goes_on = head_init == "closed_form"
+        goes_on = head_init == "linear_probe"
         auto_lr, auto_head_lr = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
         if has_full_matrices:
             auto_lr *= _OF_FULL_MATRICES

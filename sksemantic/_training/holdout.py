@@ -17,7 +17,7 @@ _MOST_HELD_BACK = 1 / 3
 # The closed form learns next to nothing from more; a frozen pass over all would be the
 # longest part of a fit of few epochs, and their features the largest. More texts than
 # these would not make the comparison with it any clearer.
-_REFERENCE_UNITS = 30_000
+_MOST_PROBE_ROWS = 30_000
 _MOST_HELD_BACK_ROWS = 10_000
 
 
@@ -45,7 +45,7 @@ def hold_back(
     return held & (data.weights > 0)
 
 
-def reference_rows(
+def probe_texts(
     data: TextDataset,
     strata: "NDArray",
     is_held: "NDArray",
@@ -57,20 +57,18 @@ def reference_rows(
     those that count.
     """
     kept = np.flatnonzero(~is_held)
-    if len(data.units(kept)) > _REFERENCE_UNITS:
+    if len(data.rows_of(kept)) > _MOST_PROBE_ROWS:
         kept = kept[data.weights[kept] > 0]
-        share = min(1.0, _REFERENCE_UNITS / max(1, len(data.units(kept))))
+        share = min(1.0, _MOST_PROBE_ROWS / max(1, len(data.rows_of(kept))))
         kept = kept[_draw(strata[kept], lambda n: math.ceil(share * n), rng)]
     return np.sort(np.concatenate([kept, np.flatnonzero(is_held)]))
 
 
-def at_most_reference_rows(
-    data: TextDataset, rng: np.random.RandomState
-) -> TextDataset:
+def at_most_probe_texts(data: TextDataset, rng: np.random.RandomState) -> TextDataset:
     """Return texts, or as many of them as the closed form reads."""
-    if len(data) <= _REFERENCE_UNITS:
+    if len(data) <= _MOST_PROBE_ROWS:
         return data
-    return data.take(np.sort(rng.permutation(len(data))[:_REFERENCE_UNITS]))
+    return data.take(np.sort(rng.permutation(len(data))[:_MOST_PROBE_ROWS]))
 
 
 def _draw(

@@ -108,10 +108,10 @@ class _SemanticNet:
         """
         scores, features = _parted(y_pred)
         targets = y_true.to(scores.device)
-        losses = self.criterion_(scores, targets)  # (n_units,)
+        losses = self.criterion_(scores, targets)  # (n_rows,)
         weights = X["sample_weight"]
-        if "spots" in X:
-            weights = weights.repeat_interleave((X["spots"] >= 0).sum(dim=1))
+        if "word_positions" in X:
+            weights = weights.repeat_interleave((X["word_positions"] >= 0).sum(dim=1))
         weights = weights.to(losses)
         loss = (losses * weights).mean()
         if features is None:
@@ -168,7 +168,7 @@ class Loss(nn.Module):
         self.contrast = 0.0
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return the losses (n_units,)."""
+        """Return the losses (n_rows,)."""
         return self.task.loss(scores, targets)
 
 

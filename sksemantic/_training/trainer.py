@@ -35,10 +35,10 @@ from sksemantic._tasks.base import Classification
 from sksemantic._tasks.verbalizer import calibrated
 from sksemantic._training.comparison import Comparison, StopWhenBetter
 from sksemantic._training.holdout import (
-    at_most_reference_rows,
+    at_most_probe_texts,
     comparable_fraction,
     hold_back,
-    reference_rows,
+    probe_texts,
 )
 from sksemantic._training.net import (
     EpochLine,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
-    from sksemantic._tasks.linear_probe import ClosedFormHead
+    from sksemantic._tasks.linear_probe import LinearProbe
     from sksemantic._training.config import Recipe
 
 _MAX_GRADIENT_NORM = 1.0
@@ -95,7 +95,7 @@ class Trained:
     """What training leaves behind."""
 
     net: "NeuralNet"
-    reference: "ClosedFormHead"
+    reference: "LinearProbe"
     comparison: Comparison | None
     fell_back: bool
 
@@ -141,19 +141,19 @@ class Trainer:
     def _fit(self, data: TextDataset, fresh: bool, hints: "Hints | None") -> Trained:
         strata = self.task.strata(data.targets, len(data))
         is_held = self._hold_back(data, strata)
-        rows = reference_rows(data, strata, is_held, self.rng)
+        rows = probe_texts(data, strata, is_held, self.rng)
         read = data if len(rows) == len(data) else data.take(rows)
         held = np.flatnonzero(is_held[rows])  # of those that are read
         unheld = np.flatnonzero(~is_held[rows])
         if fresh:  # still the frozen backbone
-            raw = self.module.frozen.features(read)  # (n_units, C)
+            raw = self.module.frozen.features(read)  # (n_rows, C)
             self._set_scales(raw, read, hints)
         self.module.frozen.keep_states(data)
         if not fresh:
             raw = compute_features(self.module, read)
         features = self._standardised(raw)
         del raw  # as large as all texts' features
-        reference = self._fit_reference(features, read, unheld)
+        reference = self._fit_linear_probe(features, read, unheld)
         if fresh:
             self._init_head(data, reference)
         start = deepcopy(self.module.state_dict())
@@ -164,32 +164,34 @@ class Trainer:
             return Trained(self._run(data), reference, None, False)
 
         held_data, order = read.take(held).by_length()
-        units = read.units(held[order])
-        reference_losses = held_data.row_means(
+        units = read.rows_of(held[order])
+        probe_losses = held_data.text_means(
             self.task.losses(reference.scores(features[units]), held_data.targets)
         )
         watch = None
         if not self.recipe.early_stopping and not self.recipe.callbacks:
             patience = int(_KEPT_FROM * self.recipe.n_epochs(len(data)))
-            watch = StopWhenBetter(self.task, held_data, reference_losses, patience)
+            watch = StopWhenBetter(self.task, held_data, probe_losses, patience)
         net = self._run(data.take(np.flatnonzero(~is_held)), held_data, watch)
-        comparison = self._compare(held_data, reference_losses, watch)
+        comparison = self._compare(held_data, probe_losses, watch)
         everything = np.arange(len(read))
-        reference = self._fit_reference(features, read, everything, reference.penalty)
-        if comparison.kept == "closed_form":
+        reference = self._fit_linear_probe(
+            features, read, everything, reference.penalty
+        )
+        if comparison.kept == "linear_probe":
             self.module.load_state_dict(start)  # as it was when the features were made
             self._set_head(reference)
             self._warn_of_fallback(comparison)
         elif watch is not None and not net.interrupted_:
-            if fresh and self.recipe.head_init == "closed_form":
+            if fresh and self.recipe.head_init == "linear_probe":
                 start |= self._head_state(reference)
             net = self._use_all_texts(net, data, watch, start)
-        return Trained(net, reference, comparison, comparison.kept == "closed_form")
+        return Trained(net, reference, comparison, comparison.kept == "linear_probe")
 
     def _compare(
         self,
         held: TextDataset,
-        reference_losses: "NDArray",
+        probe_losses: "NDArray",
         watch: StopWhenBetter | None,
     ) -> Comparison:
         """Compare the trained model with the closed form on held-back texts."""
@@ -197,22 +199,22 @@ class Trainer:
             return watch.found_
         losses = self.task.losses(compute_scores(self.module, held), held.targets)
         return Comparison.paired(
-            held.row_means(losses), reference_losses, held.row_weights
+            held.text_means(losses), probe_losses, held.text_weights
         )
 
-    def _fit_reference(
+    def _fit_linear_probe(
         self,
         features: "NDArray",
         data: TextDataset,
         rows: "NDArray",
         penalty: float | None = None,
-    ) -> "ClosedFormHead":
+    ) -> "LinearProbe":
         """Fit the closed-form head on the units of some rows."""
-        units = data.units(rows)
-        return self.task.fit_reference(
+        units = data.rows_of(rows)
+        return self.task.fit_linear_probe(
             features[units],
             data.targets[units],
-            data.unit_weights[units],
+            data.row_weights[units],
             self.rng,
             penalty,
         )
@@ -221,7 +223,7 @@ class Trainer:
         """Train one more epoch at constant rates; the first call sets the scale."""
         if net is None:
             raw = self.module.frozen.features(data)
-            self._set_feature_scale(raw, data.unit_weights)
+            self._set_feature_scale(raw, data.row_weights)
             self._init_head(data)
         if net is None or any(name == "schedule" for name, _ in net.callbacks_):
             # A net from `fit` has come to the end of its schedule.
@@ -359,13 +361,13 @@ class Trainer:
         self, raw: "NDArray", data: TextDataset, hints: "Hints | None"
     ) -> None:
         """Set the features' scale and, if there are hints, what labels' texts say."""
-        weights = data.unit_weights
+        weights = data.row_weights
         if hints is None:
             return self._set_feature_scale(raw, weights)
         if hints.unlabelled is not None:
-            extra = at_most_reference_rows(hints.unlabelled, self.rng)
+            extra = at_most_probe_texts(hints.unlabelled, self.rng)
             raw = np.concatenate([raw, self.module.frozen.features(extra)])
-            weights = np.concatenate([weights, extra.unit_weights])
+            weights = np.concatenate([weights, extra.row_weights])
         self._set_feature_scale(raw, weights)
         scale = self.module.feature_scale.cpu().numpy()
         assert isinstance(self.task, Classification)
@@ -379,22 +381,22 @@ class Trainer:
         return found
 
     def _init_head(
-        self, data: TextDataset, reference: "ClosedFormHead | None" = None
+        self, data: TextDataset, reference: "LinearProbe | None" = None
     ) -> None:
         """Start the head at zero, at random, or from the closed form."""
         head, start = self.module.head, self.recipe.head_init
-        if reference is not None and start == "closed_form":
+        if reference is not None and start == "linear_probe":
             self._set_head(reference)
             return
         # At random it is as nn.Linear itself starts.
         bound = 1 / math.sqrt(head.in_features) if start == "random" else 0.0
         _assign(head.weight, self.rng.uniform(-bound, bound, head.weight.shape))
-        _assign(head.bias, self.task.start(data.targets, data.unit_weights))
+        _assign(head.bias, self.task.start(data.targets, data.row_weights))
 
-    def _set_head(self, head: "ClosedFormHead") -> None:
+    def _set_head(self, head: "LinearProbe") -> None:
         self.module.load_state_dict(self._head_state(head), strict=False)
 
-    def _head_state(self, head: "ClosedFormHead") -> dict[str, "Tensor"]:
+    def _head_state(self, head: "LinearProbe") -> dict[str, "Tensor"]:
         """Return a closed-form head as a part of the module's state."""
         weight, bias = (
             torch.as_tensor(values, dtype=self.module.head.weight.dtype)
@@ -406,7 +408,7 @@ class Trainer:
         warnings.warn(
             f"On {found.n_texts} held-back texts training ended with a loss of "
             f"{found.trained[0]:.3f}, the closed-form head on the frozen backbone has "
-            f"{found.closed_form[0]:.3f}: the latter is used. Another learning rate "
+            f"{found.linear_probe[0]:.3f}: the latter is used. Another learning rate "
             "('lr', 'head_lr'), more texts or another 'prompt' may help; silence this "
             "with warnings.simplefilter('ignore', FallbackWarning).",
             FallbackWarning,

@@ -25,7 +25,7 @@ from transformers import CONFIG_MAPPING
 
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
 from sksemantic._backbone.layers import find_layers
-from sksemantic._backbone.prefix import Entry, run_bare
+from sksemantic._backbone.prefix import SplitLayer, run_bare
 from sksemantic._model.module import resolve_text_rank
 
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.24")
@@ -72,12 +72,14 @@ def inputs_of(*rows, pad_left=False):
 
 @torch.no_grad()
 def read_prompt(backbone):
-    return backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS]))).prefix
+    return backbone.prefix_mechanism.read(
+        backbone.embed(torch.tensor([PROMPT_IDS]))
+    ).prefix
 
 
 def own_positions(backbone, length):
     """Return the positions of prompt and text where the text keeps its own."""
-    positions = backbone.injection.positions
+    positions = backbone.prefix_mechanism.positions
     if positions.own is None or not positions.given:
         return {}
     starts = (len(PROMPT_IDS), length)
@@ -88,10 +90,10 @@ def own_positions(backbone, length):
 def test_injection_when_auto_then_is_the_best_that_works(
     architecture, backbone, record_property
 ):
-    record_property("injection", backbone.injection.name)
+    record_property("prefix_mechanism", backbone.prefix_mechanism.name)
     record_property("kind", "causal" if backbone.is_causal else "encoder")
     if RELEASE >= NEWEST:  # older releases leave some fewer ways
-        assert backbone.injection.name == architecture.injection
+        assert backbone.prefix_mechanism.name == architecture.prefix_mechanism
 
 
 @torch.no_grad()
@@ -100,10 +102,10 @@ def test_prefix_when_read_from_the_prompt_then_as_if_it_stood_before_the_text(
 ):
     """Oracle 1 for causal models; oracle 2, the prompt read alone, for encoders."""
     (text,) = random_ids(7)
-    found = backbone.injection.run(inputs_of(text), read_prompt(backbone))
+    found = backbone.prefix_mechanism.run(inputs_of(text), read_prompt(backbone))
     joint = inputs_of(PROMPT_IDS + text) | own_positions(backbone, len(text))
     if not backbone.is_causal:
-        if backbone.injection.name == "states":
+        if backbone.prefix_mechanism.name == "hidden_states":
             pytest.skip("see the test of states")
         joint["attention_mask"] = block_mask(backbone, len(text))
     expected = backbone.run(joint)[:, len(PROMPT_IDS) :]
@@ -143,9 +145,9 @@ def block_mask(backbone, length):
     total = len(PROMPT_IDS) + length
     mask = torch.ones(1, 1, total, total, dtype=torch.bool)
     mask[..., : len(PROMPT_IDS), len(PROMPT_IDS) :] = False
-    if backbone.injection.name == "cache" and RELEASE < Version("5.23"):
+    if backbone.prefix_mechanism.name == "kv_cache" and RELEASE < Version("5.23"):
         return mask[:, 0].long()
-    if backbone.injection.name == "cache":
+    if backbone.prefix_mechanism.name == "kv_cache":
         return torch.zeros(mask.shape).masked_fill(~mask, -1e9)
     return mask
 
@@ -156,7 +158,7 @@ def test_states_when_those_of_the_whole_row_then_output_is_the_bare_models(
 ):
     """Overwriting states with themselves changes nothing, for any backbone."""
     backbone = load_tiny(directory, "auto")
-    if backbone.injection.name != "states":
+    if backbone.prefix_mechanism.name != "hidden_states":
         pytest.skip("not a backbone of this mechanism")
     (text,) = random_ids(7)
     joint = inputs_of(PROMPT_IDS + text) | own_positions(backbone, len(text))
@@ -175,7 +177,7 @@ def test_states_when_those_of_the_whole_row_then_output_is_the_bare_models(
     for handle in handles:
         handle.remove()
     prefix = [(states,) for states in entering]
-    found = backbone.injection.run(inputs_of(text), prefix)
+    found = backbone.prefix_mechanism.run(inputs_of(text), prefix)
     record_property("error", float((found - expected).abs().max()))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
@@ -184,25 +186,28 @@ def test_states_when_those_of_the_whole_row_then_output_is_the_bare_models(
 def test_prefix_when_padded_then_equals_unpadded(backbone):
     rows = random_ids(3, 11, 7)
     prefix = read_prompt(backbone)
-    padded = backbone.injection.run(inputs_of(*rows), prefix)
+    padded = backbone.prefix_mechanism.run(inputs_of(*rows), prefix)
     for i, row in enumerate(rows):
-        alone = backbone.injection.run(inputs_of(row), prefix)[0]
+        alone = backbone.prefix_mechanism.run(inputs_of(row), prefix)[0]
         torch.testing.assert_close(padded[i, : len(row)], alone, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
 def test_prefix_when_padded_on_the_left_then_equals_padded_on_the_right(backbone):
-    if backbone.injection.name == "states" or not backbone.injection.positions.given:
+    if (
+        backbone.prefix_mechanism.name == "hidden_states"
+        or not backbone.prefix_mechanism.positions.given
+    ):
         pytest.skip("takes no positions that would make up for the shift")
     rows = random_ids(3, 11, 7)
     prefix = read_prompt(backbone)
-    right = backbone.injection.run(inputs_of(*rows), prefix)
+    right = backbone.prefix_mechanism.run(inputs_of(*rows), prefix)
     inputs = inputs_of(*rows, pad_left=True)
-    own = backbone.injection.positions.own
+    own = backbone.prefix_mechanism.positions.own
     first = len(PROMPT_IDS) if own is None else own
     counted = inputs["attention_mask"].cumsum(dim=1) - 1
     inputs["position_ids"] = first + counted.clamp(min=0)
-    left = backbone.injection.run(inputs, prefix)
+    left = backbone.prefix_mechanism.run(inputs, prefix)
     for i, row in enumerate(rows):
         torch.testing.assert_close(
             left[i, -len(row) :], right[i, : len(row)], rtol=0, atol=1e-5
@@ -214,20 +219,24 @@ def test_entry_when_layers_below_are_skipped_then_output_is_the_same(
     backbone, record_property
 ):
     ids = torch.tensor([PROMPT_IDS])
-    read = backbone.injection.read(backbone.embed(ids))
-    entry = Entry(read.layers[-1], len(read.layers) - 1)
-    assert entry.layer > 0
-    can_enter = backbone.injection.can_enter(read, entry)
-    record_property("entry", can_enter)
-    if not can_enter:
+    read = backbone.prefix_mechanism.read(backbone.embed(ids))
+    split_layer = SplitLayer(read.layers[-1], len(read.layers) - 1)
+    assert split_layer.layer > 0
+    can_split = backbone.prefix_mechanism.can_split(read, split_layer)
+    record_property("split_layer", can_split)
+    if not can_split:
         pytest.skip("cannot be entered in the middle: is always run as a whole")
     inputs = inputs_of(*random_ids(3, 11, 7))
-    expected = backbone.injection.run(inputs, read.prefix)
-    found, states = backbone.injection.run_recording(inputs, read.prefix, entry)
+    expected = backbone.prefix_mechanism.run(inputs, read.prefix)
+    found, states = backbone.prefix_mechanism.run_recording(
+        inputs, read.prefix, split_layer
+    )
     torch.testing.assert_close(found, expected)
-    below = backbone.injection.run_below(inputs, read.prefix, entry)
+    below = backbone.prefix_mechanism.run_lower(inputs, read.prefix, split_layer)
     torch.testing.assert_close(below, states)
-    above = backbone.injection.run_above(inputs, read.prefix, entry, states)
+    above = backbone.prefix_mechanism.run_upper(
+        inputs, read.prefix, split_layer, states
+    )
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(above[real], expected[real], rtol=0, atol=1e-5)
 
@@ -253,11 +262,11 @@ def test_text_map_when_it_does_something_then_company_does_not_matter(
 @torch.no_grad()
 def test_room_when_a_text_fills_it_then_backbone_still_runs(backbone):
     (text,) = random_ids(backbone.room("prefix", len(PROMPT_IDS)))
-    kept_in_window = backbone.injection.name == "cache" and getattr(
+    kept_in_window = backbone.prefix_mechanism.name == "kv_cache" and getattr(
         backbone.model.config, "sliding_window", None
     )
     assert len(text) >= (10 if kept_in_window else 100)
-    hidden = backbone.injection.run(inputs_of(text), read_prompt(backbone))
+    hidden = backbone.prefix_mechanism.run(inputs_of(text), read_prompt(backbone))
     assert hidden.shape[1] == len(text)
     assert hidden.isfinite().all()
 
@@ -269,13 +278,15 @@ def test_fit_when_done_then_predicts(method, directory, record_property):
     clf.fit(TEXTS, np.array(LABELS))
     probabilities = clf.predict_proba(TEXTS)
     assert np.isfinite(probabilities).all()
-    expected = load_tiny(directory).injection.name if method == "prefix" else None
-    assert clf.injection_ == expected
+    expected = (
+        load_tiny(directory).prefix_mechanism.name if method == "prefix" else None
+    )
+    assert clf.prefix_mechanism_ == expected
     record_property("method", method)
 
 
 @pytest.mark.parametrize(
-    ("refused", "reason"), REFUSED, ids=[entry.name for entry, _ in REFUSED]
+    ("refused", "reason"), REFUSED, ids=[split_layer.name for split_layer, _ in REFUSED]
 )
 def test_fit_when_backbone_cannot_take_a_prefix_then_refused_before_training(
     refused, reason, tmp_path, record_property
@@ -291,6 +302,6 @@ def test_fit_when_backbone_cannot_take_a_prefix_then_refused_before_training(
 def test_injection_when_past_is_swallowed_silently_then_is_not_the_cache(tmp_path):
     distilbert = next(a for a in ARCHITECTURES if a.name == "DistilBERT")
     distilbert.make(save_wordpiece(tmp_path)).save_pretrained(tmp_path)
-    clf = SKTuningClassifier(model=str(tmp_path), injection="cache", **FAST)
+    clf = SKTuningClassifier(model=str(tmp_path), prefix_mechanism="kv_cache", **FAST)
     with pytest.raises(UnsupportedBackboneError, match="0 of its 3 layers use a cache"):
         clf.fit(TEXTS, LABELS)

@@ -10,29 +10,29 @@ from conftest import FAST, LABELS, TEXTS, load_tiny
 from transformers import BertModel
 
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
-from sksemantic._backbone.prefix import choose_injection, run_bare
-from sksemantic._backbone.prefix.attention import AttentionInjection
+from sksemantic._backbone.prefix import choose_prefix_mechanism, run_bare
+from sksemantic._backbone.prefix.attention import AttentionPrefix
 from sksemantic._backbone.prefix.choice import self_test
 
-INJECTIONS = ["attention", "cache", "states"]
+PREFIX_MECHANISMS = ["attention", "kv_cache", "hidden_states"]
 
 
-@pytest.mark.parametrize("name", INJECTIONS)
+@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
 def test_fit_when_injection_is_named_then_it_is_used_and_kept(name, fast):
-    clf = SKTuningClassifier(**fast, injection=name).fit(TEXTS, LABELS)
-    assert clf.injection_ == name
-    assert clf.net_.module_.backbone.injection.name == name
+    clf = SKTuningClassifier(**fast, prefix_mechanism=name).fit(TEXTS, LABELS)
+    assert clf.prefix_mechanism_ == name
+    assert clf.net_.module_.backbone.prefix_mechanism.name == name
     copy = pickle.loads(pickle.dumps(clf))
-    assert copy.injection_ == name
+    assert copy.prefix_mechanism_ == name
     np.testing.assert_array_equal(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
 
 
 @pytest.mark.parametrize("adapter", ["linear", "embedding"])
-@pytest.mark.parametrize("name", INJECTIONS)
+@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
 def test_fit_when_adapter_differs_then_every_value_of_it_is_trained(
     name, adapter, fast
 ):
-    clf = SKTuningClassifier(**fast, injection=name, adapter=adapter)
+    clf = SKTuningClassifier(**fast, prefix_mechanism=name, adapter=adapter)
     module = clf.fit(TEXTS, LABELS).net_.module_
     ids = torch.tensor([[20, 21, 22]])
     module(input_ids=ids, attention_mask=torch.ones_like(ids)).square().sum().backward()
@@ -44,8 +44,10 @@ def test_fit_when_adapter_differs_then_every_value_of_it_is_trained(
 def test_features_when_untrained_then_are_the_same_by_all_injections(name, tiny):
     params = {**FAST, "model": tiny(name), "lr": 1e-30, "head_lr": 1e-30}
     attention, *others = (
-        SKTuningClassifier(**params, injection=injection).fit(TEXTS, LABELS)
-        for injection in INJECTIONS
+        SKTuningClassifier(**params, prefix_mechanism=prefix_mechanism).fit(
+            TEXTS, LABELS
+        )
+        for prefix_mechanism in PREFIX_MECHANISMS
     )
     for other in others:
         np.testing.assert_allclose(
@@ -53,7 +55,7 @@ def test_features_when_untrained_then_are_the_same_by_all_injections(name, tiny)
         )
 
 
-@pytest.mark.parametrize("name", INJECTIONS)
+@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
 def test_injection_when_a_dependency_warns_then_it_is_no_reason_to_refuse(
     name, tiny_bert
 ):
@@ -64,11 +66,11 @@ def test_injection_when_a_dependency_warns_then_it_is_no_reason_to_refuse(
 
     model.register_forward_pre_hook(warn)
     with pytest.warns(FutureWarning, match="renamed"):
-        assert choose_injection(model, is_causal=False, name=name).name == name
+        assert choose_prefix_mechanism(model, is_causal=False, name=name).name == name
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(FutureWarning, match="renamed"):
-            choose_injection(model, is_causal=False, name=name)
+            choose_prefix_mechanism(model, is_causal=False, name=name)
 
 
 def test_injection_when_none_works_then_error_lists_what_was_tried(tiny_bert):
@@ -88,10 +90,10 @@ def test_injection_when_none_works_then_error_lists_what_was_tried(tiny_bert):
         "(?s)Deaf takes no semantic prefix.*attention: .*cache: .*states: .*No list"
     )
     with pytest.raises(UnsupportedBackboneError, match=message):
-        choose_injection(deaf, is_causal=False)
+        choose_prefix_mechanism(deaf, is_causal=False)
 
 
-class Ignoring(AttentionInjection):
+class Ignoring(AttentionPrefix):
     """Runs the backbone without the prefix of its first layer."""
 
     def run(self, inputs, prefix):
@@ -99,7 +101,7 @@ class Ignoring(AttentionInjection):
         return super().run(inputs, start + prefix[1:])
 
 
-class Bare(AttentionInjection):
+class Bare(AttentionPrefix):
     """Runs the backbone without any prefix."""
 
     def run(self, inputs, prefix):
@@ -114,15 +116,15 @@ def test_self_test_when_a_prefix_has_no_effect_then_says_where(
     kind, message, tiny_llama
 ):
     backbone = load_tiny(tiny_llama, "attention")
-    injection = kind(backbone.model, backbone.injection.positions)
+    prefix_mechanism = kind(backbone.model, backbone.prefix_mechanism.positions)
     with pytest.raises(UnsupportedBackboneError, match=message):
-        self_test(injection, is_causal=True)
+        self_test(prefix_mechanism, is_causal=True)
 
 
 def test_self_test_when_the_text_starts_in_the_wrong_place_then_refused(tiny_llama):
     backbone = load_tiny(tiny_llama, "attention")
 
-    class Shifted(AttentionInjection):
+    class Shifted(AttentionPrefix):
         """Counts the text from its own start."""
 
         def run(self, inputs, prefix):
@@ -131,7 +133,7 @@ def test_self_test_when_the_text_starts_in_the_wrong_place_then_refused(tiny_lla
             return super().run({**inputs, "position_ids": positions}, prefix)
 
     with pytest.raises(UnsupportedBackboneError, match="not what the backbone makes"):
-        self_test(Shifted(backbone.model, backbone.injection.positions), True)
+        self_test(Shifted(backbone.model, backbone.prefix_mechanism.positions), True)
 
 
 def test_self_test_when_switched_off_then_is_not_run(tiny_llama, monkeypatch):
@@ -140,8 +142,8 @@ def test_self_test_when_switched_off_then_is_not_run(tiny_llama, monkeypatch):
     model = load_tiny(tiny_llama).model
     ran = []
     monkeypatch.setattr(_choice, "self_test", lambda *args: ran.append(args))
-    choose_injection(model, is_causal=True)
+    choose_prefix_mechanism(model, is_causal=True)
     assert len(ran) == 1
     monkeypatch.setenv("SKSEMANTIC_SELF_TEST", "0")
-    choose_injection(model, is_causal=True)
+    choose_prefix_mechanism(model, is_causal=True)
     assert len(ran) == 1

@@ -114,7 +114,7 @@ def test_tuned_layers_when_layers_are_cut_then_are_the_upper_of_those(
     clf = SKTuningClassifier(**FAST | {"model": tall_llama}, method=method)
     clf.fit(TEXTS, LABELS)
     if method == "prefix":  # four layers, the lowest of them not tuned
-        assert clf.net_.module_.frozen.entry.layer == 1
+        assert clf.net_.module_.frozen.split_layer.layer == 1
         assert len(clf.net_.module_.adapter()) == 3 + 1
     assert clf.n_layers_ == 4
 

@@ -37,8 +37,11 @@ def test_load_when_asked_again_then_is_the_same_copy(tiny_bert):
 
 
 def test_load_when_injection_differs_then_weights_are_shared(tiny_bert):
-    backbones = [load_tiny(tiny_bert, name) for name in ("attention", "states")]
-    assert [b.injection.name for b in backbones] == ["attention", "states"]
+    backbones = [load_tiny(tiny_bert, name) for name in ("attention", "hidden_states")]
+    assert [b.prefix_mechanism.name for b in backbones] == [
+        "attention",
+        "hidden_states",
+    ]
     assert backbones[0].model is backbones[1].model
 
 
@@ -271,7 +274,7 @@ def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
     backbone = load_tiny(str(tmp_path))
     assert type(backbone.model) is Gemma3TextModel
     assert backbone.is_causal
-    assert backbone.injection.name == "attention"
+    assert backbone.prefix_mechanism.name == "attention"
 
 
 def _text_sizes():

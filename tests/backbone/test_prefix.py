@@ -18,18 +18,18 @@ from sksemantic._backbone.prefix.attention import _active, _attention, _Joiner
 from sksemantic._inputs.dataset import TextDataset, collate
 
 PROMPT_IDS = [2, 10, 11]
-INJECTIONS = ("attention", "cache", "states")
+PREFIX_MECHANISMS = ("attention", "kv_cache", "hidden_states")
 WINDOW = 8  # of the tiny Gemma 3's sliding layers
 
 
-@pytest.fixture(params=INJECTIONS)
-def injection(request):
+@pytest.fixture(params=PREFIX_MECHANISMS)
+def prefix_mechanism(request):
     return request.param
 
 
 @pytest.fixture(params=BACKBONES)
-def backbone(request, injection, tiny):
-    return load_tiny(tiny(request.param), injection)
+def backbone(request, prefix_mechanism, tiny):
+    return load_tiny(tiny(request.param), prefix_mechanism)
 
 
 def bare_model(directory):
@@ -41,7 +41,7 @@ def bare_model(directory):
 
 @torch.no_grad()
 def read(backbone, prompt_ids=PROMPT_IDS):
-    return backbone.injection.read(backbone.embed(torch.tensor([prompt_ids])))
+    return backbone.prefix_mechanism.read(backbone.embed(torch.tensor([prompt_ids])))
 
 
 def batch(rows, pad_id=0):
@@ -56,7 +56,7 @@ def run(backbone, rows, prefix):
     inputs = batch(rows, backbone.pad_id)
     if prefix is None:
         return backbone.run(inputs)
-    return backbone.injection.run(inputs, prefix)
+    return backbone.prefix_mechanism.run(inputs, prefix)
 
 
 def random_prefix(backbone, length=4, seed=0):
@@ -76,9 +76,9 @@ def random_prefix(backbone, length=4, seed=0):
 )
 @torch.no_grad()
 def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(
-    name, length, injection, tiny
+    name, length, prefix_mechanism, tiny
 ):
-    backbone = load_tiny(tiny(name), injection)
+    backbone = load_tiny(tiny(name), prefix_mechanism)
     (text,) = random_ids(length)
     behind_prefix = run(backbone, [text], read(backbone).prefix)
     bare = bare_model(tiny(name))(torch.tensor([PROMPT_IDS + text]))
@@ -90,9 +90,9 @@ def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(
 @pytest.mark.parametrize("length", [5, 40])
 @torch.no_grad()
 def test_run_when_encoder_then_equals_bare_model_under_block_mask(
-    name, first, length, injection, tiny
+    name, first, length, prefix_mechanism, tiny
 ):
-    backbone = load_tiny(tiny(name), injection)
+    backbone = load_tiny(tiny(name), prefix_mechanism)
     (text,) = random_ids(length)
     behind_prefix = run(backbone, [text], read(backbone).prefix)
 
@@ -110,14 +110,16 @@ def test_run_when_encoder_then_equals_bare_model_under_block_mask(
 
 
 @torch.no_grad()
-def test_run_when_text_is_a_pair_then_its_token_types_count(injection, tiny_bert):
-    backbone = load_tiny(tiny_bert, injection)
+def test_run_when_text_is_a_pair_then_its_token_types_count(
+    prefix_mechanism, tiny_bert
+):
+    backbone = load_tiny(tiny_bert, prefix_mechanism)
     (text,) = random_ids(9)
     n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + len(text)
     types = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]])
     inputs = batch([text]) | {"token_type_ids": types}
     prefix = read(backbone).prefix
-    found = backbone.injection.run(inputs, prefix)
+    found = backbone.prefix_mechanism.run(inputs, prefix)
 
     mask = torch.ones(1, 1, total, total, dtype=torch.bool)
     mask[:, :, :n_prompt, n_prompt:] = False  # the prompt is read alone
@@ -129,7 +131,9 @@ def test_run_when_text_is_a_pair_then_its_token_types_count(injection, tiny_bert
     )
     expected = bare.last_hidden_state[:, n_prompt:]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    assert (found - backbone.injection.run(batch([text]), prefix)).abs().max() > 1e-2
+    assert (
+        found - backbone.prefix_mechanism.run(batch([text]), prefix)
+    ).abs().max() > 1e-2
 
 
 @torch.no_grad()
@@ -161,7 +165,7 @@ def test_run_when_padded_then_equals_unpadded(backbone):
 def test_run_when_backward_then_every_layer_gets_gradient(backbone):
     prefix = random_prefix(backbone)
     parts = [part.requires_grad_() for layer in prefix for part in layer]
-    hidden = backbone.injection.run(batch(random_ids(6, 4)), prefix)
+    hidden = backbone.prefix_mechanism.run(batch(random_ids(6, 4)), prefix)
     (hidden * torch.randn_like(hidden)).sum().backward()
     for part in parts:
         assert part.grad.abs().max() > 0
@@ -172,7 +176,7 @@ def test_run_when_text_exceeds_sliding_window_then_last_token_sees_prefix(tiny_g
     assert backbone.model.config.layer_types[-1] == "sliding_attention"
     prefix = random_prefix(backbone)
     last_key, last_value = (part.requires_grad_() for part in prefix[-1])
-    hidden = backbone.injection.run(batch(random_ids(3 * WINDOW)), prefix)
+    hidden = backbone.prefix_mechanism.run(batch(random_ids(3 * WINDOW)), prefix)
     hidden[0, -1].square().sum().backward()  # nothing but this layer's own attention
     assert last_key.grad.abs().max() > 0
     assert last_value.grad.abs().max() > 0
@@ -186,7 +190,7 @@ def test_run_when_behind_sliding_window_then_window_still_holds(tiny_gemma3):
     seen = []  # what enters the last layer, which is a sliding one
     layer = backbone.model.layers[-1]
     keep = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    hidden = backbone.injection.run(batch([text]), prefix)
+    hidden = backbone.prefix_mechanism.run(batch([text]), prefix)
     keep.remove()
     (gradient,) = torch.autograd.grad(hidden[0, -1].square().sum(), seen)
     reached = gradient[0].abs().amax(dim=1) > 0  # (T,)
@@ -201,7 +205,7 @@ def test_read_when_done_then_states_keys_values_have_every_layer(backbone):
     assert states.n_layers == n_layers
     assert [s.shape for s in states.states] == [(n_prompt, 32)] * n_layers
     expected = [(n_kv_heads, n_prompt, 8)] * 2  # keys and values
-    if backbone.injection.name == "states":
+    if backbone.prefix_mechanism.name == "hidden_states":
         expected = [(1, n_prompt, 32)]
     for layer in states.prefix:
         assert [part.shape for part in layer] == expected
@@ -209,9 +213,9 @@ def test_read_when_done_then_states_keys_values_have_every_layer(backbone):
 
 @torch.no_grad()
 def test_read_when_done_then_states_are_those_entering_each_layer(
-    injection, tiny_llama
+    prefix_mechanism, tiny_llama
 ):
-    backbone = load_tiny(tiny_llama, injection)
+    backbone = load_tiny(tiny_llama, prefix_mechanism)
     states = read(backbone).states
     ids = torch.tensor([PROMPT_IDS])
     torch.testing.assert_close(states[0], backbone.embed(ids)[0])
@@ -312,9 +316,9 @@ def test_attention_when_trained_on_a_cpu_then_is_that_of_float32(
 
 @pytest.mark.parametrize("name", [ENCODERS[0], DECODERS[0]])
 def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(
-    name, injection, tiny
+    name, prefix_mechanism, tiny
 ):
-    backbone = load_tiny(tiny(name), injection)
+    backbone = load_tiny(tiny(name), prefix_mechanism)
     rows = random_ids(6)
     prefixes = [random_prefix(backbone, length, length) for length in (2, 5)]
     expected = [run(backbone, rows, prefix) for prefix in prefixes]

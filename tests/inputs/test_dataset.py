@@ -91,7 +91,7 @@ def test_token_budget_sampler_when_iterated_then_padding_counts_too():
     assert len(sampler) == 5
 
 
-def test_ragged_when_taken_then_rows_and_keys_are_those_of_its_rows():
+def test_ragged_when_taken_then_rowsand_keys_are_those_of_its_rows():
     rows = random_ids(4, 1, 9)
     ragged = Ragged.of(rows)
     taken = ragged.take(np.array([2, 0, 2]))
@@ -119,7 +119,7 @@ def test_by_length_when_sorted_then_permutation_leads_back():
     assert by_length.targets.tolist() == order.tolist() == [1, 3, 0, 2]
 
 
-def test_take_when_indexed_then_rows_targets_and_weights_go_along():
+def test_take_when_indexed_then_rowstargets_and_weights_go_along():
     rows = random_ids(4, 2, 9)
     data = TextDataset(rows, np.array([7, 8, 9]), np.array([0.1, 0.2, 0.3]))
     taken = data.take(np.array([2, 0]))

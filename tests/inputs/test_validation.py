@@ -390,7 +390,7 @@ BAD_PARAMETERS = {
     "text_rank": [-1, 2.5, "8", None],
     "n_layers": [0, -1, 1.5, "some", None, (1, 2)],
     "tuned_layers": [0, -1, 1.5, "some", None],
-    "injection": ["B", None],
+    "prefix_mechanism": ["B", None],
     "pooling": ["max", None],
     "max_length": [0, -3, 10.5, "all"],
     "head_init": ["ones", None],

@@ -21,7 +21,9 @@ def backbone(request, tiny):
 
 
 def frozen_prefix(backbone):
-    return backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS]))).prefix
+    return backbone.prefix_mechanism.read(
+        backbone.embed(torch.tensor([PROMPT_IDS]))
+    ).prefix
 
 
 def changed_layers(prefix, frozen):
@@ -155,7 +157,7 @@ def test_gradient_when_stirred_then_reaches_every_parameter(method, adapter, bac
 @torch.no_grad()
 def test_prefix_when_keys_and_values_are_larger_then_so_is_the_change(backbone):
     # One learning rate is to serve backbones of any scale.
-    read = backbone.injection.read(backbone.embed(torch.tensor([PROMPT_IDS])))
+    read = backbone.prefix_mechanism.read(backbone.embed(torch.tensor([PROMPT_IDS])))
     large = replace(read, prefix=[(10 * k, 100 * v) for k, v in read.prefix])
     prefixes = []
     for states in (read, large):

@@ -57,13 +57,13 @@ def test_features_when_lower_layers_are_looked_up_then_equal_the_whole_forward(
 ):
     backbone = load_tiny(tiny(name))
     module = build_module(backbone, tuned_layers=1)
-    assert module.frozen.entry is not None
+    assert module.frozen.split_layer is not None
     stir(module)
     rows = random_ids(3, 17, 9)
     if is_kept:
         module.frozen.features(TextDataset(rows[:2] if name == "bert" else rows))
     found = module.features(batch(*rows))
-    whole = backbone.injection.run(
+    whole = backbone.prefix_mechanism.run(
         model_inputs(batch(*rows)),
         module.adapter(),
     )
@@ -84,7 +84,7 @@ def test_gradient_when_lower_layers_are_looked_up_then_equals_the_whole_forwards
     gradients = []
     for frozen in (module.frozen, None):
         if frozen is None:
-            module.frozen.entry = None
+            module.frozen.split_layer = None
         module.zero_grad()
         # Not the squares: a final norm keeps their sum.
         module.features(batch(*rows)).cumsum(dim=1).sum().backward()
@@ -176,11 +176,11 @@ def test_grid_search_when_prompts_differ_then_activations_do_too(
     classifier, texts, labels
 ):
     classifier.set_params(tuned_layers=1, prompt="rate the film")
-    first = classifier.fit(texts, labels).reference_.coef
+    first = classifier.fit(texts, labels).linear_probe_.coef
     classifier.set_params(prompt="is it about a book")
-    second = classifier.fit(texts, labels).reference_.coef
+    second = classifier.fit(texts, labels).linear_probe_.coef
     activations.clear()
-    fresh = classifier.fit(texts, labels).reference_.coef
+    fresh = classifier.fit(texts, labels).linear_probe_.coef
     np.testing.assert_allclose(second, fresh, atol=1e-4)
     assert not np.allclose(first, second, atol=1e-4)
 
@@ -203,7 +203,7 @@ def test_warm_start_when_refitted_then_frozen_features_are_not_taken_for_trained
 def test_fit_when_there_are_very_many_texts_then_closed_form_reads_a_part(
     fresh, classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 4)
+    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 4)
     seen = spy_on_references(monkeypatch)
     texts = [f"{text} {i}" for i, text in enumerate(texts)]
     classifier.set_params(tuned_layers=1, max_epochs=3, warm_start=not fresh)
@@ -221,20 +221,20 @@ def test_fit_when_there_are_very_many_texts_then_closed_form_reads_a_part(
 def spy_on_references(monkeypatch):
     """Return a list of how many units each closed form is fitted on."""
     seen = []
-    fit = Classification.fit_reference
+    fit = Classification.fit_linear_probe
 
     def spy(self, features, *args):
         seen.append(len(features))
         return fit(self, features, *args)
 
-    monkeypatch.setattr(Classification, "fit_reference", spy)
+    monkeypatch.setattr(Classification, "fit_linear_probe", spy)
     return seen
 
 
 def test_fit_when_few_of_very_many_texts_count_then_closed_form_reads_those(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 8)
+    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 8)
     seen = spy_on_references(monkeypatch)
     weights = np.zeros(len(texts))
     weights[[0, 3, 6, 9, 12, 15, 18, 21]] = 1.0  # four of each class
@@ -248,7 +248,7 @@ def test_fit_when_few_of_very_many_texts_count_then_closed_form_reads_those(
 def test_fit_when_states_are_there_but_no_features_then_upper_layers_alone_run(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 4)
+    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 4)
     classifier.set_params(tuned_layers=1, max_epochs=1).fit(texts, labels)
     n_bytes = activations.memory
     monkeypatch.undo()
@@ -283,17 +283,17 @@ def test_keep_states_when_the_budget_is_used_up_then_runs_nothing(
 def test_fit_when_a_class_is_rare_then_the_closed_form_knows_it(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 10)
+    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 10)
     labels = np.array(labels, dtype=object)
     labels[[0, 1]] = "rare"
     classifier.set_params(max_epochs=1).fit(texts, labels)
-    assert classifier.reference_.intercept.min() > -10
+    assert classifier.linear_probe_.intercept.min() > -10
 
 
 def test_fit_when_there_are_many_unlabelled_texts_then_a_part_is_read(
     classifier, texts, labels, monkeypatch
 ):
-    monkeypatch.setattr(_holdout, "_REFERENCE_UNITS", 20)
+    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 20)
     more = [f"{text} {i}" for i, text in enumerate(3 * texts)]
     label_texts = {label: f"a {label} one" for label in set(labels)}
     y = [*labels, *[-1] * len(more)]

@@ -71,12 +71,12 @@ def test_features_when_stirred_then_padding_and_company_do_not_matter(name, tiny
     torch.testing.assert_close(found, alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("injection", ["attention", "cache", "states"])
+@pytest.mark.parametrize("prefix_mechanism", ["attention", "kv_cache", "hidden_states"])
 @every_backbone
 def test_features_when_prefix_comes_another_way_then_are_the_same(
-    name, injection, tiny
+    name, prefix_mechanism, tiny
 ):
-    usual, other = load_tiny(tiny(name)), load_tiny(tiny(name), injection)
+    usual, other = load_tiny(tiny(name)), load_tiny(tiny(name), prefix_mechanism)
     before, after = (features(build_module(each)) for each in (usual, other))
     if (before - after).abs().max() > 1e-4:
         pytest.skip("with all its texts in a batch, this backbone takes no prefix so")
@@ -88,10 +88,10 @@ def test_features_when_prefix_comes_another_way_then_are_the_same(
 def test_features_when_lower_layers_are_skipped_then_are_the_same(name, tiny):
     backbone = load_tiny(tiny(name))
     module = stirred(backbone, tuned_layers=1)
-    assert module.frozen.entry is not None
+    assert module.frozen.split_layer is not None
     assert module.text_adapter.layers == [backbone.n_layers - 1]
     entered = features(module)
-    module.frozen.entry = None
+    module.frozen.split_layer = None
     torch.testing.assert_close(features(module), entered, rtol=0, atol=1e-5)
 
 

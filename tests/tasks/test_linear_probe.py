@@ -39,7 +39,7 @@ def test_logistic_when_fitted_then_probabilities_are_scikit_learns(n_classes):
     np.testing.assert_allclose(found, model.predict_proba(features), rtol=1e-6)
 
 
-def test_logistic_when_two_classes_then_rows_are_opposite():
+def test_logistic_when_two_classes_then_rowsare_opposite():
     features, y, _, _ = problem(2)
     head = logistic(features, y)
     np.testing.assert_allclose(head.coef[0], -head.coef[1])

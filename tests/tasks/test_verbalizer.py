@@ -123,7 +123,7 @@ def test_fit_when_very_few_are_labelled_then_is_the_closed_form(fast):
     assert len(clf.history_) == 0
     module = clf.net_.module_
     np.testing.assert_allclose(
-        module.head.weight.detach(), clf.reference_.coef, rtol=1e-5
+        module.head.weight.detach(), clf.linear_probe_.coef, rtol=1e-5
     )
 
 

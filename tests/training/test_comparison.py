@@ -6,14 +6,14 @@ import pytest
 from sksemantic._training.comparison import Comparison
 
 
-def paired(trained, closed_form, weights=None):
+def paired(trained, linear_probe, weights=None):
     """Compare losses given as columns."""
-    trained, closed_form = (
+    trained, linear_probe = (
         np.array(losses, float).reshape(len(losses), -1)
-        for losses in (trained, closed_form)
+        for losses in (trained, linear_probe)
     )
     weights = np.ones(len(trained)) if weights is None else np.array(weights, float)
-    return Comparison.paired(trained, closed_form, weights)
+    return Comparison.paired(trained, linear_probe, weights)
 
 
 def test_comparison_when_made_then_numbers_are_those_worked_out_by_hand():
@@ -21,7 +21,7 @@ def test_comparison_when_made_then_numbers_are_those_worked_out_by_hand():
     # gains 1, 0, 0, 0: mean 1/4, squared deviations 9/16 + 3/16, over 4 squared
     assert found.n_texts == 4
     assert found.trained == (0.5,)
-    assert found.closed_form == (0.75,)
+    assert found.linear_probe == (0.75,)
     assert found.standard_errors == pytest.approx((math.sqrt(12 / 16) / 4,))
     assert found.kept == "trained"
     assert not found.settled  # 0.25 is less than two of them
@@ -37,9 +37,9 @@ def test_comparison_when_better_by_two_standard_errors_then_settled():
 
 
 def test_comparison_when_one_loss_is_better_and_another_worse_then_not_settled():
-    closed_form = [[1, 0.0], [1, 0.0]]
-    assert paired([[0, 0.0], [0, 0.0]], closed_form).settled
-    found = paired([[0, 0.1], [0, 0.1]], closed_form)
+    linear_probe = [[1, 0.0], [1, 0.0]]
+    assert paired([[0, 0.0], [0, 0.0]], linear_probe).settled
+    found = paired([[0, 0.1], [0, 0.1]], linear_probe)
     assert not found.settled
     assert found.kept == "trained"  # both are as clear: a tie
 
@@ -50,13 +50,13 @@ def test_comparison_when_worse_by_less_than_a_standard_error_then_settled_and_ke
     found = paired(
         [[w, 0.1] for w in wins], [[d, 0.2 + 0.01 * i] for i, d in enumerate(defeats)]
     )
-    assert found.trained[0] > found.closed_form[0]
+    assert found.trained[0] > found.linear_probe[0]
     assert found.settled
     assert found.kept == "trained"
 
 
 @pytest.mark.parametrize(
-    ("second", "expected"), [(0.4, "trained"), (0.5, "trained"), (0.6, "closed_form")]
+    ("second", "expected"), [(0.4, "trained"), (0.5, "trained"), (0.6, "linear_probe")]
 )
 def test_comparison_when_first_loss_ties_then_the_next_decides(second, expected):
     found = paired([[1, second], [0, second]] * 5, [[0, 0.5], [1, 0.5]] * 5)
@@ -67,15 +67,15 @@ def test_comparison_when_first_loss_ties_in_single_precision_then_the_next_decid
     # 33 of 99 rows each, added up in another order
     wrong = np.repeat([1, 0], [33, 66])
     trained = np.stack([wrong, np.full(99, 2.0)], axis=1).astype(np.float32)
-    closed_form = np.stack([wrong[::-1], np.full(99, 0.6)], axis=1)
-    found = Comparison.paired(trained, closed_form, np.ones(99, np.float32))
-    assert found.trained[0] == pytest.approx(found.closed_form[0], abs=1e-12)
-    assert found.kept == "closed_form"
+    linear_probe = np.stack([wrong[::-1], np.full(99, 0.6)], axis=1)
+    found = Comparison.paired(trained, linear_probe, np.ones(99, np.float32))
+    assert found.trained[0] == pytest.approx(found.linear_probe[0], abs=1e-12)
+    assert found.kept == "linear_probe"
 
 
 @pytest.mark.parametrize(
     ("n_lost", "log_loss", "expected"),
-    [(9, 0.4, "trained"), (9, 0.5, "closed_form"), (64, 0.4, "closed_form")],
+    [(9, 0.4, "trained"), (9, 0.5, "linear_probe"), (64, 0.4, "linear_probe")],
 )
 def test_comparison_when_losses_disagree_then_the_clearer_one_decides(
     n_lost, log_loss, expected
@@ -83,21 +83,21 @@ def test_comparison_when_losses_disagree_then_the_clearer_one_decides(
     # McNemar's statistic is -sqrt(n_lost); that of the log-loss is 0, or 4.5
     noise = np.tile([0.2, -0.2], 50)
     trained = np.stack([np.arange(100) < n_lost, log_loss + noise], axis=1)
-    closed_form = np.stack([np.zeros(100), np.full(100, 0.5)], axis=1)
-    found = paired(trained, closed_form)
+    linear_probe = np.stack([np.zeros(100), np.full(100, 0.5)], axis=1)
+    found = paired(trained, linear_probe)
     assert found.kept == expected
-    assert found.closed_form[0] < found.trained[0]
+    assert found.linear_probe[0] < found.trained[0]
 
 
-def test_comparison_when_weighted_then_rows_count_by_their_weight():
+def test_comparison_when_weighted_then_rowscount_by_their_weight():
     found = paired([1, 0, 5], [0, 1, 5], weights=[1, 3, 0])
     assert found.trained == (0.25,)
-    assert found.closed_form == (0.75,)
+    assert found.linear_probe == (0.75,)
     assert found.kept == "trained"
 
 
 @pytest.mark.parametrize(
-    ("n_won", "n_lost", "expected"), [(2, 9, "closed_form"), (3, 9, "trained")]
+    ("n_won", "n_lost", "expected"), [(2, 9, "linear_probe"), (3, 9, "trained")]
 )
 def test_comparison_when_behind_by_less_than_two_standard_errors_then_trained_is_kept(
     n_won, n_lost, expected
@@ -105,7 +105,7 @@ def test_comparison_when_behind_by_less_than_two_standard_errors_then_trained_is
     # McNemar: -7 / sqrt(11) = -2.11, -6 / sqrt(12) = -1.73
     won, lost = [0] * n_won + [1] * n_lost, [1] * n_won + [0] * n_lost
     found = paired(won, lost)
-    assert found.trained > found.closed_form
+    assert found.trained > found.linear_probe
     assert found.kept == expected
 
 
@@ -115,5 +115,5 @@ def test_comparison_when_training_diverged_then_closed_form_is_kept(bad, column)
     trained = np.zeros((3, 2))
     trained[1, column] = bad
     found = paired(trained, np.ones((3, 2)))
-    assert found.kept == "closed_form"
+    assert found.kept == "linear_probe"
     assert not found.settled

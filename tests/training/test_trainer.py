@@ -87,7 +87,7 @@ def closed_form_probabilities(clf, X, y):
     """Do what a user would have done with the frozen embeddings."""
     features = clf.transform(X)  # behind the frozen prefix, after a fallback
     scaler = StandardScaler().fit(features)
-    model = LogisticRegression(C=1 / clf.reference_.penalty, tol=1e-3, max_iter=200)
+    model = LogisticRegression(C=1 / clf.linear_probe_.penalty, tol=1e-3, max_iter=200)
     return model.fit(scaler.transform(features), y).predict_proba(
         scaler.transform(features)
     )
@@ -100,7 +100,7 @@ def test_fit_when_training_diverges_then_falls_back_to_the_closed_form(
     with pytest.warns(FallbackWarning, match="24 held-back texts .*'lr'") as caught:
         clf.fit(many, many_labels)
     assert caught[0].filename == __file__
-    assert clf.comparison_.kept == "closed_form"
+    assert clf.comparison_.kept == "linear_probe"
     assert np.isfinite(clf.transform(many)).all()
     expected = closed_form_probabilities(clf, many, many_labels)
     np.testing.assert_allclose(clf.predict_proba(many), expected, atol=1e-4)
@@ -126,7 +126,9 @@ def test_fit_when_regression_diverges_then_falls_back_to_ridge(learn, many, targ
     with pytest.warns(FallbackWarning):
         reg.fit(many, y)
     features = StandardScaler().fit_transform(reg.transform(many))
-    ridge = Ridge(alpha=reg.reference_.penalty).fit(features, (y - y.mean()) / y.std())
+    ridge = Ridge(alpha=reg.linear_probe_.penalty).fit(
+        features, (y - y.mean()) / y.std()
+    )
     expected = ridge.predict(features) * y.std() + y.mean()
     np.testing.assert_allclose(reg.predict(many), expected, atol=1e-4)
 
@@ -139,9 +141,9 @@ def test_fit_when_a_warm_start_worsens_then_falls_back_to_the_closed_form(
     clf.set_params(**rates(10.0))
     with pytest.warns(FallbackWarning):
         clf.fit(many, many_labels)
-    expected = clf.reference_.scores(standardised_features(clf, many))
+    expected = clf.linear_probe_.scores(standardised_features(clf, many))
     np.testing.assert_allclose(clf._scores(many), expected, atol=1e-3)
-    assert clf.comparison_.closed_form[0] == 0  # on held-back copies of these texts
+    assert clf.comparison_.linear_probe[0] == 0  # on held-back copies of these texts
     assert clf.score(many, many_labels) == 1
 
 
@@ -162,20 +164,20 @@ def test_fit_when_done_then_not_worse_on_held_back_texts_than_the_closed_form(
     learn, many, many_labels
 ):
     found = SKTuningClassifier(**learn).fit(many, many_labels).comparison_
-    assert found.trained < found.closed_form
+    assert found.trained < found.linear_probe
 
 
-@pytest.mark.parametrize("head_init", ["auto", "zeros", "random", "closed_form"])
+@pytest.mark.parametrize("head_init", ["auto", "zeros", "random", "linear_probe"])
 def test_head_init_when_chosen_then_training_starts_there(
     head_init, classifier, texts, labels, start_values
 ):
     classifier.set_params(head_init=head_init, callbacks=[start_values])
     classifier.fit(texts[1:5], labels[1:5])  # too few to hold any back
     head = start_values.seen[0][-2 * (32 + 1) :]
-    reference = classifier.reference_
-    closed_form = np.concatenate([reference.coef.ravel(), reference.intercept])
-    is_there = np.allclose(head, closed_form, atol=1e-6)
-    assert is_there == (head_init == "closed_form")
+    reference = classifier.linear_probe_
+    linear_probe = np.concatenate([reference.coef.ravel(), reference.intercept])
+    is_there = np.allclose(head, linear_probe, atol=1e-6)
+    assert is_there == (head_init == "linear_probe")
     assert (not head.any()) == (head_init in ("auto", "zeros"))
 
 
@@ -239,7 +241,7 @@ def test_validation_fraction_when_no_early_stopping_then_is_a_least_share(
     assert classifier.comparison_.n_texts == expected
 
 
-def test_early_stopping_when_on_then_rows_stay_held_back(classifier, many, many_labels):
+def test_early_stopping_when_on_then_rowsstay_held_back(classifier, many, many_labels):
     classifier.set_params(early_stopping=True, validation_fraction=0.25)
     classifier.fit(many, many_labels)
     assert classifier.comparison_.n_texts == 18
@@ -300,12 +302,12 @@ def test_rates_when_auto_then_suit_the_kind_of_backbone(is_causal):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"head_init": "closed_form"}, {"is_pair": True}, {"is_gentle": True}],
+    [{"head_init": "linear_probe"}, {"is_pair": True}, {"is_gentle": True}],
     ids=str,
 )
 def test_rates_when_auto_and_from_the_closed_form_then_are_lower(changes):
     found = recipe(**{"head_init": "auto", "lr": "auto", "head_lr": "auto"} | changes)
-    assert found.head_init == "closed_form"
+    assert found.head_init == "linear_probe"
     assert (found.lr, found.head_lr) == _GENTLE_RATES[False]
 
 
@@ -313,7 +315,7 @@ def test_rates_when_auto_and_from_the_closed_form_then_are_lower(changes):
     ("head_init", "is_pair", "expected"),
     [
         ("auto", False, "zeros"),
-        ("auto", True, "closed_form"),
+        ("auto", True, "linear_probe"),
         ("zeros", True, "zeros"),
         ("random", True, "random"),
     ],

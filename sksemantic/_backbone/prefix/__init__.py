@@ -1,33 +1,33 @@
 """How a frozen backbone is given a semantic prefix.
 
-One interface, `Injection`, and three mechanisms: `attention`, `cache`, `states`. This
+One interface, `PrefixMechanism`, and three mechanisms: `attention`, `cache`, `states`. This
 package and `_backbone` are the only places that know transformers' models.
 """
 
 from sksemantic._backbone.layers import cut, editing, make_visitable
 from sksemantic._backbone.prefix.attention import make_joinable
 from sksemantic._backbone.prefix.base import (
-    Entry,
-    Injection,
+    PrefixMechanism,
     PromptStates,
+    SplitLayer,
     agree,
     first_position,
     position_table,
     run_bare,
 )
 from sksemantic._backbone.prefix.choice import (
-    INJECTIONS,
-    choose_injection,
+    PREFIX_MECHANISMS,
+    choose_prefix_mechanism,
     is_self_test_on,
 )
 
 __all__ = [
-    "INJECTIONS",
-    "Entry",
-    "Injection",
+    "PREFIX_MECHANISMS",
+    "SplitLayer",
+    "PrefixMechanism",
     "PromptStates",
     "agree",
-    "choose_injection",
+    "choose_prefix_mechanism",
     "cut",
     "editing",
     "first_position",

@@ -18,10 +18,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
 from sksemantic._backbone.prefix.base import (
-    Entry,
-    Injection,
     Positions,
+    PrefixMechanism,
     PromptStates,
+    SplitLayer,
     expanded,
     run_bare,
 )
@@ -143,7 +143,7 @@ def _refuse_position_bias(kwargs: dict[str, Any]) -> None:
         raise UnsupportedBackboneError("Its attention adds a bias by distance.")
 
 
-class AttentionInjection(Injection):
+class AttentionPrefix(PrefixMechanism):
     """Give a backbone its prefix through its attention function."""
 
     name = "attention"
@@ -185,9 +185,9 @@ class AttentionInjection(Injection):
         with _active(_Joiner(prefix)):
             return run_bare(self.model, inputs)
 
-    def _above(self, prefix: "Prefix", entry: Entry) -> "Prefix":
+    def _above(self, prefix: "Prefix", split_layer: SplitLayer) -> "Prefix":
         """Return the prefix of the layers whose attention is called."""
-        return prefix[entry.n_below :]
+        return prefix[split_layer.n_lower :]
 
     @staticmethod
     def _layers(calls: "list[Any]", n_layers: int) -> list[int]:

@@ -45,19 +45,19 @@ class PromptStates:
 
 
 @dataclass(frozen=True)
-class Entry:
+class SplitLayer:
     """Where a backbone is entered in the middle.
 
     Attributes
     ----------
     layer : int
         The first layer that is run.
-    n_below : int
+    n_lower : int
         How many layers that take a prefix lie below it.
     """
 
     layer: int
-    n_below: int
+    n_lower: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ _HALF_TOLERANCE = 0.1
 _TABLE_NAMES = ("position_embeddings", "embed_positions", ".wpe")
 
 
-class Injection(ABC):
+class PrefixMechanism(ABC):
     """Runs a backbone with or without a prefix in every layer.
 
     Parameters
@@ -161,35 +161,35 @@ class Injection(ABC):
         """Return the last hidden states (B, T, C) of a batch behind the prefix."""
 
     def run_recording(
-        self, inputs: "dict[str, Tensor]", prefix: "Prefix", entry: Entry
+        self, inputs: "dict[str, Tensor]", prefix: "Prefix", split_layer: SplitLayer
     ) -> "tuple[Tensor, Tensor]":
         """Return the last hidden states, and those entering a layer, (B, T, C) each."""
-        with recording(entry.layer, inputs["input_ids"].shape[1]) as visit:
+        with recording(split_layer.layer, inputs["input_ids"].shape[1]) as visit:
             hidden = self.run(inputs, prefix)
         return hidden, visit.recorded()
 
-    def run_below(
-        self, inputs: "dict[str, Tensor]", prefix: "Prefix", entry: Entry
+    def run_lower(
+        self, inputs: "dict[str, Tensor]", prefix: "Prefix", split_layer: SplitLayer
     ) -> "Tensor":
         """Return the states (B, T, C) entering a layer, and run no further."""
         length = inputs["input_ids"].shape[1]
-        with recording(entry.layer, length, stop=True) as visit:
+        with recording(split_layer.layer, length, stop=True) as visit:
             self.run(inputs, prefix)
         return visit.recorded()
 
-    def run_above(
+    def run_upper(
         self,
         inputs: "dict[str, Tensor]",
         prefix: "Prefix",
-        entry: Entry,
+        split_layer: SplitLayer,
         states: "Tensor",
     ) -> "Tensor":
         """Return the last hidden states (B, T, C) of states that enter a layer."""
-        with entering(entry.layer, states):
-            return self.run(inputs, self._above(prefix, entry))
+        with entering(split_layer.layer, states):
+            return self.run(inputs, self._above(prefix, split_layer))
 
-    def can_enter(self, read: PromptStates, entry: Entry) -> bool:
-        """Whether the layers above an entry make the same of its recorded states.
+    def can_split(self, read: PromptStates, split_layer: SplitLayer) -> bool:
+        """Whether the layers above an split_layer make the same of its recorded states.
 
         That is tried, on two tiny texts behind the prompt: layers may share weights, or
         hand on more than hidden states.
@@ -198,22 +198,22 @@ class Injection(ABC):
             n_layers = make_visitable(self.model)
         except UnsupportedBackboneError:
             return False
-        if not 0 < entry.layer < n_layers:
+        if not 0 < split_layer.layer < n_layers:
             return False
         ids = torch.tensor([[5, 6, 7], [8, 9, 9]], device=self.model.device)
         mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=self.model.device)
         inputs = {"input_ids": ids, "attention_mask": mask}
         try:
             with torch.no_grad():
-                states = self.run_below(inputs, read.prefix, entry)
-                found = self.run_above(inputs, read.prefix, entry, states)
+                states = self.run_lower(inputs, read.prefix, split_layer)
+                found = self.run_upper(inputs, read.prefix, split_layer, states)
                 expected = self.run(inputs, read.prefix)
         except Exception:  # an architecture may fail in any way of its own
             return False
         real = mask.bool()
         return agree(found[real], expected[real], self.model)
 
-    def _above(self, prefix: "Prefix", entry: Entry) -> "Prefix":
+    def _above(self, prefix: "Prefix", split_layer: SplitLayer) -> "Prefix":
         """Return the prefix as `run` wants it when the layers below are skipped."""
         return prefix
 

@@ -5,27 +5,27 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sksemantic._backbone.prefix.attention import AttentionInjection
+from sksemantic._backbone.prefix.attention import AttentionPrefix
 from sksemantic._backbone.prefix.base import Positions, agree, run_bare
-from sksemantic._backbone.prefix.hidden_states import StatesInjection
-from sksemantic._backbone.prefix.kv_cache import CacheInjection
+from sksemantic._backbone.prefix.hidden_states import HiddenStatesPrefix
+from sksemantic._backbone.prefix.kv_cache import KVCachePrefix
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from sksemantic._backbone.prefix.base import Injection, Prefix
+    from sksemantic._backbone.prefix.base import Prefix, PrefixMechanism
 
-INJECTIONS = {
-    kind.name: kind for kind in (AttentionInjection, CacheInjection, StatesInjection)
+PREFIX_MECHANISMS = {
+    kind.name: kind for kind in (AttentionPrefix, KVCachePrefix, HiddenStatesPrefix)
 }
 SELF_TEST_VARIABLE = "SKSEMANTIC_SELF_TEST"
 
 
-def choose_injection(
+def choose_prefix_mechanism(
     model: "PreTrainedModel", is_causal: bool, name: str = "auto"
-) -> "Injection":
+) -> "PrefixMechanism":
     """Return the first mechanism that the backbone takes, or the one that is named.
 
     Raises
@@ -34,13 +34,13 @@ def choose_injection(
         With what was tried, and why it did not do.
     """
     positions = Positions.of(model, is_causal)
-    names = list(INJECTIONS) if name == "auto" else [name]
+    names = list(PREFIX_MECHANISMS) if name == "auto" else [name]
     reasons = []
     for tried in names:
         try:
-            injection = INJECTIONS[tried](model, positions)
+            prefix_mechanism = PREFIX_MECHANISMS[tried](model, positions)
             if is_self_test_on():
-                self_test(injection, is_causal)
+                self_test(prefix_mechanism, is_causal)
         except UnsupportedBackboneError as exc:
             reasons.append(f"  {tried}: {exc}")
         except Warning:  # whoever turns warnings into errors wants to see them
@@ -48,12 +48,12 @@ def choose_injection(
         except Exception as exc:  # an architecture may fail in any way of its own
             reasons.append(f"  {tried}: {type(exc).__name__}: {exc}")
         else:
-            return injection
+            return prefix_mechanism
     raise UnsupportedBackboneError(
-        f"{type(model).__name__} takes no semantic prefix by injection={name!r}. "
+        f"{type(model).__name__} takes no semantic prefix by prefix_mechanism={name!r}. "
         "Tried:\n"
         + "\n".join(reasons)
-        + "\nUse method='prompt', another `injection` or another `model`."
+        + "\nUse method='prompt', another `prefix_mechanism` or another `model`."
     )
 
 
@@ -62,7 +62,7 @@ def is_self_test_on() -> bool:
     return os.environ.get(SELF_TEST_VARIABLE) != "0"
 
 
-def self_test(injection: "Injection", is_causal: bool) -> None:
+def self_test(prefix_mechanism: "PrefixMechanism", is_causal: bool) -> None:
     """Run one tiny batch: the prefix must matter, all of it, and be the right one.
 
     Some backbones accept a prefix and silently do without it. A causal one must go on
@@ -74,16 +74,16 @@ def self_test(injection: "Injection", is_causal: bool) -> None:
         If the output does not depend on some part of the prefix, or differs from what
         the backbone makes of prompt and text.
     """
-    model = injection.model
+    model = prefix_mechanism.model
     prompt, text = torch.arange(5, 11, device=model.device)[None].chunk(2, dim=1)
     with torch.no_grad():
-        read = injection.read(model.get_input_embeddings()(prompt))
+        read = prefix_mechanism.read(model.get_input_embeddings()(prompt))
     prefix = [
         tuple(part.detach().float().requires_grad_() for part in layer)
         for layer in read.prefix
     ]
     with torch.enable_grad():
-        hidden = injection.run(_inputs(text), prefix).float()
+        hidden = prefix_mechanism.run(_inputs(text), prefix).float()
         _check_gradients(hidden, prefix)
     if is_causal:
         with torch.no_grad():

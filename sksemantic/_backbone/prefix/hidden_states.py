@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from sksemantic._backbone.layers import find_layers
 from sksemantic._backbone.prefix.base import (
-    Injection,
     Positions,
+    PrefixMechanism,
     PromptStates,
     expanded,
     run_bare,
@@ -34,10 +34,10 @@ _ACTIVE: ContextVar[_Visit | None] = ContextVar("visit", default=None)
 _hooked: "WeakSet[nn.Module]" = WeakSet()
 
 
-class StatesInjection(Injection):
+class HiddenStatesPrefix(PrefixMechanism):
     """Give a backbone its prefix as the first hidden states of every layer."""
 
-    name = "states"
+    name = "hidden_states"
 
     def __init__(self, model: "PreTrainedModel", positions: Positions) -> None:
         super().__init__(model, positions)

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from sksemantic._backbone.prefix.base import (
-    Injection,
     Positions,
+    PrefixMechanism,
     PromptStates,
     expanded,
     run_bare,
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from sksemantic._backbone.prefix.base import Prefix
 
 
-class CacheInjection(Injection):
+class KVCachePrefix(PrefixMechanism):
     """Give a backbone its prefix as a cache of past keys and values."""
 
-    name = "cache"
+    name = "kv_cache"
 
     def __init__(self, model: "PreTrainedModel", positions: Positions) -> None:
         super().__init__(model, positions)
