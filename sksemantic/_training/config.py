@@ -1,125 +1,267 @@
-"""How to train: the estimator's parameters, with "auto" resolved."""
+"""Every number of the training recipe, in one frozen dataclass with named presets."""
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-# Of adapter and head, by whether the backbone is causal. Measured with Gemma 3 270M on
-# SST-2, and with MiniLM on SST-2, Rotten Tomatoes, TREC and hutto: for classes a head
-# twice as fast is as good, for ratings it is not; a slower one is late.
-_AUTO_RATES = {True: (2e-3, 1e-3), False: (4e-3, 1.5e-3)}
-# From a closed form: measured on few texts of SST-2 and TREC, and on STS-B.
-_GENTLE_RATES = {True: (5e-4, 1e-4), False: (1e-3, 1e-4)}
-# A step moves every weight alike: each output of a full matrix gets as many terms as
-# there are states, not as the adapter has ranks. Measured on SST-2 with MiniLM.
-_OF_FULL_MATRICES = 0.1
-# Times an encoder's. Measured with MiniLM on CoNLL-2003 and, the adapter's, W-NUT-16.
-_OF_WORDS = (2.5, 2.0)
-_FEWEST_EPOCHS = {True: 5, False: 6}
-# How much it counts that texts of a class lie together and others apart, and up to how
-# many texts of each class in full. Measured with MiniLM on TREC, SST-2, Rotten Tomatoes
-# and SMS: few texts gain, many lose. Gemma 3 270M gains nothing.
-_CONTRAST = {True: 0.0, False: 1.0}
-_CONTRAST_ROWS = 100
-# With fewer in all, any two texts have something in common that is not their class.
-_FEWEST_CONTRASTED = 32
-_MORE_FOR_TARGETS = 1.5  # times the epochs: measured on the hutto ratings with MiniLM
-_MOST_EPOCHS = 30
-_FEWEST_STEPS = 120
-# An encoder's few texts gain from more of both, a causal backbone's do not.
-_GENTLE_MOST_EPOCHS = 90
-_GENTLE_FEWEST_STEPS = 180
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Rates, epochs and start of one training."""
+class TrainingConfig:
+    """How an estimator trains: every rate, share, rank and threshold.
 
-    lr: float
-    head_lr: float
-    fewest_epochs: int
-    most_epochs: int
-    fewest_steps: int
-    max_epochs: int | str
-    batch_size: int
-    head_init: str
-    contrast: float | str
-    most_contrast: float
-    is_gentle: bool
-    early_stopping: bool
-    validation_fraction: float
-    n_iter_no_change: int
-    callbacks: "Sequence[Any]"
-    verbose: int
+    The estimators choose a preset by the backbone and the task, replace in it what the
+    `training` parameter says, and keep the result as ``config_.training``. The defaults
+    are those for one text a row and an encoder.
 
-    @classmethod
-    def resolved(
-        cls,
-        is_causal: bool,
-        lr: float | str,
-        head_lr: float | str,
-        head_init: str,
-        contrast: float | str = 0.0,
-        *,
-        is_pair: bool = False,
-        has_words: bool = False,
-        has_targets: bool = False,
-        has_full_matrices: bool = False,
-        is_gentle: bool = False,
-        has_linear_probe: bool = True,
-        **others: Any,
-    ) -> "Recipe":
-        """Replace "auto" by what suits the kind of backbone, of texts, and of start.
+    Attributes
+    ----------
+    lr : float, default=4e-3
+        Learning rate of the adapter. Measured with MiniLM on SST-2, Rotten Tomatoes,
+        TREC and hutto; causal: 2e-3, with Gemma 3 270M on SST-2.
+    head_lr : float, default=1.5e-3
+        Learning rate of the head. Measured with it: for classes a head twice as fast is
+        as good, for ratings it is not. Causal: 1e-3.
+    weight_decay : float, default=0.0
+        Of AdamW.
+    max_gradient_norm : float, default=1.0
+        Gradients are clipped to this norm.
+    warmup : float, default=0.06
+        Share of the training in which the rates rise; then they fall linearly to zero.
+    average_from : float, default=1/3
+        Share of the training after which the weights of all steps are averaged; 1 for
+        no average.
+    dropout : float, default=0.3
+        Share of the features set to zero before the head while training.
+    batch_size : int, default=32
+        Texts of one step; the estimator's parameter.
+    max_epochs : int or "auto", default="auto"
+        The estimator's parameter; "auto" takes as many epochs as make `min_steps`,
+        within the next two.
+    min_epochs : int, default=6
+        Causal: 5; several targets: half as many more, measured on the hutto ratings
+        with MiniLM.
+    most_epochs : int, default=30
+        With few labels and an encoder: 90.
+    min_steps : int, default=120
+        With few labels and an encoder: 180; a causal backbone gains nothing from more.
+    head_init : {"zeros", "random", "linear_probe"}, default="zeros"
+        How the head starts. Pairs and few labels start from the linear probe, at lower
+        rates, measured on STS-B, and on few texts of SST-2 and TREC.
+    contrast : float, default=1.0
+        Weight of the contrast of two texts beside the task's loss. Measured with MiniLM
+        on TREC, SST-2, Rotten Tomatoes and SMS: few texts gain, many lose. Causal: 0,
+        Gemma 3 270M gains nothing; pairs: 0, their texts have a relation in common.
+    contrast_texts : int, default=100
+        Texts of a class up to which `contrast` counts in full; with more it fades with
+        the square of their number.
+    min_contrast_texts : int, default=32
+        With fewer in all there is no contrast: any two of them have something in common
+        that is not their class.
+    text_rank : int, default=4
+        Rank of the map that refines the text's own states where they leave a tuned
+        layer; 0 for none. Measured with MiniLM and Gemma 3 270M.
+    frozen_share : float, default=0.0
+        Share of the lower layers that get no trained prefix. Causal: 1/3, as good as
+        all with Gemma 3 270M in two thirds of the time; with MiniLM the uppermost
+        layer alone costs six points.
+    pooling : {"auto", "mean", "last", "first"}, default="auto"
+        What of a text the head reads: "auto" is the last token of causal models, and
+        the mean of others.
+    validation_fraction : float, default=0.1
+        Share of the texts that are held out.
+    min_validation_texts : int, default=100
+        Texts held out at least, if that is not more than `max_validation_share`.
+        Two models cannot be compared on fewer. Not with early stopping.
+    max_validation_share : float, default=1/3
+    max_validation_texts : int, default=10_000
+        More would not make the comparison any clearer. Not with early stopping.
+    max_probe_rows : int, default=30_000
+        Rows that the linear probe is fitted on at most: it learns next to nothing from
+        more, and their features would be the longest part of a fit.
+    join_after : float, default=1/2
+        Share of the epochs after which the held-out texts join the training, if the
+        linear probe is not clearly better on them.
+    clearly_better : float, default=2.0
+        Standard errors by which the linear probe must be ahead to be kept.
+    early_stopping : bool, default=False
+        Whether the texts stay held out, and the best epoch on them is restored.
+    n_iter_no_change : int, default=3
+        Epochs without improvement before early stopping.
+    few_labels : int, default=200
+        With `label_texts` and fewer labelled texts than this, none is held out, and
+        training starts from the linear probe.
+    min_texts_per_class : int, default=4
+        With `label_texts` and fewer labelled texts a class there is no training at all.
+    callbacks : tuple, default=()
+        Callbacks of skorch, added to the estimator's own. Held-out texts then do not
+        join.
+    verbose : int, default=0
+        The estimator's parameter.
+    """
 
-        With `has_words` every word is labelled, with `has_targets` there are several
-        numbers to each text, with `has_full_matrices` the adapter is not of low rank.
-        """
-        if is_gentle or (head_init == "auto" and is_pair):
-            head_init = "linear_probe"
-        if head_init == "auto" or (
-            head_init == "linear_probe" and not has_linear_probe
-        ):
-            head_init = "zeros"
-        goes_on = head_init == "linear_probe"
-        auto_lr, auto_head_lr = (_GENTLE_RATES if goes_on else _AUTO_RATES)[is_causal]
-        if has_full_matrices:
-            auto_lr *= _OF_FULL_MATRICES
-        if has_words and not is_causal:
-            auto_lr *= _OF_WORDS[0]
-            auto_head_lr *= _OF_WORDS[1]
-        is_long = is_gentle and not is_causal
-        fewest_epochs = _FEWEST_EPOCHS[is_causal]
-        if has_targets:
-            fewest_epochs = math.ceil(_MORE_FOR_TARGETS * fewest_epochs)
-        return cls(
-            is_gentle=is_gentle,
-            head_init=head_init,
-            contrast=contrast,
-            # Pairs of one class have a relation in common, not what they are about.
-            most_contrast=0.0 if is_pair else _CONTRAST[is_causal],
-            lr=auto_lr if isinstance(lr, str) else lr,
-            head_lr=auto_head_lr if isinstance(head_lr, str) else head_lr,
-            fewest_epochs=fewest_epochs,
-            most_epochs=_GENTLE_MOST_EPOCHS if is_long else _MOST_EPOCHS,
-            fewest_steps=_GENTLE_FEWEST_STEPS if is_long else _FEWEST_STEPS,
-            **others,
-        )
+    lr: float = 4e-3
+    head_lr: float = 1.5e-3
+    weight_decay: float = 0.0
+    max_gradient_norm: float = 1.0
+    warmup: float = 0.06
+    average_from: float = 1 / 3
+    dropout: float = 0.3
+    batch_size: int = 32
+    max_epochs: int | str = "auto"
+    min_epochs: int = 6
+    most_epochs: int = 30
+    min_steps: int = 120
+    head_init: str = "zeros"
+    contrast: float = 1.0
+    contrast_texts: int = 100
+    min_contrast_texts: int = 32
+    text_rank: int = 4
+    frozen_share: float = 0.0
+    pooling: str = "auto"
+    validation_fraction: float = 0.1
+    min_validation_texts: int = 100
+    max_validation_share: float = 1 / 3
+    max_validation_texts: int = 10_000
+    max_probe_rows: int = 30_000
+    join_after: float = 1 / 2
+    clearly_better: float = 2.0
+    early_stopping: bool = False
+    n_iter_no_change: int = 3
+    few_labels: int = 200
+    min_texts_per_class: int = 4
+    callbacks: tuple[Any, ...] = ()
+    verbose: int = 0
 
-    def n_epochs(self, n_rows: int) -> int:
+    def n_epochs(self, n_texts: int) -> int:
         """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
         if not isinstance(self.max_epochs, str):
             return int(self.max_epochs)
-        epochs = math.ceil(self.fewest_steps / math.ceil(n_rows / self.batch_size))
-        return min(max(epochs, self.fewest_epochs), self.most_epochs)
+        epochs = math.ceil(self.min_steps / math.ceil(n_texts / self.batch_size))
+        return min(max(epochs, self.min_epochs), self.most_epochs)
 
-    def contrast_for(self, n_rows: int, n_classes: int) -> float:
-        """Return `contrast`; "auto" soon fades with more texts of a class."""
-        if not isinstance(self.contrast, str):
-            return float(self.contrast)
-        if n_rows < _FEWEST_CONTRASTED:
+    def faded_contrast(self, n_texts: int, n_classes: int) -> float:
+        """Return the contrast for so many texts: less with more texts of a class."""
+        if n_texts < self.min_contrast_texts:
             return 0.0
-        share = min(1.0, _CONTRAST_ROWS * n_classes / n_rows)
-        return self.most_contrast * share**2
+        share = min(1.0, self.contrast_texts * n_classes / n_texts)
+        return self.contrast * share**2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all JSON values; callbacks are left out."""
+        names = [field.name for field in fields(self) if field.name != "callbacks"]
+        return {name: getattr(self, name) for name in names}
+
+
+_ENCODER = TrainingConfig()
+_CAUSAL = TrainingConfig(
+    lr=2e-3, head_lr=1e-3, min_epochs=5, contrast=0.0, frozen_share=1 / 3
+)
+_FROM_PROBE = {"head_init": "linear_probe", "head_lr": 1e-4}
+_MORE_STEPS = {"most_epochs": 90, "min_steps": 180}
+PRESETS = {
+    "encoder": _ENCODER,
+    "encoder, words": replace(_ENCODER, lr=1e-2, head_lr=3e-3),
+    "encoder, from the linear probe": replace(_ENCODER, lr=1e-3, **_FROM_PROBE),
+    "encoder, few labels": replace(_ENCODER, lr=1e-3, **_FROM_PROBE, **_MORE_STEPS),
+    "causal": _CAUSAL,
+    "causal, words": _CAUSAL,
+    "causal, from the linear probe": replace(_CAUSAL, lr=5e-4, **_FROM_PROBE),
+    "causal, few labels": replace(_CAUSAL, lr=5e-4, **_FROM_PROBE),
+}
+# A step moves every weight alike: each output of a full matrix moves by as many terms
+# as there are states, not as the adapter has ranks. Measured on SST-2 with MiniLM.
+FULL_MATRIX_LR_FACTOR = 0.1
+# More epochs for several targets: measured on the hutto ratings with MiniLM.
+SEVERAL_TARGETS_EPOCHS_FACTOR = 1.5
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What decides the preset.
+
+    Attributes
+    ----------
+    n_texts : int
+        Labelled texts.
+    n_outputs : int
+        Outputs of the head.
+    is_causal, is_pair, has_words, has_several_targets : bool
+        Of the backbone, the texts and the targets.
+    has_full_matrices : bool
+        Whether the adapter is linear, not of low rank.
+    can_contrast : bool
+        Whether two texts are of one class or of two.
+    has_label_texts : bool
+        Whether the labels' own texts are given.
+    has_linear_probe : bool
+        Whether there is a linear probe to start from; a first `partial_fit` has none.
+    is_fresh : bool
+        Whether training starts anew: no warm start, no `partial_fit`.
+    """
+
+    n_texts: int
+    n_outputs: int
+    is_causal: bool
+    is_pair: bool = False
+    has_words: bool = False
+    has_several_targets: bool = False
+    has_full_matrices: bool = False
+    can_contrast: bool = False
+    has_label_texts: bool = False
+    has_linear_probe: bool = True
+    is_fresh: bool = True
+
+
+def resolve_training_config(
+    situation: Situation, changes: Mapping[str, Any]
+) -> TrainingConfig:
+    """Return the preset of a situation with some fields changed, nothing left open.
+
+    Parameters
+    ----------
+    situation : Situation
+    changes : mapping of str to object
+        By the name of a field; "auto" leaves the preset's value.
+    """
+    changes = {name: value for name, value in changes.items() if value != "auto"}
+    few_labels = changes.get("few_labels", _ENCODER.few_labels)
+    is_few = situation.has_label_texts and situation.is_fresh
+    is_few = is_few and situation.n_texts < few_labels
+    default = "linear_probe" if situation.is_pair or is_few else "zeros"
+    head_init = default if is_few else changes.get("head_init", default)
+    if head_init == "linear_probe" and not situation.has_linear_probe:
+        head_init = "zeros"
+    changes["head_init"] = head_init
+    config = replace(_preset(situation, head_init == "linear_probe", is_few), **changes)
+    contrast = config.contrast
+    if not situation.can_contrast:
+        contrast = 0.0
+    elif "contrast" not in changes:
+        contrast = config.faded_contrast(situation.n_texts, situation.n_outputs)
+    max_epochs = config.n_epochs(situation.n_texts)
+    return replace(config, max_epochs=max_epochs, contrast=contrast)
+
+
+def _preset(situation: Situation, from_probe: bool, is_few: bool) -> TrainingConfig:
+    """Return the preset for a backbone, texts and targets."""
+    name = "causal" if situation.is_causal else "encoder"
+    if is_few:
+        name += ", few labels"
+    elif from_probe:
+        name += ", from the linear probe"
+    elif situation.has_words:
+        name += ", words"
+    config = PRESETS[name]
+    if situation.has_full_matrices:
+        config = replace(config, lr=FULL_MATRIX_LR_FACTOR * config.lr)
+    if situation.has_several_targets:
+        min_epochs = math.ceil(SEVERAL_TARGETS_EPOCHS_FACTOR * config.min_epochs)
+        config = replace(config, min_epochs=min_epochs)
+    if situation.is_pair:  # those of a class have a relation in common, not a subject
+        config = replace(config, contrast=0.0)
+    if situation.has_label_texts:
+        # A few labelled texts are too little to learn a map of the texts from, or what
+        # those of a class have in common.
+        config = replace(config, contrast=0.0, text_rank=0)
+    return config

@@ -1,4 +1,4 @@
-"""Which texts are held back, and which ones the closed form reads."""
+"""Which texts are held out, and which ones the linear probe is fitted on."""
 
 import math
 from typing import TYPE_CHECKING
@@ -12,71 +12,74 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_HELD_BACK_ROWS = 100  # aimed at, though never more than a third of the texts
-_MOST_HELD_BACK = 1 / 3
-# The closed form learns next to nothing from more; a frozen pass over all would be the
-# longest part of a fit of few epochs, and their features the largest. More texts than
-# these would not make the comparison with it any clearer.
-_MOST_PROBE_ROWS = 30_000
-_MOST_HELD_BACK_ROWS = 10_000
+    from sksemantic._training.config import TrainingConfig
 
 
-def comparable_fraction(fraction: float, n_rows: int) -> float:
-    """Return a fraction of the texts that two models can be compared by."""
-    wanted = min(_MOST_HELD_BACK, _HELD_BACK_ROWS / n_rows)
-    return min(max(fraction, wanted), _MOST_HELD_BACK_ROWS / n_rows)
+def held_out_share(config: "TrainingConfig", n_texts: int) -> float:
+    """Return the share of the texts to hold out.
+
+    Without early stopping it is one that two models can be compared on.
+    """
+    share = config.validation_fraction
+    if config.early_stopping:
+        return share
+    wanted = min(config.max_validation_share, config.min_validation_texts / n_texts)
+    return min(max(share, wanted), config.max_validation_texts / n_texts)
 
 
-def hold_back(
-    data: TextDataset, strata: "NDArray", fraction: float, rng: np.random.RandomState
+def draw_held_out(
+    data: TextDataset, strata: "NDArray", share: float, rng: np.random.RandomState
 ) -> "NDArray":
-    """Draw the rows to hold back (n,), bool: never those of no weight.
+    """Draw the texts to hold out (n,), bool: never those of no weight.
 
-    Strata (n,) are kept in proportion; groups are held back whole, or not at all.
+    Strata (n,) are kept in proportion; groups are held out whole, or not at all.
     """
     if data.groups is not None:
         numbers = np.unique(data.groups, return_inverse=True)[1]
         sizes = np.bincount(numbers)
         drawn = rng.permutation(len(sizes))
         so_far = np.cumsum(sizes[drawn])
-        held = np.isin(numbers, drawn[so_far <= fraction * len(data)])
+        is_held_out = np.isin(numbers, drawn[so_far <= share * len(data)])
     else:
-        held = _draw(strata, lambda n: int(fraction * n), rng)
-    return held & (data.weights > 0)
+        is_held_out = _draw(strata, lambda n: int(share * n), rng)
+    return is_held_out & (data.weights > 0)
 
 
-def probe_texts(
+def draw_probe_texts(
     data: TextDataset,
     strata: "NDArray",
-    is_held: "NDArray",
+    is_held_out: "NDArray",
+    max_rows: int,
     rng: np.random.RandomState,
 ) -> "NDArray":
-    """Return the rows that the closed form is fitted on and compared by, in order.
+    """Return the texts that the linear probe is fitted on and compared by, in order.
 
-    All of them or, if those that are not held back are very many, a part of these: of
-    those that count.
+    All of them or, if those that are not held out have more than `max_rows` rows, a
+    part of these: of those that have a weight.
     """
-    kept = np.flatnonzero(~is_held)
-    if len(data.rows_of(kept)) > _MOST_PROBE_ROWS:
+    kept = np.flatnonzero(~is_held_out)
+    if len(data.rows_of(kept)) > max_rows:
         kept = kept[data.weights[kept] > 0]
-        share = min(1.0, _MOST_PROBE_ROWS / max(1, len(data.rows_of(kept))))
+        share = min(1.0, max_rows / max(1, len(data.rows_of(kept))))
         kept = kept[_draw(strata[kept], lambda n: math.ceil(share * n), rng)]
-    return np.sort(np.concatenate([kept, np.flatnonzero(is_held)]))
+    return np.sort(np.concatenate([kept, np.flatnonzero(is_held_out)]))
 
 
-def at_most_probe_texts(data: TextDataset, rng: np.random.RandomState) -> TextDataset:
-    """Return texts, or as many of them as the closed form reads."""
-    if len(data) <= _MOST_PROBE_ROWS:
+def at_most(
+    data: TextDataset, max_texts: int, rng: np.random.RandomState
+) -> TextDataset:
+    """Return the texts, or as many of them, drawn at random."""
+    if len(data) <= max_texts:
         return data
-    return data.take(np.sort(rng.permutation(len(data))[:_MOST_PROBE_ROWS]))
+    return data.take(np.sort(rng.permutation(len(data))[:max_texts]))
 
 
 def _draw(
     strata: "NDArray", count: "Callable[[int], int]", rng: np.random.RandomState
 ) -> "NDArray":
-    """Draw rows: of each stratum of n rows `count(n)`; return which (n,), bool."""
-    drawn = np.zeros(len(strata), bool)
+    """Draw `count(n)` of each stratum of n texts; return which (n,), bool."""
+    is_drawn = np.zeros(len(strata), bool)
     for stratum in np.unique(strata):
-        rows = rng.permutation(np.flatnonzero(strata == stratum))
-        drawn[rows[: count(len(rows))]] = True
-    return drawn
+        texts = rng.permutation(np.flatnonzero(strata == stratum))
+        is_drawn[texts[: count(len(texts))]] = True
+    return is_drawn

@@ -1,0 +1,139 @@
+"""skorch callbacks: learning rates, averaged weights, a line for each epoch."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from skorch.callbacks import Callback
+from torch.optim.swa_utils import AveragedModel
+
+if TYPE_CHECKING:
+    from skorch import NeuralNet
+
+    from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._model.module import SemanticModule
+
+
+class _Progress(Callback):
+    """Follows the share of all epochs that is done, step by step.
+
+    skorch's and torch's schedules follow a number of steps fixed beforehand. Here
+    held-out texts may join the training, which changes the steps of an epoch.
+    """
+
+    def __init__(self, max_epochs: int) -> None:
+        self.max_epochs = max_epochs
+
+    def on_train_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Start counting, unless training only goes on."""
+        if not hasattr(self, "epochs_done_"):
+            self.epochs_done_ = 0
+
+    def on_epoch_begin(
+        self, net: "NeuralNet", dataset_train: "TextDataset", **kwargs: Any
+    ) -> None:
+        """Count the batches of the coming epoch."""
+        self.n_batches_ = -(-len(dataset_train) // net.batch_size)
+        self.batches_done_ = 0
+
+    def on_batch_end(
+        self, net: "NeuralNet", training: bool = False, **kwargs: Any
+    ) -> None:
+        """Count the step."""
+        self.batches_done_ += training
+
+    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Count the epoch."""
+        self.epochs_done_ += 1
+        self.batches_done_ = 0
+
+    @property
+    def share_(self) -> float:
+        """Share of the training that is done."""
+        epochs_done = self.epochs_done_ + self.batches_done_ / self.n_batches_
+        return epochs_done / self.max_epochs
+
+
+class WarmupLinearDecay(_Progress):
+    """Raise the learning rates to their full value, then lower them linearly to zero.
+
+    Parameters
+    ----------
+    max_epochs : int
+    warmup : float
+        Share of the training in which the rates rise.
+    """
+
+    def __init__(self, max_epochs: int, warmup: float) -> None:
+        super().__init__(max_epochs)
+        self.warmup = warmup
+
+    def on_batch_begin(
+        self, net: "NeuralNet", training: bool = False, **kwargs: Any
+    ) -> None:
+        """Set the rates of this step."""
+        if not training:
+            return
+        if not hasattr(self, "rates_"):
+            self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
+        share = self.share_ + 0.5 / (self.n_batches_ * self.max_epochs)
+        factor = 1.0
+        if share < self.warmup:
+            factor = share / self.warmup
+        elif self.warmup < 1:
+            factor = (1 - share) / (1 - self.warmup)
+        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
+            group["lr"] = rate * factor
+
+
+class TailAverage(_Progress):
+    """Average the weights of all steps but the first.
+
+    The average generalises better than the last step (stochastic weight averaging,
+    Izmailov et al. 2018, arXiv 1803.05407), and needs no validation texts to choose an
+    epoch by.
+
+    Parameters
+    ----------
+    max_epochs : int
+    start : float
+        Share of the training after which weights are averaged.
+    """
+
+    def __init__(self, max_epochs: int, start: float) -> None:
+        super().__init__(max_epochs)
+        self.start = start
+
+    def on_batch_end(
+        self, net: "NeuralNet", training: bool = False, **kwargs: Any
+    ) -> None:
+        """Count the step, and add its weights to the average."""
+        super().on_batch_end(net, training=training, **kwargs)
+        if training and self.share_ > self.start:
+            if not hasattr(self, "average_"):
+                self.average_ = AveragedModel(net.module_)
+            self.average_.update_parameters(net.module_)
+
+    def apply(self, module: "SemanticModule") -> None:
+        """Give the module the averaged weights, if there are any."""
+        if hasattr(self, "average_"):
+            module.load_state_dict(self.average_.module.state_dict())
+
+
+class EpochLine(Callback):
+    """Show one line for each epoch.
+
+    skorch's `PrintLog` keeps the columns of the first epoch; here the validation ends
+    when the held-out texts join the training.
+    """
+
+    def __init__(self, sink: Callable[[str], object] = print) -> None:
+        self.sink = sink
+
+    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Show the epoch's numbers."""
+        row = net.history[-1]
+        parts = [f"epoch {row['epoch']:>3}"]
+        for name in ("train_loss", "valid_loss", "valid_acc"):
+            if name in row:
+                parts.append(f"{name} {row[name]:.4f}")
+        self.sink("  ".join([*parts, f"{row['dur']:.1f} s"]))
