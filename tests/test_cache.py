@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import load_tiny
+from sklearn.base import clone
 
 from sksemantic import cache_limits, clear_cache
 from sksemantic._backbone.backbone import Backbone
@@ -191,7 +192,7 @@ def test_limit_when_default_then_is_a_share_of_what_there_is():
     assert 2**26 < ActivationCache().limit <= 2**31
 
 
-def test_cache_limits_when_entered_then_bounds_what_all_fits_keep(
+def test_cache_limits_when_inside_then_bounds_what_all_fits_keep(
     classifier, texts, labels
 ):
     former = activations.limit
@@ -215,12 +216,12 @@ def test_cache_limits_when_no_number_of_bytes_then_refused(limit):
 def test_clear_cache_when_called_then_frees_activations_and_backbone(
     classifier, texts, labels
 ):
-    classifier.fit(texts, labels)
-    held = weakref.ref(classifier.net_.module_.backbone)
+    clf = clone(classifier).fit(texts, labels)
+    held = weakref.ref(clf.net_.module_.backbone)
     assert activations.n_bytes > 0
     clear_cache()
     assert activations.n_bytes == 0
-    assert classifier.predict(texts).shape == (24,)  # it still holds its backbone
-    del classifier.__dict__["_net"], classifier.__dict__["_template"]
+    assert clf.predict(texts).shape == (24,)  # it still holds its backbone
+    del clf
     gc.collect()
     assert held() is None

@@ -231,9 +231,9 @@ def test_text_adapter_when_lower_layers_are_skipped_then_changes_nothing(name, t
     module = stirred(backbone, tuned_layers=1)
     assert module.frozen.split_layer is not None
     assert module.text_adapter.layers == [backbone.n_layers - 1]
-    entered = features(module)
+    skipping = features(module)
     module.frozen.split_layer = None
-    torch.testing.assert_close(features(module), entered, rtol=0, atol=1e-5)
+    torch.testing.assert_close(features(module), skipping, rtol=0, atol=1e-5)
 
 
 @every_backbone

@@ -116,7 +116,7 @@ def test_forward_when_training_then_something_is_dropped(pooling, backbone):
 
 
 def test_features_when_training_then_nothing_is_dropped(backbone):
-    # They are what the closed form is fitted on, and what `transform` returns.
+    # They are what the linear probe is fitted on, and what `transform` returns.
     module = build_module(backbone, PROMPT_IDS).train()
     one, other = (features(module, random_ids(30)) for _ in range(2))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
