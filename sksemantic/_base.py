@@ -29,7 +29,7 @@ from sksemantic._inputs.validation import (
     check_weights,
     refuse_prefix_only,
 )
-from sksemantic._model.pooling import PAIR, POOLINGS, TOKENS, resolve_pooling
+from sksemantic._model.pooling import PAIR, POOLINGS, TOKENS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._inputs.template import Template
-    from sksemantic._model.blueprint import Blueprint
+    from sksemantic._model.config import ModelConfig
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
     from sksemantic._training.config import Recipe
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
+# Passed to the model's config; they move to the training config.
+_TEXT_RANK = 4  # measured with MiniLM and Gemma 3 270M
+_DROPOUT = 0.3  # of the features that the head reads, while training
+_FROZEN_SHARE = 1 / 3  # of a causal backbone's layers: not tuned by default
 _HEAD_INITS = ("auto", "zeros", "random", "linear_probe")
 
 
@@ -56,7 +60,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     """
 
     _template: "Template"
-    _blueprint: "Blueprint"
+    _model_config: "ModelConfig"
 
     _parameter_constraints: dict = {
         "model": [str],
@@ -287,10 +291,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Check X of a fitted estimator."""
         texts = check_texts(X)
         order = Prompt.parse(self.prompt_).columns(texts.n_columns, texts.names)
-        if len(order) != self._blueprint.n_texts:
+        if len(order) != self._model_config.n_texts:
             raise ValueError(
                 f"X has {len(order)} text(s) a row, but this {type(self).__name__} was "
-                f"fitted with {self._blueprint.n_texts}."
+                f"fitted with {self._model_config.n_texts}."
             )
         return texts
 
@@ -316,10 +320,10 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     ) -> "TextDataset":
         from sksemantic._inputs.dataset import TextDataset
 
-        prompt = Prompt.parse(self._blueprint.prompt)
+        prompt = Prompt.parse(self._model_config.prompt)
         order = prompt.columns(texts.n_columns, texts.names)
         columns = [texts.values[i] for i in order]
-        if self._blueprint.config.pooling == PAIR:
+        if self._model_config.pooling == PAIR:
             rows, parts = self._template.rows_and_parts(columns)
         else:
             rows, parts = self._template.rows(columns), None
@@ -336,13 +340,8 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         dtype = resolve_dtype(self.dtype, device)
 
         from sksemantic._backbone.loading import BackboneSpec, load_backbone
-        from sksemantic._model.blueprint import Blueprint
-        from sksemantic._model.module import (
-            ModuleConfig,
-            SemanticModule,
-            resolve_text_rank,
-            resolve_tuned_layers,
-        )
+        from sksemantic._model.config import resolve_model_config
+        from sksemantic._model.module import SemanticModule
 
         spec = BackboneSpec(
             source,
@@ -358,45 +357,45 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         prompt = self.prompt
         if prompt is None:
             prompt = self._default_prompt(backbone.is_causal, n_texts)
-        config = ModuleConfig(
+        self._model_config, self._template = resolve_model_config(
+            backbone,
+            Prompt.parse(prompt),
+            backbone_config=spec,
+            n_texts=n_texts,
+            max_length=self.max_length,
             method=self.method,
             adapter=self.adapter,
             adapter_rank=self.adapter_rank,
-            tuned_layers=resolve_tuned_layers(self.tuned_layers, backbone.is_causal),
-            text_rank=resolve_text_rank(
-                self._given("text_rank"), backbone, self.method, self.adapter
-            ),
-            pooling=resolve_pooling(
-                self._pooling(),
-                backbone.is_causal,
-                is_pair=n_texts == 2 and not Prompt.parse(prompt).has_slots,
-            ),
+            tuned_layers=self.tuned_layers,
+            frozen_share=_FROZEN_SHARE,
+            text_rank=self._given("text_rank"),
+            default_text_rank=_TEXT_RANK,
+            pooling=self._pooling(),
+            dropout=_DROPOUT,
             n_outputs=self._task().n_outputs,
-        )
-        self._blueprint, self._template = Blueprint.draw(
-            backbone, spec, prompt, self.max_length, config, n_texts
         )
         seed = rng.randint(np.iinfo(np.int32).max)
         ids = self._template.prompt_ids
-        return SemanticModule.seeded(backbone, ids, config, seed)
+        return SemanticModule.seeded(backbone, ids, self._model_config, seed)
 
     def _set_fitted(self, X: Any, net: "NeuralNet") -> None:
         check_columns(self, X, reset=True)
         self._net = net
         self.history_ = net.history
-        self.prompt_ = self._blueprint.prompt
-        self.prefix_mechanism_ = self._blueprint.prefix_mechanism
+        self.prompt_ = self._model_config.prompt
+        self.prefix_mechanism_ = self._model_config.backbone.prefix_mechanism
         self.n_virtual_tokens_ = net.module_.n_virtual_tokens
         self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
-        self.n_layers_ = int(self._blueprint.spec.n_layers)
-        self.backbone_source_ = self._blueprint.spec.source
+        self.n_layers_ = int(self._model_config.backbone.n_layers)
+        self.backbone_source_ = self._model_config.backbone.source
 
     def _restore(self) -> None:
         """Rebuild the net of an unpickled estimator around the shared backbone."""
+        from sksemantic._model.module import load_model
         from sksemantic._training.trainer import Trainer
 
         device = resolve_device(self.device)
-        module, self._template = self._blueprint.build(device, seed=0)
+        module, self._template = load_model(self._model_config, device)
         _load_former(module, self._values, module.backbone.n_layers)
         rng = check_random_state(self.random_state)
         net = Trainer(module, self._task(), self._recipe(module), rng).restored_net()

@@ -1,15 +1,250 @@
-"""What users can do about the activations that are kept between fits."""
+"""The activation cache: what is kept in memory between epochs, folds and fits."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from numbers import Integral
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from sksemantic._store import activations, tokens
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_MEMORY_SHARE = 1 / 8  # of what is available when the process first asks
+# Enough for 100,000 short texts of Gemma 3 270M: 1.4 GB of states, 0.3 GB of features.
+_MOST_MEMORY = 2**31
+# Memory is taken in large pieces: many small ones of different sizes leave gaps.
+_CHUNK_BYTES = 2**23
+
+
+def _available_memory() -> int:
+    """Return the bytes that new allocations may take, as far as the system tells."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return 2**33  # not on Linux: what most machines can spare
+
+
+@dataclass(eq=False)
+class _Chunk:
+    """Rows of one kind, end to end in a piece of memory."""
+
+    values: "Tensor"  # (n_most, C), the first n_used of them filled
+    n_used: int = 0
+    keys: list[Hashable] = field(default_factory=list)
+    last_use: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        return self.n_used * self.values.shape[1] * self.values.element_size()
+
+
+@dataclass(eq=False)
+class _Kind:
+    """The rows of one kind: where each key's values are, and the memory they are in."""
+
+    # Of each key: the chunk, and the first and the stop of its values there.
+    places: dict[Hashable, tuple[_Chunk, int, int]] = field(default_factory=dict)
+    chunks: list[_Chunk] = field(default_factory=list)
+
+    def drop(self, chunk: _Chunk) -> None:
+        """Forget the rows of a chunk."""
+        self.chunks.remove(chunk)
+        for key in chunk.keys:
+            if self.places.get(key, (None,))[0] is chunk:  # not put again since
+                del self.places[key]
+
+
+class ActivationCache:
+    """Rows (T_i, C) of frozen activations by backbone, kind and key.
+
+    A kind is all that decides a row's values besides backbone and text. Rows are kept
+    in chunks, and the least recently used chunk is dropped first. What belongs to a
+    backbone is freed with it. All methods may be called from several threads.
+
+    Parameters
+    ----------
+    limit : int or None
+        The most bytes to keep. None: a share of the available memory, decided when it
+        is first needed.
+    chunk_bytes : int
+        The size of a chunk.
+    """
+
+    def __init__(
+        self, limit: int | None = None, chunk_bytes: int = _CHUNK_BYTES
+    ) -> None:
+        self._lock = RLock()
+        self._limit = limit
+        self._chunk_bytes = chunk_bytes
+        self._n_uses = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kinds: WeakKeyDictionary[Any, dict] = WeakKeyDictionary()
+
+    @property
+    def limit(self) -> int:
+        """The most bytes to keep."""
+        with self._lock:
+            if self._limit is None:
+                share = int(_MEMORY_SHARE * _available_memory())
+                self._limit = min(_MOST_MEMORY, share)
+            return self._limit
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes that are kept."""
+        with self._lock:
+            return sum(chunk.n_bytes for _, chunk in self._all_chunks())
+
+    @property
+    def moment(self) -> int:
+        """How often the cache has been used; a moment to tell uses before and after."""
+        return self._n_uses
+
+    def room(self, since: int) -> int:
+        """Return the bytes that are free or were last used before a moment."""
+        with self._lock:
+            in_use = (c for _, c in self._all_chunks() if c.last_use > since)
+            return self.limit - sum(chunk.n_bytes for chunk in in_use)
+
+    def has(self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]) -> "NDArray":
+        """Return which keys have a row (n,), bool."""
+        with self._lock:
+            places = self._use(backbone, kind, keys)
+        return np.array([place is not None for place in places], bool)
+
+    def get(
+        self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]
+    ) -> "tuple[NDArray, Tensor | None]":
+        """Return which keys have a row (n,), and a copy of these rows (sum of T_i, C).
+
+        The rows are end to end in the keys' order; None if there are none.
+        """
+        with self._lock:
+            places = self._use(backbone, kind, keys)
+            has_row = np.array([place is not None for place in places], bool)
+            rows = [place for place in places if place is not None]
+            if not rows:
+                return has_row, None
+            like = rows[0][0].values
+            values = like.new_empty(sum(r[2] - r[1] for r in rows), like.shape[1])
+            n_done = 0
+            for chunk, first, stop in rows:
+                values[n_done : n_done + stop - first] = chunk.values[first:stop]
+                n_done += stop - first
+            return has_row, values
+
+    def put(
+        self,
+        backbone: Any,
+        kind: Hashable,
+        keys: Sequence[Hashable],
+        values: "Tensor",
+        lengths: "NDArray",
+        *,
+        since: int | None = None,
+    ) -> None:
+        """Keep a copy of rows, laid end to end (sum of T_i, C), if there is room.
+
+        Parameters
+        ----------
+        backbone, kind, keys
+            What to find the rows by.
+        values : Tensor of shape (sum of T_i, C)
+        lengths : ndarray of shape (n,)
+            T_i of each row.
+        since : int or None
+            A moment: rows used after it are not dropped for these. None: now.
+        """
+        values = values.detach().cpu()
+        n_bytes = values.numel() * values.element_size()
+        with self._lock:
+            since = self.moment if since is None else since
+            if n_bytes == 0 or n_bytes > self.room(since):
+                return
+            self._shrink(self.limit - n_bytes)
+            of_backbone = self._kinds.setdefault(backbone, {})
+            rows = of_backbone.setdefault(kind, _Kind())
+            chunk = self._chunk_with_room(rows, values)
+            first = chunk.n_used
+            chunk.values[first : first + len(values)] = values
+            chunk.n_used += len(values)
+            chunk.keys += keys
+            self._n_uses += 1
+            chunk.last_use = self._n_uses
+            stops = first + np.cumsum(lengths)
+            spans = zip(keys, (stops - lengths).tolist(), stops.tolist(), strict=True)
+            rows.places.update(
+                {key: (chunk, start, stop) for key, start, stop in spans}
+            )
+
+    @contextmanager
+    def limited(self, memory: int | None) -> Iterator[None]:
+        """Keep at most so many bytes inside the block; None for as many as before."""
+        former = self.limit
+        self._set_limit(former if memory is None else memory)
+        try:
+            yield
+        finally:
+            self._set_limit(former)
+
+    def _set_limit(self, limit: int) -> None:
+        with self._lock:
+            self._limit = limit
+            self._shrink(limit)
+
+    def _all_chunks(self) -> list[tuple[_Kind, _Chunk]]:
+        kinds = [kind for each in [*self._kinds.values()] for kind in each.values()]
+        return [(kind, chunk) for kind in kinds for chunk in kind.chunks]
+
+    def _use(
+        self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]
+    ) -> list[tuple[_Chunk, int, int] | None]:
+        """Return where the rows of keys are, and note that they were used."""
+        self._n_uses += 1
+        rows = self._kinds.get(backbone, {}).get(kind)
+        places = [rows.places.get(key) if rows else None for key in keys]
+        for place in places:
+            if place is not None:
+                place[0].last_use = self._n_uses
+        return places
+
+    def _chunk_with_room(self, rows: _Kind, values: "Tensor") -> _Chunk:
+        """Return the latest chunk, or a new one if it is too full."""
+        n, width = values.shape
+        chunk = rows.chunks[-1] if rows.chunks else None
+        if chunk is None or chunk.n_used + n > len(chunk.values):
+            n_most = max(n, self._chunk_bytes // (width * values.element_size()))
+            chunk = _Chunk(values.new_empty(n_most, width))
+            rows.chunks.append(chunk)
+        return chunk
+
+    def _shrink(self, n_bytes: int) -> None:
+        """Drop the least recently used chunks until no more than this is kept."""
+        kept = self._all_chunks()
+        total = sum(chunk.n_bytes for _, chunk in kept)
+        for kind, chunk in sorted(kept, key=lambda each: each[1].last_use):
+            if total <= n_bytes:
+                break
+            kind.drop(chunk)
+            total -= chunk.n_bytes
+
+
+activations = ActivationCache()
 
 
 def clear_cache() -> None:
-    """Free what is kept between fits: activations, tokenised texts and the backbone.
+    """Free what is kept between fits: activations and the latest backbone.
 
     Fitted estimators keep the backbone they use; it is freed with the last of them.
 
@@ -18,48 +253,44 @@ def clear_cache() -> None:
     >>> import sksemantic
     >>> sksemantic.clear_cache()
     """
+    # Here, as it imports torch and transformers, which take seconds.
+    from sksemantic._backbone.loading import release
+
     activations.clear()
-    tokens.clear()
-    loading = sys.modules.get("sksemantic._backbone.loading")
-    if loading is not None:
-        loading.release()
+    release()
 
 
 @contextmanager
-def cache_limits(memory: int | None = None, disk: int | None = None) -> Iterator[None]:
+def cache_limits(memory: int | None = None) -> Iterator[None]:
     """Bound, or switch off, what is kept of texts' activations between fits.
 
     Every fit looks up what the frozen layers below the first tuned one make of a text,
-    and the features of the closed-form head, before it computes them. By default an
-    eighth of the available memory is used for that, at most 1 GiB, and beyond it
-    temporary files that take up to a quarter of the free space, at most 64 GiB. The
-    least recently used are dropped first.
+    and the features of the linear probe, before it computes them. By default an eighth
+    of the available memory is used for that, at most 2 GiB. The least recently used
+    are dropped first; what does not fit is computed again in each epoch.
 
     Parameters
     ----------
     memory : int, default=None
         Bytes of main memory; 0 for none, None for as many as before.
-    disk : int, default=None
-        Bytes of temporary files; 0 for none, None for as many as before.
 
     Raises
     ------
     ValueError
-        If a limit is no number of bytes.
+        If the limit is no number of bytes.
 
     Examples
     --------
     >>> import sksemantic
-    >>> with sksemantic.cache_limits(memory=0, disk=0):
+    >>> with sksemantic.cache_limits(memory=0):
     ...     pass  # fit without keeping anything
     """
-    for name, limit in (("memory", memory), ("disk", disk)):
-        if limit is not None and not _is_number_of_bytes(limit):
-            raise ValueError(
-                f"The {name!r} parameter must be a number of bytes, 0 or more, or "
-                f"None. Got {limit!r} instead."
-            )
-    with activations.limited(memory, disk):
+    if memory is not None and not _is_number_of_bytes(memory):
+        raise ValueError(
+            "The 'memory' parameter must be a number of bytes, 0 or more, or None. "
+            f"Got {memory!r} instead."
+        )
+    with activations.limited(memory):
         yield
 
 

@@ -71,7 +71,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
         layers for others. Only with `method="prefix"`.
 
-    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}, default="auto"
+    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}, default=auto
         How the backbone is given the prefix: joined to keys and values inside its
         attention function, as a cache of past keys and values, or as the first hidden
         states of every layer. "auto" takes the first of them that proves to work.

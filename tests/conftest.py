@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
@@ -25,12 +26,12 @@ from transformers import (
     RobertaModel,
 )
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor
+from sksemantic import SKTuningClassifier, SKTuningRegressor, _base
 from sksemantic._backbone.loading import BackboneSpec, load_backbone
 from sksemantic._backbone.source import resolve
-from sksemantic._model import module as _module
-from sksemantic._model.module import ModuleConfig, SemanticModule
-from sksemantic._store import activations
+from sksemantic._cache import activations
+from sksemantic._model.config import ModelConfig, resolve_pooling, resolve_tuned_layers
+from sksemantic._model.module import SemanticModule
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -113,7 +114,7 @@ def minilm():
 @pytest.fixture
 def no_dropout(monkeypatch):
     """Let few texts be learned by heart, which dropout is there to prevent."""
-    monkeypatch.setattr(_module, "_DROPOUT", 0.0)
+    monkeypatch.setattr(_base, "_DROPOUT", 0.0)
 
 
 @pytest.fixture
@@ -237,12 +238,42 @@ def build_module(backbone, prompt_ids=(5, 6, 7), seed=0, **changes):
         "adapter": "low_rank",
         "adapter_rank": 4,
         "tuned_layers": "all",
+        "text_rank": 0,
         "pooling": "auto",
+        "dropout": 0.3,
         "n_outputs": 2,
         **changes,
     }
-    config = ModuleConfig(**config)
+    tuned = resolve_tuned_layers(config["tuned_layers"], backbone.n_layers, 0)
+    config["tuned_layers"] = tuned
+    config["pooling"] = resolve_pooling(config["pooling"], backbone.is_causal)
+    config = ModelConfig(backbone.spec, "a prompt", 1, 128, **config)
     return SemanticModule.seeded(backbone, list(prompt_ids), config, seed).eval()
+
+
+@contextmanager
+def counted(model):
+    """Count the texts that go through the bottom layer and through the top one."""
+    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+    counts = {"bottom": 0, "top": 0}
+
+    def count(name, layer):
+        def add(module, args, output):
+            counts[name] += len(output[0])
+
+        attention = next(
+            module
+            for name, module in layer.named_modules()
+            if name.endswith(("attention", "self_attn"))
+        )
+        return attention.register_forward_hook(add)
+
+    hooks = [count("bottom", layers[0]), count("top", layers[-1])]
+    try:
+        yield counts
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def stir(module, scale=0.3):

@@ -11,7 +11,7 @@ from conftest import FAST, LABELS, TEXTS, random_ids, save_wordpiece
 from sksemantic import SKTuningClassifier
 from sksemantic._backbone.loading import BackboneSpec, load_backbone
 from sksemantic._backbone.source import resolve
-from sksemantic._store import activations
+from sksemantic._cache import activations
 
 pytestmark = [
     pytest.mark.gpu,
@@ -63,6 +63,5 @@ def test_fit_when_top_layers_are_tuned_then_stored_states_come_to_the_gpu(direct
     params = FAST | {"device": "cuda", "dtype": "float32", "tuned_layers": 1}
     clf = SKTuningClassifier(model=directory, **params).fit(TEXTS, LABELS)
     found = clf.predict_proba(TEXTS)
-    clf.net_.module_.memo = None
     activations.clear()  # now the states are computed with the predictions
     np.testing.assert_allclose(clf.predict_proba(TEXTS), found, atol=1e-4)

@@ -11,7 +11,7 @@ PACKAGE = Path(sksemantic.__file__).parent
 
 # From the bottom up: a room imports from those before it, for types as well.
 ORDER = (
-    "_warnings exceptions < _store < _cache < _backbone < _inputs < _model < _tasks "
+    "_warnings exceptions < _backbone < _cache < _inputs < _model < _tasks "
     "< _training < _base < _classifier _regressor _token_classifier < __init__"
 )
 LEVEL = {

@@ -5,9 +5,7 @@ With `_loading` and `_injection` the only module that knows transformers' models
 
 from functools import cached_property
 from inspect import signature
-from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -22,7 +20,6 @@ from sksemantic._backbone.prefix import (
     position_table,
     run_bare,
 )
-from sksemantic._store import activations
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
     from sksemantic._backbone.prefix import PrefixMechanism
 
 _LINE_END = "\n"
-_uids = count()
 _KEPT_PER_LAYER = 40  # bytes for each hidden unit of a token; Gemma 3 270M keeps 38
 _ROOM = 2**30
 # On a CPU measured with MiniLM and Gemma 3 270M: half or twice as many are slower.
@@ -75,8 +71,6 @@ class Backbone:
 
     Attributes
     ----------
-    uid : int
-        A number that no other backbone of this process has, or had.
     is_causal : bool
         Whether a token sees only the tokens before it, found by a probe forward.
     hidden_size : int
@@ -96,8 +90,6 @@ class Backbone:
         reload: "tuple[Callable[..., Backbone], tuple[Any, ...]] | None" = None,
         mechanism_name: str = "auto",
     ) -> None:
-        self.uid = next(_uids)
-        finalize(self, activations.drop, self.uid)
         self._reload = reload
         self.mechanism_name = mechanism_name
         self.model = model.requires_grad_(False).eval()

@@ -144,9 +144,9 @@ class Depth:
 def load_backbone(spec: BackboneSpec) -> Backbone:
     """Load a backbone, or return the copy this process already holds.
 
-    Backbones that differ in their prefix_mechanism alone share their weights. The latest one
-    is kept alive, so that a search whose estimators come and go does not load it again
-    and again; any other is freed with the last estimator that uses it.
+    Backbones that differ in their prefix mechanism alone share their weights. The
+    latest one is kept alive, so that a search whose estimators come and go does not
+    load it again and again; any other is freed with the last estimator that uses it.
 
     Raises
     ------

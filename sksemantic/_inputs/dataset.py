@@ -116,8 +116,8 @@ def pair_key(ids: "NDArray", second: int) -> bytes:
 class TextDataset(Dataset):
     """Tokenised texts with their targets and weights.
 
-    A unit is what gets a prediction: a whole row or, where there are `word_positions`, each of
-    the row's tokens that they name.
+    A unit is what gets a prediction: a whole row or, where there are
+    `word_positions`, each of the row's tokens that they name.
 
     Parameters
     ----------

@@ -57,6 +57,12 @@ class Prompt:
             )
         return cls(tuple(literals), tuple(fields))
 
+    def __str__(self) -> str:
+        """Return the template that it was parsed from."""
+        doubled = [each.replace("{", "{{").replace("}", "}}") for each in self.literals]
+        slots = [*("{" + field + "}" for field in self.fields), ""]
+        return "".join(map("".join, zip(doubled, slots, strict=True)))
+
     @property
     def before(self) -> str:
         """What stands before the first slot."""

@@ -2,13 +2,11 @@
 
 import warnings
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sksemantic._inputs.dataset import Ragged, user_stacklevel
-from sksemantic._store import tokens
 from sksemantic.exceptions import TruncationWarning
 
 if TYPE_CHECKING:
@@ -125,10 +123,10 @@ class Template:
     def _encoded(self, columns: list[list[str]]) -> list[list["NDArray"]]:
         """Return the token ids of each column's texts, nothing around them."""
         return [
-            tokens.encode(
-                (self._backbone.uid, self._going_on),
+            _encode(
+                self._backbone,
                 [space + text for text in texts] if space else texts,
-                partial(self._backbone.encode, going_on=self._going_on),
+                going_on=self._going_on,
             )
             for space, texts in zip(self._spaces, columns, strict=True)
         ]
@@ -165,11 +163,7 @@ class Template:
         backbone = self._backbone
         # The space belongs to the word behind it, unless a tokenizer adds one anyway.
         space = "" if backbone.puts_a_space_first else " "
-        flat = tokens.encode(
-            (backbone.uid, False),
-            [space + word for words in texts for word in words],
-            backbone.encode,
-        )
+        flat = _encode(backbone, [space + word for words in texts for word in words])
         budget = self.max_length - self._n_around
         filler = np.array([backbone.unknown_id], np.int32)
         rows, word_positions, origins = [], [], []
@@ -244,6 +238,13 @@ class Template:
                 f"each text). Got {max_length} instead."
             )
         return max_length
+
+
+def _encode(
+    backbone: "Backbone", texts: list[str], *, going_on: bool = False
+) -> list["NDArray"]:
+    """Return the token ids (T_i,), int32, of each text."""
+    return [np.array(i, np.int32) for i in backbone.encode(texts, going_on=going_on)]
 
 
 def _natural_boundaries(

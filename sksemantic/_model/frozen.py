@@ -1,10 +1,10 @@
-"""What the frozen part of a module makes of texts: computed once, then looked up.
+"""Frozen features: what the module makes of texts before its first step.
 
-At step 0 a module is its frozen backbone behind the frozen prompt; the layers below the
-first tuned one stay so. Both outlast epochs, cross-validation folds and fits.
+At step 0 a module is its frozen backbone after the frozen prompt; the layers below the
+first tuned one stay so. Both are computed once and kept in the activation cache.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sksemantic._inputs.dataset import (
-    TextDataset,
-    ordered_batches,
-    pair_key,
-    word_positions_key,
-)
-from sksemantic._model.pooling import TOKENS, pick, pool
-from sksemantic._store import activations
+from sksemantic._cache import activations
+from sksemantic._inputs.dataset import Ragged, TextDataset, ordered_batches
+from sksemantic._model.pooling import pool_batch
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -27,97 +22,88 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sksemantic._backbone.backbone import Backbone
-    from sksemantic._backbone.prefix import SplitLayer
-    from sksemantic._backbone.prefix.base import Prefix
-    from sksemantic._store import Shelf
+    from sksemantic._backbone.prefix.base import Prefix, SplitLayer
 
 _MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_SEGMENT = 2**23  # bytes that are put into the store at once
 
 
 class FrozenFeatures:
-    """A frozen backbone behind the frozen prompt.
+    """A frozen backbone after the frozen prompt.
 
     Parameters
     ----------
     backbone : Backbone
-    kind : tuple
-        All that decides what comes out, besides backbone and texts.
+    method : {"prefix", "prompt"}
+    prompt_ids : list of int
+        The prompt's tokens (P,).
+    condition : Prefix, or Tensor of shape (P, C)
+        What the backbone made of the prompt: a prefix, or a soft prompt.
     pooling : {"mean", "last", "first", "tokens"}
-    run : callable
-        Maps ids and mask (B, T) to the last hidden states (B, T, C).
-    prefix : Prefix or None
-        The frozen prefix, where the backbone is entered in the middle.
     split_layer : SplitLayer or None
-        There; None if every layer is tuned, or the backbone cannot be entered.
+        The first tuned layer. None if every layer is tuned, or the backbone's upper
+        layers cannot be run alone.
     """
 
     def __init__(
         self,
         backbone: "Backbone",
-        kind: "tuple[Hashable, ...]",
+        method: str,
+        prompt_ids: list[int],
+        condition: "Prefix | Tensor",
         pooling: str,
-        run: Callable[[dict[str, Tensor]], Tensor],
-        prefix: "Prefix | None" = None,
         split_layer: "SplitLayer | None" = None,
     ) -> None:
         self.backbone = backbone
         self.pooling = pooling
         self.split_layer = split_layer
-        self._run = run
-        self._prefix = prefix
-        self._kind = (backbone.uid, *kind)
+        self._method = method
+        self._condition: Any = condition
+        name = backbone.prefix_mechanism.name if method == "prefix" else None
+        self._kind = (method, tuple(prompt_ids), name)
+        self._start = activations.moment
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenFeatures":
         """Share: nothing in it ever changes."""
         return self
 
     def features(self, data: TextDataset) -> "NDArray":
-        """Return the embeddings (n_rows, C) in float32, (n, 3C) of pairs.
-
-        What was computed is kept.
-        """
-        found = self._look_up(data)
+        """Return the embeddings (n_rows, C) in float32, (n_texts, 3C) of pairs."""
+        together = self._features(data)
         if data.parts is None:
-            return found
-        apart = self._look_up(TextDataset(data.parts))  # (2n, C)
-        readings = map(torch.from_numpy, (found, apart[::2], apart[1::2]))
+            return together
+        apart = self._features(TextDataset(data.parts))  # (2 * n_texts, C)
+        readings = map(torch.from_numpy, (together, apart[::2], apart[1::2]))
         return join_pair(*readings).numpy()
 
-    def _look_up(self, data: TextDataset) -> "NDArray":
-        """Return the embeddings (n_rows, C) of rows; compute those that are new."""
-        pooled = self._shelf("features", self.pooling)
+    def _features(self, data: TextDataset) -> "NDArray":
+        """Return the embeddings (n_rows, C); compute those that are not kept."""
         keys = data.keys()
-        has = pooled.has(keys)  # (n,)
-        entered = np.zeros_like(has)
-        if self.split_layer is not None:
-            entered = self._shelf("states", self.split_layer.layer).has(keys) & ~has
-        if not (has | entered).any() and len(set(keys)) == len(keys):
+        first = {key: i for i, key in reversed([*enumerate(keys)])}
+        if len(first) < len(keys):  # a text that comes twice is computed once
+            once = np.sort([*first.values()])
+            again = np.searchsorted(once, [first[key] for key in keys])
+            unique = data.take(once)
+            return self._features(unique)[unique.rows_of(again)]
+        has_features, values = activations.get(self.backbone, self._features_kind, keys)
+        has_states = self._has_states(keys) & ~has_features
+        is_new = ~has_features & ~has_states
+        if is_new.all():
             return self._compute(data)
         n_rows = len(data.rows_of(np.arange(len(data))))
-        found = np.empty((n_rows, self.backbone.hidden_size), np.float32)
-        known = np.flatnonzero(has)
-        if len(known):
-            rows, lengths = pooled.get([keys[i] for i in known])  # (n, S, C)
-            real = np.arange(rows.shape[1]) < lengths[:, None]
-            found[data.rows_of(known)] = rows.numpy()[real]
-        # A text that comes twice is computed once.
-        for new, has_states in ((~has & ~entered, False), (entered, True)):
-            if not new.any():
-                continue
-            chosen = np.flatnonzero(new)
-            places: dict[bytes, int] = {}
-            repeats = [places.setdefault(keys[i], len(places)) for i in chosen]
-            fresh = data.take(chosen[np.unique(repeats, return_index=True)[1]])
-            computed = self._compute(fresh, has_states=has_states)
-            found[data.rows_of(chosen)] = computed[
-                fresh.rows_of(np.array(repeats, int))
-            ]
-        return found
+        features = np.empty((n_rows, self.backbone.hidden_size), np.float32)
+        if values is not None:
+            features[data.rows_of(np.flatnonzero(has_features))] = values.numpy()
+        for chosen in map(np.flatnonzero, (is_new, has_states)):
+            if len(chosen):
+                some = self._compute(
+                    data.take(chosen), from_states=has_states[chosen[0]]
+                )
+                features[data.rows_of(chosen)] = some
+        return features
 
     @torch.no_grad()
     def keep_states(self, data: TextDataset) -> None:
-        """Compute what enters the first tuned layer, for texts of which it is not kept.
+        """Keep what enters the first tuned layer, of as many texts as have room.
 
         `features` keeps it as well; this is for texts whose features nobody needs.
         """
@@ -125,112 +111,141 @@ class FrozenFeatures:
             return
         if data.parts is not None:
             self.keep_states(TextDataset(data.parts))
-        shelf = self._shelf("states", self.split_layer.layer)
-        rows = {key: i for i, key in enumerate(data.keys())}  # each text once
-        new = np.fromiter(rows.values(), int, len(rows))[~shelf.has(list(rows))]
-        n_values = int(data.lengths[new].sum()) * self.backbone.hidden_size
-        n_bytes = n_values * self.backbone.model.dtype.itemsize
-        if n_bytes + shelf.memory + shelf.disk > activations.budget.total:
-            return  # they would not be kept
-        buffer = _Buffer(shelf)
-        for inputs, batch in self._batches(data.take(new).by_length()[0]):
-            states = self._enter(inputs)
-            kept = states[inputs["attention_mask"].bool()]  # (n_tokens, C)
-            buffer.add(batch.keys(), kept.cpu(), batch.lengths)
-        buffer.flush()
+        first = {key: i for i, key in enumerate(data.keys())}  # each text once
+        new = np.array([*first.values()], int)[~self._has_states([*first])]
+        token_bytes = self.backbone.hidden_size * self.backbone.model.dtype.itemsize
+        room = activations.room(self._start)
+        new = new[np.cumsum(data.lengths[new]) * token_bytes <= room]
+        for batch, texts in self._batches(data.take(new).by_length()[0]):
+            self._put_states(texts, batch, self._run_lower(batch))
 
     @torch.no_grad()
-    def states(self, inputs: dict[str, Tensor]) -> Tensor:
+    def states(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the states (B, T, C) that enter the first tuned layer."""
-        assert self.split_layer is not None
-        shelf = self._shelf("states", self.split_layer.layer)
-        keys = _keys(inputs)
-        if shelf.has(keys).all():
-            return shelf.get(keys)[0].to(inputs["input_ids"].device)
-        return self._enter(inputs)
+        keys = _texts_of(batch).keys()
+        has_states, values = activations.get(self.backbone, self._states_kind, keys)
+        if values is None:
+            return self._run_lower(batch)
+        mask = batch["attention_mask"].bool()
+        is_kept = torch.from_numpy(has_states).to(mask.device)
+        states = values.new_zeros((*mask.shape, values.shape[1]), device=mask.device)
+        states[mask & is_kept[:, None]] = values.to(mask.device)
+        if not has_states.all():
+            others = {name: each[~is_kept] for name, each in batch.items()}
+            states[~is_kept] = self._run_lower(others)
+        return states
 
-    def _enter(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Run the layers below the first tuned one."""
+    @torch.no_grad()
+    def _compute(self, data: TextDataset, *, from_states: bool = False) -> "NDArray":
+        """Run the backbone over texts, and keep their features and states.
+
+        With `from_states` the texts' states are kept, and only the layers above run.
+        """
+        by_length, order = data.by_length()
+        rows = data.rows_of(order)
+        features = np.empty((len(rows), self.backbone.hidden_size), np.float32)
+        n_done = 0
+        for batch, texts in self._batches(by_length):
+            hidden = self._run(batch, texts, from_states)
+            some = pool_batch(hidden, batch, self.pooling).cpu()  # (n_rows, C)
+            features[rows[n_done : n_done + len(some)]] = some.numpy()
+            n_done += len(some)
+            words = texts.word_positions
+            n_rows = np.ones(len(texts), np.int64) if words is None else words.lengths
+            self._put(self._features_kind, texts, some, n_rows)
+        return features
+
+    def _run(
+        self, batch: dict[str, Tensor], texts: TextDataset, from_states: bool
+    ) -> Tensor:
+        """Return the last hidden states (B, T, C); keep those of the split layer."""
+        inputs = model_inputs(batch)
+        split = self.split_layer
+        if split is None:
+            return run_conditioned(self.backbone, self._method, inputs, self._condition)
+        mechanism = self.backbone.prefix_mechanism
+        if from_states:
+            return mechanism.run_upper(
+                inputs, self._condition, split, self.states(batch)
+            )
+        hidden, states = mechanism.run_recording(inputs, self._condition, split)
+        self._put_states(texts, batch, states)
+        return hidden
+
+    def _run_lower(self, batch: dict[str, Tensor]) -> Tensor:
+        """Run the layers below the first tuned one; return states (B, T, C)."""
         assert self.split_layer is not None
-        assert self._prefix is not None
-        read = model_inputs(inputs)
         return self.backbone.prefix_mechanism.run_lower(
-            read, self._prefix, self.split_layer
+            model_inputs(batch), self._condition, self.split_layer
         )
 
     def _batches(
         self, data: TextDataset
     ) -> "Iterator[tuple[dict[str, Tensor], TextDataset]]":
-        """Yield large batches of texts that are sorted by length, and their rows."""
+        """Yield large batches of texts that are sorted by length, and their dataset."""
         start = 0
         for X, _ in ordered_batches(
-            data, self.backbone.pad_id, self.backbone.inference_tokens
+            data, pad_id=self.backbone.pad_id, budget=self.backbone.inference_tokens
         ):
             stop = start + len(X["input_ids"])
-            inputs = {name: each.to(self.backbone.device) for name, each in X.items()}
-            yield inputs, data.take(np.arange(start, stop))
+            batch = {name: each.to(self.backbone.device) for name, each in X.items()}
+            yield batch, data.take(np.arange(start, stop))
             start = stop
 
-    def _shelf(self, *what: "Hashable") -> "Shelf":
-        return activations.shelf((*self._kind, *what))
+    @property
+    def _features_kind(self) -> "Hashable":
+        return (*self._kind, "features", self.pooling)
 
-    @torch.no_grad()
-    def _compute(self, data: TextDataset, *, has_states: bool = False) -> "NDArray":
-        """Run the backbone over texts; keep features, and states if it can be entered.
+    @property
+    def _states_kind(self) -> "Hashable":
+        layer = None if self.split_layer is None else self.split_layer.layer
+        return (*self._kind, "states", layer)
 
-        With `has_states` the texts' states are on their shelf, and only the layers
-        above are run.
-        """
-        shelves = [self._shelf("features", self.pooling)]
-        if self.split_layer is not None and not has_states:
-            shelves.append(self._shelf("states", self.split_layer.layer))
-        by_length, order = data.by_length()
-        places = data.rows_of(order)
-        found = np.empty((len(places), self.backbone.hidden_size), np.float32)
-        n_done = 0
-        buffers = [_Buffer(shelf) for shelf in shelves]
-        for inputs, batch in self._batches(by_length):
-            read = model_inputs(inputs)
-            mask = read["attention_mask"]
-            kept = []
-            if self.split_layer is None or self._prefix is None:
-                hidden = self._run(read)
-            elif has_states:
-                hidden = self.backbone.prefix_mechanism.run_upper(
-                    read, self._prefix, self.split_layer, self.states(inputs)
-                )
-            else:
-                hidden, states = self.backbone.prefix_mechanism.run_recording(
-                    read, self._prefix, self.split_layer
-                )
-                kept = [states[mask.bool()]]  # (n_tokens, C)
-            features = embed(hidden, inputs, self.pooling).cpu()  # (n_rows, C)
-            found[places[n_done : n_done + len(features)]] = features.numpy()
-            n_done += len(features)
-            keys = batch.keys()
-            n_rows = np.ones(len(batch), np.int64)
-            lengths = [
-                n_rows if batch.word_positions is None else batch.word_positions.lengths
-            ]
-            for buffer, values, n in zip(
-                buffers, [features, *kept], [*lengths, batch.lengths], strict=False
-            ):
-                buffer.add(keys, values.cpu(), n)
-        for buffer in buffers:
-            buffer.flush()
-        return found
+    def _has_states(self, keys: list[bytes]) -> "NDArray":
+        """Return of which texts the split layer's states are kept (n,), bool."""
+        return activations.has(self.backbone, self._states_kind, keys)
+
+    def _put_states(
+        self, texts: TextDataset, batch: dict[str, Tensor], states: Tensor
+    ) -> None:
+        """Keep the states (B, T, C) of a batch, padding left out."""
+        real = states[batch["attention_mask"].bool()]  # (n_tokens, C)
+        self._put(self._states_kind, texts, real, texts.lengths)
+
+    def _put(
+        self, kind: "Hashable", texts: TextDataset, values: Tensor, lengths: "NDArray"
+    ) -> None:
+        """Keep values (sum of lengths, C) of texts; nothing that this fit uses goes."""
+        keys = texts.keys()
+        activations.put(self.backbone, kind, keys, values, lengths, since=self._start)
 
 
-def model_inputs(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return what of a batch's inputs is for the backbone."""
-    return {name: inputs[name] for name in _MODEL_INPUTS if name in inputs}
+def run_conditioned(
+    backbone: "Backbone", method: str, inputs: dict[str, Tensor], condition: Any
+) -> Tensor:
+    """Return the last hidden states (B, T, C) of texts after the prompt.
+
+    `condition` is the prefix, or the soft prompt (P, C).
+    """
+    if method == "prefix":
+        return backbone.prefix_mechanism.run(inputs, condition)
+    mask = inputs["attention_mask"]
+    text = backbone.embed(inputs["input_ids"])  # (B, T, C)
+    prompt = condition.to(text).expand(len(text), -1, -1)  # (B, P, C)
+    seen = mask.new_ones(prompt.shape[:2])  # (B, P)
+    joint = {
+        "inputs_embeds": torch.cat([prompt, text], dim=1),
+        "attention_mask": torch.cat([seen, mask], dim=1),
+    }
+    if "token_type_ids" in inputs:  # those of a pair; the prompt is of the first type
+        types = inputs["token_type_ids"]
+        joint["token_type_ids"] = torch.cat([torch.zeros_like(seen), types], dim=1)
+    return backbone.run(joint)[:, prompt.shape[1] :]
 
 
-def embed(hidden: Tensor, inputs: dict[str, Tensor], pooling: str) -> Tensor:
-    """Return what the head reads of the last hidden states (B, T, C): (n_rows, C)."""
-    if pooling == TOKENS:
-        return pick(hidden, inputs["word_positions"])
-    return pool(hidden, inputs["attention_mask"], pooling)
+def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what of a batch is for the backbone."""
+    return {name: batch[name] for name in _MODEL_INPUTS if name in batch}
 
 
 def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:
@@ -245,60 +260,16 @@ def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return torch.cat([together, *apart], dim=1)
 
 
-def _keys(inputs: dict[str, Tensor]) -> list[bytes]:
-    """Return the keys of a batch's rows, the same as their dataset's."""
-    lengths = inputs["attention_mask"].sum(dim=1).tolist()
-    ids = inputs["input_ids"].to("cpu", torch.int32).numpy()
-    rows = [row[:n] for row, n in zip(ids, lengths, strict=True)]
-    keys = [row.tobytes() for row in rows]
-    if "token_type_ids" in inputs:
-        n_second = inputs["token_type_ids"].sum(dim=1).tolist()
-        second_starts = [
-            n - second for n, second in zip(lengths, n_second, strict=True)
-        ]
-        keys = [pair_key(row, i) for row, i in zip(rows, second_starts, strict=True)]
-    if "word_positions" in inputs:
-        word_positions = inputs["word_positions"].cpu().numpy()
-        keys = [
-            word_positions_key(k, s[s >= 0])
-            for k, s in zip(keys, word_positions, strict=True)
-        ]
-    return keys
-
-
-class _Buffer:
-    """Gathers rows, and puts them on a shelf many at a time.
-
-    They are gathered in one place that is used again and again: memory that is taken
-    and given back in large pieces, with small ones in between, falls to bits.
-    """
-
-    def __init__(self, shelf: "Shelf") -> None:
-        self._shelf = shelf
-        self._place: Tensor | None = None
-        self._keys: list[bytes] = []
-        self._lengths: list[NDArray] = []
-        self._n_used = 0
-
-    def add(self, keys: list[bytes], values: Tensor, lengths: "NDArray") -> None:
-        """Take rows, laid end to end."""
-        if self._place is None:
-            row_bytes = values.shape[1] * values.element_size()
-            self._place = values.new_empty(_SEGMENT // row_bytes, values.shape[1])
-        if self._n_used + len(values) > len(self._place):
-            self.flush()
-        if len(values) > len(self._place):
-            self._shelf.put(keys, values, lengths)
-            return
-        self._place[self._n_used : self._n_used + len(values)] = values
-        self._n_used += len(values)
-        self._keys += keys
-        self._lengths.append(lengths)
-
-    def flush(self) -> None:
-        """Put what there is on the shelf."""
-        if self._keys and self._place is not None:
-            self._shelf.put(
-                self._keys, self._place[: self._n_used], np.concatenate(self._lengths)
-            )
-        self._keys, self._lengths, self._n_used = [], [], 0
+def _texts_of(batch: dict[str, Tensor]) -> TextDataset:
+    """Return the dataset that a padded batch was made of."""
+    mask = batch["attention_mask"].bool().cpu()
+    ids = batch["input_ids"].cpu()[mask].numpy().astype(np.int32)
+    lengths = mask.sum(dim=1).numpy()
+    second_starts = words = None
+    if "token_type_ids" in batch:
+        second_starts = lengths - batch["token_type_ids"].sum(dim=1).cpu().numpy()
+    if "word_positions" in batch:
+        positions = batch["word_positions"].cpu()  # (B, S), -1 fills up
+        is_word = positions >= 0
+        words = Ragged(positions[is_word].numpy(), is_word.sum(dim=1).numpy())
+    return TextDataset(Ragged(ids, lengths, second_starts), word_positions=words)

@@ -1,6 +1,6 @@
-"""Features and scores of texts, as the module is at that time."""
+"""Features and scores of texts. Nothing is kept between calls: any thread may call."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,34 +22,33 @@ def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
 
 
 def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return logits, or standardised targets, (n_rows, K) in the dataset's order.
+    """Return logits, or standardised targets, (n_rows, K) in the dataset's order."""
 
-    The latest ones are kept: `predict`, `predict_proba` and `score` ask for the same.
-    """
-    versions = [t._version for t in module.state_dict(keep_vars=True).values()]
-    key = (data.digest(), tuple(versions))
-    if module.memo is None or module.memo[0] != key:
-        scores = _forward_all(module, data, lambda inputs: module(**inputs))
-        module.memo = (key, scores)
-    return module.memo[1].copy()
+    def scores(batch: "dict[str, Tensor]", condition: Any) -> "Tensor":
+        return module(condition=condition, **batch)
+
+    return _forward_all(module, data, scores)
 
 
 def _forward_all(
     module: "SemanticModule",
     data: TextDataset,
-    forward: "Callable[[dict[str, Tensor]], Tensor]",
+    forward: "Callable[[dict[str, Tensor], Any], Tensor]",
 ) -> "NDArray":
-    """Run length-sorted batches without gradient, the adapter folded; restore order."""
+    """Run batches of similar length without gradient, and restore the order."""
     by_length, order = data.by_length()
     backbone = module.backbone
-    device = backbone.device
-    batches = ordered_batches(by_length, backbone.pad_id, backbone.inference_tokens)
+    batches = ordered_batches(
+        by_length, pad_id=backbone.pad_id, budget=backbone.inference_tokens
+    )
     module.eval()
-    with module.folded():
-        parts = []
+    parts = []
+    with torch.inference_mode():
+        condition = module.condition()
         for X, _ in batches:
-            del X["sample_weight"]
-            parts.append(forward({name: each.to(device) for name, each in X.items()}))
+            del X["sample_weight"]  # for the loss alone
+            batch = {name: each.to(backbone.device) for name, each in X.items()}
+            parts.append(forward(batch, condition))
     outputs = torch.cat(parts).cpu().numpy()
     restored = np.empty_like(outputs)
     restored[data.rows_of(order)] = outputs

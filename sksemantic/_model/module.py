@@ -1,60 +1,57 @@
-"""The one forward there is: adapter, backbone, pooling, head."""
+"""The one forward: adapter, backbone after the prompt, pooling, head."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from sksemantic._backbone.prefix import SplitLayer, editing, make_visitable
+from sksemantic._backbone.device import resolve_dtype
+from sksemantic._backbone.layers import editing, make_visitable
+from sksemantic._backbone.loading import load_backbone
+from sksemantic._backbone.prefix.base import SplitLayer
+from sksemantic._backbone.source import find_again
+from sksemantic._inputs.prompt import Prompt
+from sksemantic._inputs.template import Template
 from sksemantic._model.adapters import (
     EmbeddingAdapter,
     PrefixAdapter,
     PromptAdapter,
     TextAdapter,
 )
-from sksemantic._model.frozen import FrozenFeatures, embed, join_pair, model_inputs
-from sksemantic._model.pooling import PAIR, resolve_pooling
-from sksemantic.exceptions import UnsupportedBackboneError
+from sksemantic._model.frozen import (
+    FrozenFeatures,
+    join_pair,
+    model_inputs,
+    run_conditioned,
+)
+from sksemantic._model.pooling import PAIR, pool_batch
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
-    from sksemantic._backbone.prefix import PromptStates
-
-_TEXT_RANK = 4  # measured with MiniLM and Gemma 3 270M
-# Of the features that the head reads, while training.
-_DROPOUT = 0.3
-
-
-@dataclass(frozen=True)
-class ModuleConfig:
-    """What, besides the backbone, decides a module's shape."""
-
-    method: str
-    adapter: str
-    adapter_rank: int
-    tuned_layers: str | int | tuple[int, int]
-    pooling: str
-    n_outputs: int
-    text_rank: int = 0
+    from sksemantic._backbone.prefix.base import Prefix, PromptStates
+    from sksemantic._model.config import ModelConfig
 
 
 class SemanticModule(nn.Module):
     """Trainable adapter and head around a frozen backbone that is not registered here.
 
     Its parameters are exactly the trained ones; its state dict adds the features'
-    mean and scale.
+    mean and scale. A forward changes nothing in it: several threads may run at once.
     """
 
     def __init__(
-        self, backbone: "Backbone", prompt_ids: list[int], config: ModuleConfig
+        self, backbone: "Backbone", prompt_ids: list[int], config: "ModelConfig"
     ) -> None:
         super().__init__()
         self.backbone = backbone  # not an nn.Module, hence neither moved nor saved
         self.n_virtual_tokens = len(prompt_ids)
         self.config = config
+        # How each text is read; a pair is read three times.
+        self.pooling = "mean" if config.pooling == PAIR else config.pooling
+        n_features = backbone.hidden_size * (3 if config.pooling == PAIR else 1)
         with torch.no_grad():
             ids = torch.tensor(prompt_ids, device=backbone.device)
             embeddings = backbone.embed(ids)  # (P, C)
@@ -62,19 +59,22 @@ class SemanticModule(nn.Module):
             read = (
                 backbone.prefix_mechanism.read(embeddings[None]) if is_prefix else None
             )
-        self.frozen = _frozen_features(embeddings, read, backbone, prompt_ids, config)
-        self.pooling = self.frozen.pooling
-        n_features = backbone.hidden_size * (3 if config.pooling == PAIR else 1)
+        self.frozen = FrozenFeatures(
+            backbone,
+            config.method,
+            prompt_ids,
+            embeddings if read is None else read.prefix,
+            self.pooling,
+            _split_layer(read, backbone, config),
+        )
         self.adapter = _build_adapter(embeddings, read, backbone, config)
         self.text_adapter = _build_text_adapter(read, backbone, config)
-        self.dropout = nn.Dropout(_DROPOUT)
+        self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(n_features, config.n_outputs)
         self.feature_mean: Tensor
         self.feature_scale: Tensor
         self.register_buffer("feature_mean", torch.zeros(n_features))
         self.register_buffer("feature_scale", torch.ones(n_features))
-        self._folded: Any = None
-        self.memo: tuple[Any, Any] | None = None  # the latest texts, and their scores
         self.to(backbone.device)
 
     @classmethod
@@ -82,7 +82,7 @@ class SemanticModule(nn.Module):
         cls,
         backbone: "Backbone",
         prompt_ids: list[int],
-        config: ModuleConfig,
+        config: "ModelConfig",
         seed: int,
     ) -> "SemanticModule":
         """Build a module whose initial values depend on the seed alone."""
@@ -91,7 +91,11 @@ class SemanticModule(nn.Module):
             return cls(backbone, prompt_ids, config)
 
     def forward(
-        self, *, with_features: bool = False, **inputs: Tensor
+        self,
+        *,
+        with_features: bool = False,
+        condition: "Prefix | Tensor | None" = None,
+        **batch: Tensor,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits, or standardised targets, (n_rows, K) of a batch.
 
@@ -99,100 +103,99 @@ class SemanticModule(nn.Module):
         ----------
         with_features : bool, default=False
             Whether to return the embeddings (n_rows, C) as well.
+        condition : Prefix, or Tensor of shape (P, C), optional
+            What `condition` returns; by default it is computed.
         input_ids, attention_mask : Tensor of shape (B, T)
         token_type_ids : Tensor of shape (B, T), optional
             For pairs of texts.
         word_positions : Tensor of shape (B, S), optional
-            Which tokens are units, filled up with -1.
+            Which tokens the head reads, filled up with -1.
         part_ids, part_mask : Tensor of shape (B, 2, T), optional
             The texts of pairs, each on its own.
         """
-        features = self.features(inputs)
+        features = self.features(batch, condition)
         standardised = (features - self.feature_mean) / self.feature_scale
         scores = self.head(self.dropout(standardised))
         return (scores, features) if with_features else scores
 
-    def features(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the prompt-conditioned embeddings in float32.
+    def condition(self) -> "Prefix | Tensor":
+        """Run the adapter; return each layer's prefix, or the soft prompt (P, C)."""
+        return self.adapter()
+
+    def features(
+        self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
+    ) -> Tensor:
+        """Return the embeddings after the prompt in float32.
 
         Returns
         -------
         Tensor of shape (n_rows, C)
             Or (B, 3C) of pairs that are also read apart.
         """
-        found = self._read(inputs)
-        if "part_ids" not in inputs:
-            return found
-        ids, mask = (inputs[name].flatten(0, 1) for name in ("part_ids", "part_mask"))
+        if condition is None:
+            condition = self.condition()
+        together = self._read(batch, condition)
+        if "part_ids" not in batch:
+            return together
+        ids, mask = (batch[name].flatten(0, 1) for name in ("part_ids", "part_mask"))
         single = {"input_ids": ids, "attention_mask": mask}
-        apart = self._read(single)  # (2B, C)
-        return join_pair(found, apart[::2], apart[1::2])
+        apart = self._read(single, condition)  # (2B, C)
+        return join_pair(together, apart[::2], apart[1::2])
 
-    def _read(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the embeddings (n_rows, C) of rows of tokens."""
-        return self._embed(self._run(inputs), inputs)
+    def _read(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
+        """Return the embeddings (n_rows, C) of texts."""
+        return pool_batch(self._run(batch, condition), batch, self.pooling)
 
-    def _embed(self, hidden: Tensor, inputs: dict[str, Tensor]) -> Tensor:
-        """Return what the head reads (n_rows, C) of hidden states (B, T, C)."""
-        return embed(hidden, inputs, self.pooling)
+    def _run(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
+        """Return the last hidden states (B, T, C) of texts after the prompt."""
+        inputs, split = model_inputs(batch), self.frozen.split_layer
+        with self._text_edits(inputs["input_ids"].shape[1]):
+            if split is None:
+                method = self.config.method
+                return run_conditioned(self.backbone, method, inputs, condition)
+            states = self.frozen.states(batch)
+            mechanism = self.backbone.prefix_mechanism
+            return mechanism.run_upper(inputs, condition, split, states)
 
-    def _run(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the last hidden states (B, T, C) of texts behind the prompt."""
-        read = model_inputs(inputs)
-        condition = self.adapter() if self._folded is None else self._folded
-        if self.config.method == "prompt":
-            return _behind_soft_prompt(self.backbone, read, condition)
-        prefix_mechanism, split_layer = (
-            self.backbone.prefix_mechanism,
-            self.frozen.split_layer,
-        )
-        with self._edited(read["input_ids"].shape[1]):
-            if split_layer is None:
-                return prefix_mechanism.run(read, condition)
-            states = self.frozen.states(inputs)
-            return prefix_mechanism.run_upper(read, condition, split_layer, states)
-
-    def _edited(self, length: int) -> AbstractContextManager[None]:
+    def _text_edits(self, length: int) -> AbstractContextManager[None]:
         """Refine the states of texts of so many tokens inside the block."""
         if self.text_adapter is None:
             return nullcontext()
         return editing(self.text_adapter.edits(), length)
 
-    @contextmanager
-    def folded(self) -> Iterator[None]:
-        """Run the adapter once for all the forwards inside, without gradient."""
-        with torch.inference_mode():
-            self._folded = self.adapter()
-            try:
-                yield
-            finally:
-                self._folded = None
 
+def load_model(
+    config: "ModelConfig", device: torch.device, seed: int = 0
+) -> tuple["SemanticModule", Template]:
+    """Build a saved model around the shared backbone; its values depend on the seed.
 
-def _behind_soft_prompt(
-    backbone: "Backbone", inputs: dict[str, Tensor], soft: Tensor
-) -> Tensor:
-    """Return the last hidden states (B, T, C) of texts behind a soft prompt (P, C)."""
-    mask = inputs["attention_mask"]
-    text = backbone.embed(inputs["input_ids"])  # (B, T, C)
-    prompt = soft.to(text).expand(len(text), -1, -1)  # (B, P, C)
-    seen = mask.new_ones(prompt.shape[:2])  # (B, P)
-    joint = {
-        "inputs_embeds": torch.cat([prompt, text], dim=1),
-        "attention_mask": torch.cat([seen, mask], dim=1),
-    }
-    if "token_type_ids" in inputs:  # those of a pair; the prompt is of the first type
-        types = inputs["token_type_ids"]
-        joint["token_type_ids"] = torch.cat([torch.zeros_like(seen), types], dim=1)
-    hidden = backbone.run(joint)
-    return hidden[:, prompt.shape[1] :]
+    Raises
+    ------
+    BackboneNotFoundError
+        If the weights are no longer there.
+    """
+    asked = config.backbone
+    name = str(asked.dtype).removeprefix("torch.")
+    spec = replace(
+        asked,
+        source=find_again(asked.source),
+        device=device,
+        dtype=resolve_dtype(name, device),
+        prefix_mechanism=asked.prefix_mechanism or "auto",
+    )
+    backbone = load_backbone(spec)
+    prompt = Prompt.parse(config.prompt)
+    template = Template(
+        backbone, prompt, config.method, config.max_length, config.n_texts
+    )
+    return SemanticModule.seeded(backbone, template.prompt_ids, config, seed), template
 
 
 def _build_adapter(
     embeddings: Tensor,
     read: "PromptStates | None",
     backbone: "Backbone",
-    config: ModuleConfig,
+    config: "ModelConfig",
 ) -> nn.Module:
     """Build the adapter on what the backbone made of the prompt."""
     rank = config.adapter_rank if config.adapter == "low_rank" else None
@@ -200,53 +203,32 @@ def _build_adapter(
         if config.adapter == "embedding":
             return EmbeddingAdapter(embeddings)
         return PromptAdapter(embeddings, rank)
-    tuned = _tuned_range(config.tuned_layers, read.n_layers)
+    tuned = range(*config.tuned_layers)
     if config.adapter == "embedding":
         return EmbeddingAdapter(embeddings, _reader(backbone), read, tuned)
     return PrefixAdapter(read, tuned, rank)
 
 
 def _build_text_adapter(
-    read: "PromptStates | None", backbone: "Backbone", config: ModuleConfig
+    read: "PromptStates | None", backbone: "Backbone", config: "ModelConfig"
 ) -> TextAdapter | None:
-    """Build what refines the texts' own states, if there is to be such a thing."""
+    """Build the adapter of the texts' own states, if there is to be one."""
     if read is None or config.text_rank == 0:
         return None
     make_visitable(backbone.model)
-    tuned = _tuned_range(config.tuned_layers, read.n_layers)
-    layers = [read.layers[i] for i in tuned]
+    layers = [read.layers[i] for i in range(*config.tuned_layers)]
     return TextAdapter(layers, backbone.hidden_size, config.text_rank)
 
 
-def _frozen_features(
-    embeddings: Tensor,
-    read: "PromptStates | None",
-    backbone: "Backbone",
-    prompt_ids: list[int],
-    config: ModuleConfig,
-) -> FrozenFeatures:
-    """Say how the module runs before its first step."""
-    pooling = resolve_pooling(config.pooling, backbone.is_causal)
-    pooling = "mean" if pooling == PAIR else pooling  # of each reading
-    kind = (config.method, tuple(prompt_ids))
+def _split_layer(
+    read: "PromptStates | None", backbone: "Backbone", config: "ModelConfig"
+) -> SplitLayer | None:
+    """Return the first tuned layer, if the layers from there on can be run alone."""
     if read is None:
-        return FrozenFeatures(
-            backbone,
-            kind,
-            pooling,
-            lambda inputs: _behind_soft_prompt(backbone, inputs, embeddings),
-        )
-    prefix_mechanism, prefix = backbone.prefix_mechanism, read.prefix
-    first = _tuned_range(config.tuned_layers, read.n_layers).start
-    split_layer = SplitLayer(read.layers[first], first)
-    return FrozenFeatures(
-        backbone,
-        (*kind, prefix_mechanism.name),
-        pooling,
-        lambda inputs: prefix_mechanism.run(inputs, prefix),
-        prefix,
-        split_layer if prefix_mechanism.can_split(read, split_layer) else None,
-    )
+        return None
+    first, _ = config.tuned_layers
+    split = SplitLayer(read.layers[first], first)
+    return split if backbone.prefix_mechanism.can_split(read, split) else None
 
 
 def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
@@ -256,55 +238,3 @@ def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
         return backbone.prefix_mechanism.read(embeddings.to(backbone.model.dtype))
 
     return read_again
-
-
-def resolve_tuned_layers(
-    tuned_layers: str | int | tuple[int, int], is_causal: bool
-) -> str | int | tuple[int, int]:
-    """Return what "auto" stands for: the upper layers of causal models, all of others.
-
-    With Gemma 3 270M the upper two thirds are as good as all, in two thirds of the
-    time; with MiniLM the uppermost layer alone costs six points.
-    """
-    if tuned_layers != "auto":
-        return tuned_layers
-    return "upper" if is_causal else "all"
-
-
-def resolve_text_rank(
-    text_rank: str | int, backbone: "Backbone", method: str, adapter: str
-) -> int:
-    """Return what "auto" stands for: a few dimensions.
-
-    None with the forms of the paper, or where layers cannot be told apart.
-    """
-    if not isinstance(text_rank, str):
-        return int(text_rank)
-    if method != "prefix" or adapter != "low_rank":
-        return 0
-    try:
-        make_visitable(backbone.model)
-    except UnsupportedBackboneError:
-        return 0
-    return _TEXT_RANK
-
-
-def _tuned_range(tuned_layers: str | int | tuple[int, int], n_layers: int) -> range:
-    """Return the indices of the tuned layers: all, the top ones, or a range."""
-    if tuned_layers == "all":
-        return range(n_layers)
-    if tuned_layers == "upper":
-        return range(n_layers // 3, n_layers)
-    if isinstance(tuned_layers, tuple | list):
-        first, behind = tuned_layers
-        tuned = range(int(first), int(behind))
-    else:
-        tuned = range(n_layers - int(tuned_layers), n_layers)
-    if not (0 <= tuned.start < tuned.stop <= n_layers):
-        raise ValueError(
-            f"The 'tuned_layers' parameter must be 'all', at most {n_layers}, or a "
-            f"range (first, behind the last) within (0, {n_layers}), for the number of "
-            "layers of this backbone that are run and take a prefix (n_layers='all' "
-            f"runs all of them). Got {tuned_layers!r} instead."
-        )
-    return tuned

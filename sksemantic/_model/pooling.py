@@ -10,16 +10,11 @@ TOKENS = "tokens"  # not pooled: token by token
 PAIR = "pair"  # both texts of a pair together, and each on its own
 
 
-def resolve_pooling(pooling: str, is_causal: bool, *, is_pair: bool = False) -> str:
-    """Return the kind that "auto" stands for: last for causal models, else mean.
-
-    An encoder's pair that no prompt lays out is read together and apart.
-    """
-    if pooling != "auto":
-        return pooling
-    if is_causal:
-        return "last"
-    return PAIR if is_pair else "mean"
+def pool_batch(hidden: "Tensor", batch: "dict[str, Tensor]", pooling: str) -> "Tensor":
+    """Return what the head reads (n_rows, C) of a batch's states (B, T, C)."""
+    if pooling == TOKENS:
+        return pick(hidden, batch["word_positions"])
+    return pool(hidden, batch["attention_mask"], pooling)
 
 
 def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":

@@ -26,7 +26,7 @@ from transformers import CONFIG_MAPPING
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
 from sksemantic._backbone.layers import find_layers
 from sksemantic._backbone.prefix import SplitLayer, run_bare
-from sksemantic._model.module import resolve_text_rank
+from sksemantic._model.config import resolve_text_rank
 
 RELEASE, NEWEST = Version(transformers.__version__), Version("5.24")
 PROMPT_IDS = [10, 11, 12]
@@ -245,7 +245,7 @@ def test_entry_when_layers_below_are_skipped_then_output_is_the_same(
 def test_text_map_when_it_does_something_then_company_does_not_matter(
     architecture, backbone
 ):
-    rank = resolve_text_rank("auto", backbone, "prefix", "low_rank")
+    rank = resolve_text_rank("auto", backbone, "prefix", "low_rank", 4)
     if architecture.name in SHARED:
         assert rank == 0
         return

@@ -1,17 +1,21 @@
+import pickle
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import build_module, load_tiny, stir
+from conftest import BACKBONES, build_module, load_tiny, random_ids, stir
+from sklearn.base import clone
 
-from sksemantic._model.adapters import PrefixAdapter
-from sksemantic._model.module import _tuned_range, resolve_tuned_layers
+from sksemantic import SKTuningClassifier
+from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._model.adapters import PrefixAdapter, TextAdapter
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 PROMPT_IDS = (2, 10, 11, 12, 3)
 C, L, P, RANK = 32, 2, len(PROMPT_IDS), 4  # of the tiny BERT and Llama
 KV_BERT, KV_LLAMA = 4 * 8, 2 * 8  # heads times head size, of keys alone
 
+every_backbone = pytest.mark.parametrize("name", BACKBONES)
 prefix_adapters = pytest.mark.parametrize("adapter", ADAPTERS)
 
 
@@ -78,19 +82,6 @@ def test_tuned_layers_when_trained_then_exactly_the_top_ones_change(
     )
     prefix = stir(module).adapter()
     assert changed_layers(prefix, frozen_prefix(backbone)) == expected
-
-
-def test_tuned_layers_when_auto_then_causal_backbones_leave_the_lower_third():
-    assert resolve_tuned_layers("auto", is_causal=True) == "upper"
-    assert resolve_tuned_layers("auto", is_causal=False) == "all"
-    assert resolve_tuned_layers(3, is_causal=True) == 3
-    assert _tuned_range("upper", 18) == range(6, 18)
-    assert _tuned_range("upper", 2) == range(2)
-
-
-def test_tuned_layers_when_more_than_there_are_then_refused(backbone):
-    with pytest.raises(ValueError, match="'tuned_layers' parameter .* at most 2"):
-        build_module(backbone, tuned_layers=3)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +157,124 @@ def test_prefix_when_keys_and_values_are_larger_then_so_is_the_change(backbone):
     for (key, value), (large_key, large_value) in zip(*prefixes, strict=True):
         torch.testing.assert_close(large_key, 10 * key, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(large_value, 100 * value, rtol=1e-4, atol=1e-4)
+
+
+ROWS = random_ids(4, 9, 6)
+
+
+@torch.no_grad()
+def features(module, rows=ROWS):
+    inputs, _ = collate(module.backbone.pad_id)(TextDataset(rows))
+    return module.features(inputs)
+
+
+def stirred(backbone, **changes):
+    """Return a module whose text adapter alone does something."""
+    module = build_module(backbone, **{"text_rank": 2, **changes})
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.text_adapter.parameters():
+            parameter.normal_(std=0.3, generator=generator)
+    return module
+
+
+@torch.no_grad()
+def test_text_adapter_when_it_edits_then_changes_are_in_units_of_the_states():
+    adapter = stir(TextAdapter([3], 8, 2))
+    states = 5 * torch.randn(2, 4, 8) + 1
+    first, last = (layer.weight for layer in adapter.maps[0])
+    states[..., 3] *= 100  # as in causal models, in the same dimension everywhere
+    scale = states.abs().mean(-1, keepdim=True)
+    usual = (states / scale).clamp(-4, 4)
+    expected = states + 0.5 * scale * (usual @ first.T @ last.T)
+    torch.testing.assert_close(adapter.edits()[3](states), expected)
+    assert list(adapter.edits()) == [3]
+    nothing = torch.zeros(1, 1, 8)
+    torch.testing.assert_close(adapter.edits()[3](nothing), nothing)
+
+
+@every_backbone
+def test_text_adapter_when_untrained_then_features_are_the_same(name, tiny):
+    backbone = load_tiny(tiny(name))
+    with_map = features(build_module(backbone, text_rank=2))
+    without = features(build_module(backbone))
+    torch.testing.assert_close(with_map, without, rtol=0, atol=0)
+
+
+@every_backbone
+def test_text_adapter_when_stirred_then_padding_and_company_do_not_matter(name, tiny):
+    module = stirred(load_tiny(tiny(name)))
+    plain = features(build_module(module.backbone))
+    found = features(module)
+    assert (found - plain).abs().min(dim=1).values.max() > 1e-4
+    assert (found - plain).abs().mean() > 1e-2
+    alone = torch.cat([features(module, [row]) for row in ROWS])
+    torch.testing.assert_close(found, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix_mechanism", ["kv_cache", "hidden_states"])
+@every_backbone
+def test_text_adapter_when_prefix_comes_another_way_then_features_are_the_same(
+    name, prefix_mechanism, tiny
+):
+    rows = random_ids(4, 5, 2)  # prompt and text fit into a sliding window
+    usual, other = load_tiny(tiny(name)), load_tiny(tiny(name), prefix_mechanism)
+    expected = features(stirred(usual), rows)
+    assert (expected - features(build_module(usual), rows)).abs().max() > 1e-2
+    found = features(stirred(other), rows)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@every_backbone
+def test_text_adapter_when_lower_layers_are_skipped_then_changes_nothing(name, tiny):
+    backbone = load_tiny(tiny(name))
+    module = stirred(backbone, tuned_layers=1)
+    assert module.frozen.split_layer is not None
+    assert module.text_adapter.layers == [backbone.n_layers - 1]
+    skipping = features(module)
+    module.frozen.split_layer = None
+    torch.testing.assert_close(features(module), skipping, rtol=0, atol=1e-5)
+
+
+@every_backbone
+def test_text_adapter_when_trained_then_gradient_reaches_every_map(name, tiny):
+    module = stirred(load_tiny(tiny(name)))
+    inputs, _ = collate(module.backbone.pad_id)(TextDataset(ROWS))
+    module(**inputs).square().sum().backward()
+    for parameter in module.text_adapter.parameters():
+        assert parameter.grad.abs().max() > 0
+
+
+def test_text_adapter_when_its_forward_ends_then_backbone_is_as_before(tiny_bert):
+    backbone = load_tiny(tiny_bert)
+    before = features(build_module(backbone))
+    features(stirred(backbone))
+    torch.testing.assert_close(features(build_module(backbone)), before)
+
+
+def test_fit_when_text_rank_is_given_then_it_learns_and_survives(
+    classifier, texts, labels, tmp_path
+):
+    clf = clone(classifier).set_params(text_rank=3, head_init="random")
+    for _ in range(2):
+        clf.partial_fit(texts, labels, classes=["bad", "good"])
+    maps = clf.net_.module_.text_adapter.maps
+    assert all(last.weight.abs().max() > 0 for _, last in maps)
+    again = pickle.loads(pickle.dumps(clf))
+    assert (again.predict_proba(texts) == clf.predict_proba(texts)).all()
+
+
+def test_fit_when_text_rank_meets_the_prompt_method_then_refused_before_any_loading():
+    clf = SKTuningClassifier(model="./nowhere", method="prompt", text_rank=2)
+    with pytest.raises(ValueError, match="'text_rank' parameter must be 'auto' or 0"):
+        clf.fit(["a", "b"], [0, 1])
+
+
+@pytest.mark.parametrize(("given", "expected"), [("auto", None), (2, 2)])
+def test_fit_when_labels_have_texts_then_auto_is_none(
+    given, expected, classifier, texts, labels
+):
+    told = {"good": "a good one", "bad": "a bad one"}
+    clf = clone(classifier).set_params(label_texts=told, text_rank=given, max_epochs=1)
+    adapter = clf.fit(texts, labels).net_.module_.text_adapter
+    assert (adapter and adapter.maps[0][0].out_features) == expected

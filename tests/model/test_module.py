@@ -9,7 +9,6 @@ from transformers import AutoModel
 
 from sksemantic import SKTuningClassifier
 from sksemantic._inputs.dataset import TextDataset, collate
-from sksemantic._model.inference import compute_features, compute_scores
 
 PROMPT_IDS = [2, 10, 11]
 METHODS = [
@@ -72,21 +71,19 @@ def test_features_when_padded_then_equal_unpadded(name, method, adapter, tiny):
 
 
 @methods
-def test_forward_when_folded_then_equals_unfolded(method, adapter, backbone):
+def test_features_when_condition_is_given_then_is_used_in_place_of_its_own(
+    method, adapter, backbone
+):
     module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
-    rows = random_ids(4, 6)
-    plain = features(module, rows)
-    with module.folded():
-        folded = features(module, rows)
-    torch.testing.assert_close(folded, plain, rtol=0, atol=0)
-
-
-def test_forward_when_folding_ended_then_follows_the_adapter_again(backbone):
-    module = build_module(backbone, PROMPT_IDS)
-    with module.folded():
-        before = features(module, random_ids(5))
-    after = features(stir(module), random_ids(5))
-    assert (after - before).abs().max() > 1e-3
+    inputs, _ = collate(0)(TextDataset(random_ids(4, 6)))
+    del inputs["sample_weight"]
+    before, condition = module.features(inputs), module.condition()
+    stir(module)
+    given = module.features(inputs, condition)
+    torch.testing.assert_close(given, before, rtol=0, atol=0)
+    assert (module.features(inputs) - before).abs().max() > 1e-3
+    scores = module(condition=condition, **inputs)
+    torch.testing.assert_close(scores, module.head(before))
 
 
 def test_forward_when_features_are_shifted_then_head_reads_them_standardised(backbone):
@@ -119,7 +116,7 @@ def test_forward_when_training_then_something_is_dropped(pooling, backbone):
 
 
 def test_features_when_training_then_nothing_is_dropped(backbone):
-    # They are what the closed form is fitted on, and what `transform` returns.
+    # They are what the linear probe is fitted on, and what `transform` returns.
     module = build_module(backbone, PROMPT_IDS).train()
     one, other = (features(module, random_ids(30)) for _ in range(2))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
@@ -135,17 +132,6 @@ def test_pooling_when_chosen_then_features_follow(pooling, other, backbone):
         for p in (pooling, other)
     )
     assert (chosen - rival).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize(("name", "expected"), [("bert", "mean"), ("llama", "last")])
-def test_pooling_when_auto_then_suits_the_backbone(name, expected, tiny):
-    rows = random_ids(6)
-    backbone = load_tiny(tiny(name))
-    auto, named = (
-        features(build_module(backbone, PROMPT_IDS, pooling=p), rows)
-        for p in ("auto", expected)
-    )
-    torch.testing.assert_close(auto, named, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -233,24 +219,6 @@ def test_adapter_when_trained_then_has_moved(method, adapter, fast, texts, label
     for before, after in zip(start, moved, strict=True):
         pairs = zip(before, after, strict=True)
         assert all((new - old).abs().max() > 1e-5 for old, new in pairs)
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_compute_features_when_many_then_order_is_restored(name, tiny):
-    module = stir(build_module(load_tiny(tiny(name)), PROMPT_IDS))
-    lengths = np.random.RandomState(0).randint(1, 30, 150)  # several batches
-    rows = random_ids(*lengths)
-    expected = torch.cat([features(module, [rows[i]]) for i in (0, 70, 149)])
-    found = compute_features(module, TextDataset(rows))[[0, 70, 149]]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-
-
-def test_compute_scores_when_done_then_are_the_heads(backbone):
-    module = stir(build_module(backbone, PROMPT_IDS, n_outputs=3))
-    rows = random_ids(5, 3)
-    expected = module.head(features(module, rows)).detach()
-    found = compute_scores(module, TextDataset(rows))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("other_seed", [0, 1])

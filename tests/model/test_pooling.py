@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sksemantic._model.pooling import POOLINGS, pool, resolve_pooling
+from sksemantic._model.pooling import pool, pool_batch
 
 HIDDEN = torch.tensor(
     [[[1.0, 2.0], [3.0, 6.0], [5.0, 1.0]], [[7.0, 8.0], [9.0, 9.0], [9.0, 9.0]]]
@@ -48,19 +48,9 @@ def test_pool_when_backward_then_only_pooled_states_get_gradient(pooling):
     assert reached.tolist() == expected[pooling]
 
 
-@pytest.mark.parametrize(("is_causal", "expected"), [(True, "last"), (False, "mean")])
-def test_resolve_pooling_when_auto_then_follows_causality(is_causal, expected):
-    assert resolve_pooling("auto", is_causal) == expected
-
-
-@pytest.mark.parametrize(("is_causal", "expected"), [(True, "last"), (False, "pair")])
-def test_resolve_pooling_when_auto_and_pairs_then_encoders_read_them_apart_too(
-    is_causal, expected
-):
-    assert resolve_pooling("auto", is_causal, is_pair=True) == expected
-
-
-@pytest.mark.parametrize("pooling", sorted(set(POOLINGS) - {"auto"}))
-@pytest.mark.parametrize("is_causal", [True, False])
-def test_resolve_pooling_when_named_then_stays(pooling, is_causal):
-    assert resolve_pooling(pooling, is_causal) == pooling
+def test_pool_batch_when_words_are_read_then_are_those_of_their_positions():
+    words = torch.tensor([[0, 2], [0, -1]])
+    batch = {"attention_mask": MASK, "word_positions": words}
+    found = pool_batch(HIDDEN.half(), batch, "tokens")
+    assert found.tolist() == [[1.0, 2.0], [5.0, 1.0], [7.0, 8.0]]
+    assert found.dtype == torch.float32

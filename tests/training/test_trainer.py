@@ -827,25 +827,3 @@ def test_step_when_not_even_one_text_fits_then_the_error_is_the_users(
     monkeypatch.setattr(type(clf.net_), "infer", infer)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         clf.net_.train_step_single(collate(0)(clf._check_and_tokenise(texts[:8])))
-
-
-def test_predict_when_asked_again_then_forward_is_done_once(
-    classifier, texts, labels, monkeypatch
-):
-    classifier.fit(texts, labels)
-    calls = []
-    forward = type(classifier.net_.module_).forward
-    monkeypatch.setattr(
-        type(classifier.net_.module_),
-        "forward",
-        lambda self, **inputs: calls.append(1) or forward(self, **inputs),
-    )
-    probabilities = classifier.predict_proba(texts)
-    n_calls = len(calls)
-    classifier.predict(texts)
-    classifier.score(texts, labels)
-    assert len(calls) == n_calls > 0
-    classifier.predict(texts[:3])
-    assert len(calls) > n_calls
-    classifier.partial_fit(texts, labels)
-    assert not np.array_equal(classifier.predict_proba(texts), probabilities)

@@ -1,7 +1,7 @@
 """How a frozen backbone is given a semantic prefix.
 
-One interface, `PrefixMechanism`, and three mechanisms: `attention`, `cache`, `states`. This
-package and `_backbone` are the only places that know transformers' models.
+One interface, `PrefixMechanism`, and three mechanisms: `attention`, `kv_cache`,
+`hidden_states`. Only `_backbone` knows transformers' models.
 """
 
 from sksemantic._backbone.layers import cut, editing, make_visitable

@@ -50,8 +50,8 @@ def choose_prefix_mechanism(
         else:
             return prefix_mechanism
     raise UnsupportedBackboneError(
-        f"{type(model).__name__} takes no semantic prefix by prefix_mechanism={name!r}. "
-        "Tried:\n"
+        f"{type(model).__name__} takes no semantic prefix by "
+        f"prefix_mechanism={name!r}. Tried:\n"
         + "\n".join(reasons)
         + "\nUse method='prompt', another `prefix_mechanism` or another `model`."
     )

@@ -1,0 +1,209 @@
+"""Every "auto" of the model is decided once, and can be written down and read again."""
+
+import json
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import BACKBONES, load_tiny
+from transformers import AlbertConfig, AlbertModel
+
+from sksemantic._backbone.loading import BackboneSpec
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.prompt import Prompt
+from sksemantic._model.config import (
+    ModelConfig,
+    resolve_model_config,
+    resolve_pooling,
+    resolve_text_rank,
+    resolve_tuned_layers,
+)
+from sksemantic._model.inference import compute_scores
+from sksemantic._model.module import SemanticModule, load_model
+from sksemantic._model.pooling import POOLINGS
+
+CPU = torch.device("cpu")
+TEXT = "rate {{the}} film: {a}, or {b}?"
+
+
+def resolve(backbone, prompt=TEXT, **changes):
+    """Return the config and the template with everything left open."""
+    params = {
+        "n_texts": 2,
+        "max_length": None,
+        "method": "prefix",
+        "adapter": "low_rank",
+        "adapter_rank": 4,
+        "tuned_layers": "auto",
+        "frozen_share": 1 / 3,
+        "text_rank": "auto",
+        "default_text_rank": 4,
+        "pooling": "auto",
+        "dropout": 0.3,
+        "n_outputs": 3,
+        **changes,
+    }
+    spec = backbone.spec
+    return resolve_model_config(
+        backbone, Prompt.parse(prompt), backbone_config=spec, **params
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "n_layers", "tuned", "pooling"),
+    [("bert", 2, (0, 2), "mean"), ("gemma3", 3, (1, 3), "last")],
+)
+def test_resolve_when_all_is_left_open_then_backbone_decides(
+    name, n_layers, tuned, pooling, tiny
+):
+    backbone = load_tiny(tiny(name))
+    config, template = resolve(backbone)
+    assert config.prompt == TEXT
+    assert config.max_length == template.max_length > 100
+    assert (config.backbone.n_layers, config.tuned_layers) == (n_layers, tuned)
+    assert config.backbone.prefix_mechanism == "attention"
+    assert (config.text_rank, config.pooling) == (4, pooling)
+    assert "auto" not in json.dumps(config.to_dict())
+
+
+def test_resolve_when_prompt_method_then_nothing_is_said_of_layers(tiny_bert):
+    config, _ = resolve(load_tiny(tiny_bert), method="prompt")
+    assert config.backbone.prefix_mechanism is None
+    assert (config.tuned_layers, config.text_rank) == ((0, 0), 0)
+
+
+def test_resolve_when_a_pair_has_no_slots_then_encoders_read_it_apart_too(tiny_bert):
+    backbone = load_tiny(tiny_bert)
+    assert resolve(backbone, "rate both")[0].pooling == "pair"
+    assert resolve(backbone, "rate it", n_texts=1)[0].pooling == "mean"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tuned_layers": 3}, "'tuned_layers' parameter .* at most 2"),
+        ({"max_length": 500}, "'max_length' parameter must be between"),
+        ({"prompt": "word " * 200 + "{a} {b}"}, "'prompt' parameter is too long"),
+    ],
+)
+def test_resolve_when_it_does_not_fit_the_backbone_then_refused(
+    changes, message, tiny_bert
+):
+    with pytest.raises(ValueError, match=message):
+        resolve(load_tiny(tiny_bert), **changes)
+
+
+@pytest.mark.parametrize("name", ["bert", "llama"])
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_config_when_written_as_json_then_gives_the_same_model(method, name, tiny):
+    backbone = load_tiny(tiny(name))
+    config, template = resolve(backbone, method=method)
+    read = ModelConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert read == config
+    module, again = load_model(read, CPU, seed=7)
+    expected = SemanticModule.seeded(backbone, template.prompt_ids, config, seed=7)
+    columns = [["a good film", "dull"], ["a bad one", "lovely"]]
+    scores = [
+        compute_scores(each, TextDataset(laid_out.rows(columns)))
+        for each, laid_out in ((module, again), (expected, template))
+    ]
+    assert again.max_length == template.max_length
+    np.testing.assert_array_equal(*scores)
+
+
+def test_config_when_backbone_is_special_then_dictionary_tells(tiny_bert):
+    config, _ = resolve(load_tiny(tiny_bert))
+    values = {
+        **{name: getattr(config, name) for name in ModelConfig.__dataclass_fields__},
+        "backbone": BackboneSpec(
+            config.backbone.source,
+            torch.device("meta"),
+            torch.bfloat16,
+            "kv_cache",
+            {"quant_method": "torchao"},
+            {"": "cpu"},
+            2,
+        ),
+    }
+    told = ModelConfig(**values).to_dict()["backbone"]
+    assert told == {
+        "source": asdict(config.backbone.source),
+        "dtype": "bfloat16",
+        "prefix_mechanism": "kv_cache",
+        "quantization": {"quant_method": "torchao"},
+        "device_map": {"": "cpu"},
+        "n_layers": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "n_layers", "share", "expected"),
+    [
+        ("auto", 18, 1 / 3, (6, 18)),
+        ("auto", 2, 1 / 3, (0, 2)),
+        ("auto", 18, 0, (0, 18)),
+        ("all", 18, 1 / 3, (0, 18)),
+        (4, 18, 1 / 3, (14, 18)),
+        ((3, 5), 18, 1 / 3, (3, 5)),
+        ([3, 5], 18, 1 / 3, (3, 5)),
+    ],
+)
+def test_tuned_layers_when_given_then_are_counted_from_the_bottom(
+    given, n_layers, share, expected
+):
+    assert resolve_tuned_layers(given, n_layers, share) == expected
+
+
+@pytest.mark.parametrize("given", [3, (1, 1), (-1, 1), (0, 3)])
+def test_tuned_layers_when_there_are_no_such_then_refused(given):
+    with pytest.raises(ValueError, match="'tuned_layers' parameter .* at most 2"):
+        resolve_tuned_layers(given, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("is_causal", "is_pair", "expected"),
+    [
+        (True, False, "last"),
+        (False, False, "mean"),
+        (True, True, "last"),
+        (False, True, "pair"),
+    ],
+)
+def test_pooling_when_auto_then_follows_backbone_and_texts(
+    is_causal, is_pair, expected
+):
+    assert resolve_pooling("auto", is_causal, is_pair=is_pair) == expected
+    for named in set(POOLINGS) - {"auto"}:
+        assert resolve_pooling(named, is_causal, is_pair=is_pair) == named
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "adapter", "expected"),
+    [
+        *((name, "prefix", "low_rank", 4) for name in BACKBONES),
+        ("bert", "prefix", "linear", 0),
+        ("bert", "prefix", "embedding", 0),
+        ("bert", "prompt", "low_rank", 0),
+    ],
+)
+def test_text_rank_when_auto_then_only_with_the_default_adapter_is_there_one(
+    name, method, adapter, expected, tiny
+):
+    backbone = load_tiny(tiny(name))
+    assert resolve_text_rank("auto", backbone, method, adapter, 4) == expected
+    assert resolve_text_rank(5, backbone, "prefix", adapter, 4) == 5
+
+
+def test_text_rank_when_layers_cannot_be_told_apart_then_auto_is_none():
+    config = AlbertConfig(  # whose layers are one
+        vocab_size=40,
+        embedding_size=8,
+        hidden_size=16,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+    )
+    backbone = SimpleNamespace(model=AlbertModel(config).eval())
+    assert resolve_text_rank("auto", backbone, "prefix", "low_rank", 4) == 0

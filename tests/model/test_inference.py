@@ -1,0 +1,79 @@
+"""Features and scores of texts, from one thread or from several."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import numpy as np
+import pytest
+import torch
+from conftest import BACKBONES, build_module, load_tiny, random_ids, stir
+
+from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._model.inference import compute_features, compute_scores
+
+PROMPT_IDS = [2, 10, 11]
+
+
+@torch.no_grad()
+def features(module, row):
+    inputs, _ = collate(module.backbone.pad_id)(TextDataset([row]))
+    return module.features(inputs)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_compute_features_when_many_then_order_is_restored(name, tiny):
+    module = stir(build_module(load_tiny(tiny(name)), PROMPT_IDS))
+    lengths = np.random.RandomState(0).randint(1, 30, 150)  # several batches
+    rows = random_ids(*lengths)
+    expected = torch.cat([features(module, rows[i]) for i in (0, 70, 149)])
+    found = compute_features(module, TextDataset(rows))[[0, 70, 149]]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_compute_scores_when_done_then_are_the_heads(tiny_bert):
+    module = stir(build_module(load_tiny(tiny_bert), PROMPT_IDS, n_outputs=3)).train()
+    rows = random_ids(5, 3)
+    expected = module.head(torch.cat([features(module, row) for row in rows])).detach()
+    found = compute_scores(module, TextDataset(rows))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("compute", [compute_features, compute_scores])
+def test_compute_when_there_are_several_batches_then_adapter_runs_once(
+    compute, tiny_bert
+):
+    module = stir(build_module(load_tiny(tiny_bert)))
+    data = TextDataset(random_ids(*[20] * 150))
+    calls = []
+    module.adapter.register_forward_hook(lambda *args: calls.append(1))
+    before = compute(module, data)
+    assert len(calls) == 1
+    assert np.abs(compute(stir(module), data) - before).max() > 1e-2  # nothing is kept
+
+
+@pytest.mark.parametrize("name", ["bert", "gemma3"])
+def test_compute_when_threads_read_different_texts_then_equals_the_serial_result(
+    name, tiny
+):
+    module = stir(build_module(load_tiny(tiny(name)), tuned_layers=1, text_rank=2))
+    n_threads = 8
+    rng = np.random.RandomState(0)
+    datasets = [
+        TextDataset([rng.randint(10, 40, n).tolist() for n in rng.randint(1, 30, 40)])
+        for _ in range(n_threads)
+    ]
+    module.frozen.keep_states(datasets[0])  # some are looked up, others computed
+    computes = (compute_scores, compute_features)
+    serial = [[compute(module, data) for compute in computes] for data in datasets]
+    start = Barrier(n_threads)
+
+    def repeat(data):
+        start.wait()
+        return [[compute(module, data) for compute in computes] for _ in range(5)]
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        results = list(pool.map(repeat, datasets))
+    for expected, repeats in zip(serial, results, strict=True):
+        for found in repeats:
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
