@@ -9,7 +9,7 @@ comparisons of classifiers over multiple data sets", JMLR 7, 2006, section 3.2.
 from dataclasses import dataclass
 
 import numpy as np
-from _plots import save, subplots
+from plots import save, subplots
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 TIE = 0.005  # of a score; differences below it count as none
