@@ -37,8 +37,7 @@ UNCOMPARED = {
 }
 # The package's own rates, of adapter and head, for single texts.
 RATES = {"minilm": (4e-3, 1.5e-3), "gemma": (2e-3, 1e-3)}
-EPOCHS = {"minilm": 6, "gemma": 5}  # the least, and
-STEPS = 120  # the least
+EPOCHS, STEPS = {"minilm": 6, "gemma": 5}, 120  # the package's least of either
 N_LAYERS = {"gemma": 18, "minilm": 6}
 AT_LENGTH = (
     "Read the following text slowly and with care. Think of what it says, of what it "

@@ -9,7 +9,7 @@ fits      whole fits, folds, a search and predictions beside F, the time of one 
           best batch size. Training k of L layers for E epochs costs at least
           2 E F k / L, what lies below F (L - k) / L once.
 peers     seconds and accuracy of all methods, each trained for 1, 2, ... epochs
-mechanisms  seconds of a fit and of predictions by each prefix mechanism
+mechanisms  seconds of an epoch and of predictions by each prefix mechanism
 scaling   seconds and peak memory of fits of growing size, in processes of their own
 search    peak memory of one fit, and of a search over four prompts and three folds
 imports   seconds of imports, in processes of their own
@@ -181,8 +181,9 @@ def time_mechanism(task, name):
     estimator = make(task, **settings)
     ours.forget(estimator)
     estimator.fit(X, y)
+    epochs = [epoch["dur"] for epoch in estimator.history_]
     return {
-        "seconds": float(np.median([epoch["dur"] for epoch in estimator.history_])),
+        "seconds": round(float(np.median(epochs)), 4),
         "predict_seconds": timed(estimator.predict, X_test),
         "scores": {"accuracy": estimator.score(X_test, y_test)},
         "mechanism": estimator.prefix_mechanism_,

@@ -17,6 +17,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import traceback
@@ -158,8 +159,8 @@ def setting(text):
 
 
 def names(text):
-    """Return the names in a list with commas."""
-    return [name for name in text.split(",") if name]
+    """Return the names in a list; a comma before a space is part of a name."""
+    return re.split(r",(?! )", text)
 
 
 def parser(doc, file, tasks):

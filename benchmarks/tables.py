@@ -168,6 +168,8 @@ def beside_table(runs):
         # Of ordered classes, the estimator that is told of the order is ours.
         main = "ours, ordinal" if "ours, ordinal" in texts else "ours"
         ours = texts.pop(main, "")
+        if not ours:
+            continue
         others = ", ".join(f"{name} {text}" for name, text in texts.items())
         rows = every(methods)
         head = [f"`{task}`", f"{max(row['n_train'] for row in rows):,}"]
