@@ -95,21 +95,18 @@ def time_bare(task):
     return {"seconds": timed(backbone.embed_ids, ids, batch_size)}
 
 
-def time_fit(task, floor, **settings):
-    """Return the seconds of a fit without loading, and its floor in units of F."""
+def time_fit(task, floor, run=None, **settings):
+    """Return the seconds of a fit without loading, and its floor in units of F.
+
+    Instead of a fit, `run` may do something else with the estimator, X and y.
+    """
     X, _, y, _ = rows_of(task, 0)
     estimator = make(task, **settings)
     ours.forget(estimator)
+    if run is not None:
+        return {"seconds": timed(run, estimator, X, y), "floor": floor}
     seconds = timed(estimator.fit, X, y)
     return {"seconds": seconds, "floor": floor, **ours.describe(estimator)}
-
-
-def time_many(task, floor, run, **settings):
-    """Return the seconds of folds or of a search; `run` takes estimator, X and y."""
-    X, _, y, _ = rows_of(task, 0)
-    estimator = make(task, **settings)
-    ours.forget(estimator)
-    return {"seconds": timed(run, estimator, X, y), "floor": floor}
 
 
 def search(estimator, X, y):
@@ -152,7 +149,7 @@ def fits(task):
         ("6 rates x 3 folds", search, 18 * 2 / 3 + 1, 6),
     ):
         floor = 1 + (n_fits * 2 * EPOCHS + n_predictions) * share
-        call = partial(time_many, task, floor, run, **layers)
+        call = partial(time_fit, task, floor, run, **layers)
         found[f"ours, top {top}, {name}"] = call
     return found | {"ours, predict": partial(time_predict, task)}
 
