@@ -39,10 +39,7 @@ DEFAULT_LAYERS = {"minilm": (6, 6), "gemma": (12, 8)}  # run, and tuned
 TOP = {"minilm": (3,), "gemma": (12, 6)}  # layers tuned, of all that are run
 ALL_LAYERS = {"model_kwargs__n_layers": "all", "tuned_layers": "all"}
 RATES = (1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 6e-3)
-MECHANISMS = {
-    "minilm": ("attention", "kv_cache", "hidden_states"),
-    "gemma": ("attention", "kv_cache"),
-}
+MECHANISMS = ("attention", "kv_cache", "hidden_states")  # decoders have two of them
 SIZES = (1000, 4000, 16_000, 64_000)
 SEARCHED = 300  # texts of "search"
 WORDS = 14  # of each text of "scaling": some 20 tokens
@@ -91,8 +88,8 @@ def bare(task):
 
 def time_bare(task):
     """Return the seconds of F, from token ids."""
-    backbone, ids, batch_size = bare(task)
-    return {"seconds": timed(backbone.embed_ids, ids, batch_size)}
+    backbone, *texts = bare(task)
+    return {"seconds": timed(backbone.embed_ids, *texts)}
 
 
 def time_fit(task, floor, run=None, **settings):
@@ -207,12 +204,11 @@ def fit_child(kind, task_name, n_rows):
     )
     settings = {"model_kwargs__n_layers": "all"} if kind == "search" else {}
     estimator = make(task, max_epochs=1, **settings)
-    keeper = ours.forget(estimator)  # loading takes more than what is loaded
+    ours.forget(estimator)  # loads: that takes more than what is loaded
     before = forget_peak()
     if kind == "search":
         estimator = GridSearchCV(estimator, {"prompt": list(PROMPTS)}, cv=3)
     seconds = timed(estimator.fit, X, y)
-    del keeper
     print(
         json.dumps({"seconds": seconds, "before_mib": before, "peak_mib": peak_mib()})
     )
@@ -249,7 +245,7 @@ def runs(measure, task, sizes):
     if measure == "fits":
         found = {name: ({"epochs": EPOCHS}, run) for name, run in fits(task).items()}
     elif measure == "mechanisms":
-        names = MECHANISMS[task.backbone]
+        names = MECHANISMS[:2] if task.is_causal else MECHANISMS
         found = {f"ours, {n}": ({}, partial(time_mechanism, task, n)) for n in names}
     elif measure == "imports":
         found = {code: ({}, partial(time_import, code)) for code in IMPORTS}

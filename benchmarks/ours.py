@@ -47,9 +47,8 @@ def forget(estimator):
 
     Both would be in the seconds of the next fit.
     """
-    keeper = load(estimator.model, json.dumps(estimator.model_kwargs or {}))
+    load(estimator.model, json.dumps(estimator.model_kwargs or {}))
     sksemantic.clear_cache()
-    return keeper
 
 
 @cache
