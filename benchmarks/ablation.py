@@ -1,389 +1,229 @@
-"""What each part of the recipe is worth: one thing changed at a time.
+"""What each default is worth: one thing changed at a time, on the same rows and seeds.
 
-The estimator with one of its defaults, or one of its inner constants, replaced, on the
-same rows as the base, seed by seed. The base are the defaults, but for the comparison
-with the closed form: it is switched off throughout, so that a variant that trains badly
-shows it instead of falling back. After the tables come the differences from the base,
-in points, with their standard error over tasks and seeds. The base is the mean of three
-trainings on the same rows: the luck of a single one would be in every difference.
+    python benchmarks/ablation.py --tasks sst2-1000-minilm,prompts-sst2 --seeds 2
+    python benchmarks/ablation.py --table
+
+A variant is a name and what it sets, see `variants`. In all of them but "compared" no
+texts are held out, and the linear probe is never kept: what trains badly shows it. The
+base is the mean of three trainings on the same rows: the luck of a single one would be
+in every difference. Rows of a variant that is not defined here any more stay in the
+file and in the tables; it changed the package's inside and cannot be run again.
+
+A task ``prompts-sst2-500-gemma`` compares the prompts of `prompts.toml`, before
+training, ", frozen", and after it; "searched" leaves the choice among every fourth of
+those about the task to GridSearchCV. ``layers-sst2-1000-gemma`` has what a linear model
+makes of the frozen states of every layer.
 """
 
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+import tomllib
+from dataclasses import replace
 from functools import partial
-from math import ceil
-from unittest.mock import patch
 
-import numpy as np
-import torch
-from _baselines import GEMMA, MINILM, REVIEW_PROMPT, embedding_logistic
-from _methods import describe, make_ours, measure
-from _runner import CLASSIFIER, Method, by_seed, main, plain
-from _variants import (
-    UNCOMPARED,
-    AttentionPooled,
-    Direct,
-    DroppingTokens,
-    Gated,
-    Mixed,
-    Partial,
-    ValuesOnly,
-    adapter,
-    conditioned,
-    module,
-    over_noise,
-    supervised_contrast,
-    weighing,
-    without_comparison,
-)
-from prompts import ABOUT
-from suite import PROMPTS
-from suite import TASKS as SUITE
-from torch import nn
+import ours
+import results
+from ablation_tables import BASES, candidates, tables
+from catalogue import task_named
+from ours import describe, fit_ours, forget, make_ours
+from peers.frozen import reader
+from peers.linear import fit_frozen
+from sklearn.model_selection import GridSearchCV
+from tasks import Case
 
-from sksemantic._model import module as _module
-from sksemantic._tasks import base as _task
-from sksemantic._training import config as _recipe
-from sksemantic._training import net as _net
-from sksemantic._training import trainer as _training
-
-BASE = "base"
-RESEEDED = {"base, another seed": 100, "base, a third seed": 200}
-THREE_SEEDS, THREE_PROMPTS = "three seeds averaged", "three prompts averaged"
-
-
-def constant(module, **values):
-    """Return patches of inner constants."""
-    return [patch.object(module, name, value) for name, value in values.items()]
-
-
-def rates(lr=1.0, head_lr=1.0):
-    """Return the patch that multiplies the default learning rates."""
-    table = {
-        is_causal: (lr * own[0], head_lr * own[1])
-        for is_causal, own in _recipe._AUTO_RATES.items()
-    }
-    return constant(_recipe, _AUTO_RATES=table)
-
-
-def smoothed(task, scores, targets):
-    """Return the cross-entropy of labels of which a tenth is spread over all."""
-    return nn.functional.cross_entropy(
-        scores, targets, reduction="none", label_smoothing=0.1
-    )
-
-
-def head_start(factor):
-    """Return the patch that starts the head at the closed form times a factor."""
-
-    def start(trainer, data, reference=None):
-        head = trainer.module.head
-        trainer._set_head(reference)
-        with torch.no_grad():
-            head.weight.mul_(factor)
-            head.bias.mul_(factor)
-
-    return [patch.object(_training.Trainer, "_init_head", start)]
-
-
-def decayed(amount):
-    """Return the patch that lets weights decay."""
-    build = partial(_net.build_net, weight_decay=amount)
-    return [patch.object(_training, "build_net", build)]
-
-
-def averaged_from(share):
-    """Return the patch that averages the weights from that share of the training on."""
-
-    class From(_net.TailAverage):
-        def __init__(self, max_epochs):
-            super().__init__(max_epochs, share)
-
-    return constant(_training, TailAverage=From)
-
-
-def epochs(factor):
-    """Return the patches that change the number of epochs."""
-    fewest = {key: ceil(factor * n) for key, n in _recipe._FEWEST_EPOCHS.items()}
-    steps = ceil(factor * _recipe._FEWEST_STEPS)
-    return constant(_recipe, _FEWEST_EPOCHS=fewest, _FEWEST_STEPS=steps)
-
-
-def train(case, patches=(), **params):
-    """Fit and score a variant."""
-    with ExitStack() as stack:
-        for each in (without_comparison(), *patches):
-            stack.enter_context(each)
-        estimator = make_ours(case, CLASSIFIER, **UNCOMPARED, **params)
-        return measure(case, estimator, case.rows) | describe(estimator)
-
-
-def reseed(case, by):
-    """Fit and score the base on the same rows, with other random numbers."""
-    return train(replace(case, seed=case.seed + by))
-
-
-def refit_head(case):
-    """Fit the estimator, then the head anew, by cross-validation, on what it makes."""
-    X_train, X_test, y_train, y_test = case.rows
-    start = time.perf_counter()
-    with without_comparison():
-        estimator = make_ours(case, CLASSIFIER, **UNCOMPARED)
-        estimator.fit(X_train, y_train)
-        rows = (estimator.transform(X_train), estimator.transform(X_test))
-    seconds = time.perf_counter() - start
-    head = embedding_logistic("accuracy")
-    return measure(case, head, (*rows, y_train, y_test), seconds)
-
-
-class Averaged:
-    """Several estimators behind one backbone; their probabilities are averaged."""
-
-    def __init__(self, estimators):
-        self.estimators = estimators
-
-    def fit(self, X, y):
-        """Fit all."""
-        for estimator in self.estimators:
-            estimator.fit(X, y)
-        return self
-
-    def predict(self, X):
-        """Return the classes that are likeliest on average."""
-        found = np.mean([one.predict_proba(X) for one in self.estimators], axis=0)
-        return self.estimators[0].classes_[found.argmax(axis=1)]
-
-
-def average(case, prompts=None):
-    """Fit and score three estimators together, of three prompts or three seeds."""
-    if prompts:
-        variants = [(case, {"prompt": prompt}) for prompt in prompts]
-    else:
-        variants = [(replace(case, seed=case.seed + 100 * i), {}) for i in range(3)]
-    estimators = [
-        make_ours(each, CLASSIFIER, **UNCOMPARED, **params) for each, params in variants
-    ]
-    with without_comparison():
-        return measure(case, Averaged(estimators), case.rows)
-
-
-def variant(patches=(), **params):
-    """Return the method that changes one thing."""
-    return Method(partial(train, patches=patches, **params), seeded=True)
-
-
+PROMPTS = tomllib.loads((results.FOLDER / "prompts.toml").read_text("utf-8"))
+OTHERS = PROMPTS["unrelated"] | PROMPTS["random"]  # not about the task
+UNCOMPARED = {
+    "training__validation_fraction": 1e-6,
+    "training__min_validation_texts": 0,
+}
+# The package's own rates, of adapter and head, for single texts.
+RATES = {"minilm": (4e-3, 1.5e-3), "gemma": (2e-3, 1e-3)}
+EPOCHS, STEPS = {"minilm": 6, "gemma": 5}, 120  # the package's least of either
+N_LAYERS = {"gemma": 18, "minilm": 6}
 AT_LENGTH = (
     "Read the following text slowly and with care. Think of what it says, of what it "
     "leaves out, of whoever wrote it and of whom it was written for, and then decide "
     "which one of a few classes it belongs to."
 )
-COMMON = {
-    BASE: variant(),
-    **{name: Method(partial(reseed, by=by), True) for name, by in RESEEDED.items()},
-    # adapter
-    "rank 2": variant(adapter_rank=2),
-    "rank 4": variant(adapter_rank=4),
-    "rank 16": variant(adapter_rank=16),
-    "rank 32": variant(adapter_rank=32),
-    "adapter: full matrices": variant(adapter="linear"),
-    "adapter: none, keys and values trained": variant([adapter(Direct)]),
-    # A step moves what has one term less than what has as many as ranks.
-    "adapter: none, at rates x 4": variant([adapter(Direct), *rates(lr=4)]),
-    "text's states refined: not": variant(text_rank=0),
-    "text's states refined: rank 1": variant(text_rank=1),
-    "text's states refined: rank 2": variant(text_rank=2),
-    "text's states refined: rank 8": variant(text_rank=8),
-    "text's states refined: rank 16": variant(text_rank=16),
-    "adapter: on keys only": variant([adapter(Partial)]),
-    "adapter: on values only": variant([adapter(ValuesOnly)]),
-    "adapter: and a gate per head": variant([adapter(Gated)]),
-    "adapter: depends on the text": variant(conditioned()),
-    "noise for the prompt's states": variant([over_noise()]),
-    "method: prompt": variant(method="prompt"),
-    # head
-    "head: from the closed form": variant(
-        constant(_recipe, _GENTLE_RATES=_recipe._AUTO_RATES),
-        head_init="linear_probe",
-    ),
-    "head: the same, slower rates": variant(head_init="linear_probe"),
-    "head: the closed form, not trained": variant(
-        constant(_recipe, _GENTLE_RATES=_recipe._AUTO_RATES),
-        head_init="linear_probe",
-        head_lr=1e-12,
-    ),
-    "head: from a fifth of the closed form": variant(head_start(0.2)),
-    "head: from random weights": variant(head_init="random"),
-    "head: fitted anew at the end": Method(refit_head, seeded=True),
-    "pooling: attention": variant([module(AttentionPooled)]),
-    "pooling: of five layers": variant([module(Mixed)]),
-    "features dropped: none": variant(constant(_module, _DROPOUT=0.0)),
-    "features dropped: half": variant(constant(_module, _DROPOUT=0.5)),
-    # training
-    "rates of the adapter / 3": variant(rates(lr=1 / 3)),
-    "rates of the adapter x 3": variant(rates(lr=3)),
-    "rates of the head / 3": variant(rates(head_lr=1 / 3)),
-    "rates of the head x 3": variant(rates(head_lr=3)),
-    "epochs / 2": variant(epochs(1 / 2)),
-    "epochs x 2": variant(epochs(2)),
-    "batches of 16": variant(batch_size=16),
-    "batches of 64": variant(constant(_recipe, _FEWEST_STEPS=1), batch_size=64),
-    "weights decay by 0.1": variant(decayed(0.1)),
-    "texts contrasted: not": variant(contrast=0),
-    "texts contrasted: in full": variant(contrast=1.0),
-    "texts contrasted: by Khosla's loss": variant(
-        constant(_net, contrast_loss=supervised_contrast), contrast=0.5
-    ),
-    "labels smoothed": variant([patch.object(_task.Classification, "loss", smoothed)]),
-    "weights averaged: never": variant(averaged_from(1.0)),
-    "weights averaged: from two thirds": variant(averaged_from(2 / 3)),
-    THREE_SEEDS: Method(average, seeded=True),
-}
-OF_ENCODERS = {
-    "tuned: upper half": variant(tuned_layers=3),
-    "tuned: uppermost": variant(tuned_layers=1),
-    "prompt: one word": variant(prompt="Classify"),
-    "prompt: forty words": variant(prompt=AT_LENGTH),
-    "prompt: weighs a twentieth": variant(weighing(3.0)),
-    "pooling: first": variant(pooling="first"),
-    "tokens dropped: a tenth": variant([module(DroppingTokens)]),
-}
-OF_DECODERS = {
-    "all layers run, upper 12 tuned": variant(n_layers="all"),
-    "15 layers run and tuned": variant(n_layers=15, tuned_layers="all"),
-    "9 layers run and tuned": variant(n_layers=9, tuned_layers="all"),
-    "all layers run and tuned": variant(n_layers="all", tuned_layers="all"),
-    "all of the lower 12 tuned": variant(tuned_layers="all"),
-    "pooling: mean": variant(pooling="mean"),
-}
-# What may count for more with few texts.
-OF_FEW_TEXTS = {
-    name: COMMON[name]
-    for name in (
-        BASE,
-        *RESEEDED,
-        "rates of the adapter x 3",
-        "rates of the head / 3",
-        "epochs x 2",
-        "texts contrasted: not",
-        "features dropped: none",
-        "text's states refined: not",
-    )
-} | {
-    "rates of the head x 2": variant(rates(head_lr=2)),
-    "tokens dropped: a tenth": OF_ENCODERS["tokens dropped: a tenth"],
-    "tokens dropped: a tenth, rates of the head x 2": variant(
-        [module(DroppingTokens), *rates(head_lr=2)]
-    ),
-}
-ASKED = {
-    "sst2": (
-        REVIEW_PROMPT,
-        '"{text}"\nThe verdict of this critic:',
-        'Review: "{text}"\nShort and clear, the film is',
-    ),
-    "trec6": (
-        PROMPTS["trec6"],
-        'Someone asks: "{text}"\nThey are looking for a',
-        'Question: "{text}"\nWhat kind of thing is asked for? A',
-    ),
-}
-TOLD = (
-    "Classify the text.",
-    "What is this text about, and what does it say?",
-    "Read carefully: what matters is the meaning.",
-)
 
 
-def make_tasks():
-    """Return the tasks of the ablation by name: those of the suite, with variants."""
-    tasks = {}
-    for name, prompts in ASKED.items():
-        by_example = {
-            "prompt: with two examples": variant(prompt=ABOUT[name]["long: examples"])
-        }
-        for model, short, own in (
-            (MINILM, "minilm", OF_ENCODERS),
-            (GEMMA, "gemma", OF_DECODERS | by_example),
-        ):
-            key = f"{name}-1000-{short}"
-            told = prompts if model == GEMMA else TOLD
-            several = Method(partial(average, prompts=told), seeded=True)
-            methods = {**COMMON, **own, THREE_PROMPTS: several}
-            tasks[key] = replace(SUITE[key], ours=methods, peers={})
-    for key in ("sst2-200-minilm", "trec6-200-minilm", "trec50-200-minilm"):
-        tasks[key] = replace(SUITE[key], ours=OF_FEW_TEXTS, peers={})
-    return tasks
+def rates(backbone, lr=1.0, head_lr=1.0):
+    """Return the package's rates, each times a factor."""
+    own = RATES[backbone]
+    return {"lr": lr * own[0], "training__head_lr": head_lr * own[1]}
 
 
-TASKS = make_tasks()
+def epochs(backbone, factor):
+    """Return the package's least epochs and steps, times a factor."""
+    fewest = -(-EPOCHS[backbone] * factor // 1)
+    return {
+        "training__min_epochs": int(fewest),
+        "training__min_steps": int(STEPS * factor),
+    }
 
 
-def summarise(tasks, results, args):
-    """Print how far each variant is from the base, by number of texts and backbone."""
-    for group in groups(tasks):
-        lines = differences(tasks, results, group)
+def variants(backbone):
+    """Return what each variant sets, by name."""
+    from_probe = {"training__head_init": "linear_probe"}
+    found = {
+        "compared with the linear probe": {
+            "training__validation_fraction": 0.1,
+            "training__min_validation_texts": 100,
+        },
+        "adapter: full matrices": {"adapter": "linear"},
+        "method: prompt": {"method": "prompt"},
+        "head: from the linear probe": from_probe | rates(backbone),
+        "head: the same, slower rates": from_probe,
+        "head: the linear probe, not trained": from_probe | rates(backbone, 1, 1e-9),
+        "head: from random weights": {"training__head_init": "random"},
+        "features dropped: none": {"training__dropout": 0.0},
+        "features dropped: half": {"training__dropout": 0.5},
+        "rates of the adapter / 3": rates(backbone, lr=1 / 3),
+        "rates of the adapter x 3": rates(backbone, lr=3),
+        "rates of the head / 3": rates(backbone, head_lr=1 / 3),
+        "rates of the head x 2": rates(backbone, head_lr=2),
+        "rates of the head x 3": rates(backbone, head_lr=3),
+        "epochs / 2": epochs(backbone, 1 / 2),
+        "epochs x 2": epochs(backbone, 2),
+        "batches of 16": {"batch_size": 16},
+        "batches of 64": {"batch_size": 64, "training__min_steps": 1},
+        "weights decay by 0.1": {"training__weight_decay": 0.1},
+        "weights averaged: never": {"training__average_from": 1.0},
+        "weights averaged: from two thirds": {"training__average_from": 2 / 3},
+        "no warmup": {"training__warmup": 0.0},
+        "texts contrasted: not": {"training__contrast": 0.0},
+        "texts contrasted: in full": {"training__contrast": 1.0},
+        "text's states refined: not": {"training__text_rank": 0},
+    }
+    for rank in (2, 4, 16, 32):
+        found[f"rank {rank}"] = {"adapter_rank": rank}
+    for rank in (1, 2, 8, 16):
+        found[f"text's states refined: rank {rank}"] = {"training__text_rank": rank}
+    if backbone == "gemma":
+        return found | of_decoders()
+    return found | {
+        "tuned: upper half": {"tuned_layers": 3},
+        "tuned: uppermost": {"tuned_layers": 1},
+        "prompt: one word": {"prompt": "Classify"},
+        "prompt: forty words": {"prompt": AT_LENGTH},
+        "pooling: first": {"training__pooling": "first"},
+    }
+
+
+def of_decoders():
+    """Return variants that make sense for decoders alone."""
+    layers, tuned = "model_kwargs__n_layers", "tuned_layers"
+    return {
+        "all layers run, upper 12 tuned": {layers: "all"},
+        "15 layers run and tuned": {layers: 15, tuned: "all"},
+        "9 layers run and tuned": {layers: 9, tuned: "all"},
+        "all layers run and tuned": {layers: "all", tuned: "all"},
+        "all of the lower 12 tuned": {tuned: "all"},
+        "pooling: mean": {"training__pooling": "mean"},
+    }
+
+
+def fit_variant(case, settings, more=0):
+    """Fit and score the estimator with something set, from another seed if `more`."""
+    return fit_ours(replace(case, seed=case.seed + more), **UNCOMPARED | settings)
+
+
+def fit_searched(case, prompts):
+    """Fit and score the estimator with the prompt that cross-validation chooses."""
+    estimator = make_ours(case)
+    forget(estimator)
+    search = GridSearchCV(estimator, {"prompt": prompts}, cv=3)
+    return case.measure(search) | describe(search.best_estimator_)
+
+
+def variant_methods(task, data):
+    """Return the variants for a task by name: functions of a `Case`."""
+    found = {
+        name: partial(fit_variant, settings={}, more=more)
+        for name, more in BASES.items()
+    }
+    for name, settings in variants(task.backbone).items():
+        found[name] = partial(fit_variant, settings=settings)
+    if data in PROMPTS and task.is_causal:
+        examples = {"prompt": PROMPTS[data]["long: examples"]}
+        found["prompt: with two examples"] = partial(fit_variant, settings=examples)
+    return found
+
+
+def prompt_methods(task, data):
+    """Return each prompt, frozen and trained, and a search among some of them."""
+    found = {}
+    for name, prompt in (PROMPTS[data] | OTHERS).items():
+        slotted = prompt if "{text}" in prompt else prompt + "{text}"
+        found[name] = partial(fit_ours, prompt=prompt)
+        found[f"{name}, frozen"] = partial(fit_frozen, prompt=slotted)
+    found["none, frozen"] = partial(fit_frozen, prompt=None)
+    prompts = [PROMPTS[data][name] for name in candidates(PROMPTS[data])]
+    return found | {"searched": partial(fit_searched, prompts=prompts)}
+
+
+def layer_methods(task, data):
+    """Return a linear model for the frozen states of each layer."""
+    return {
+        f"layer {layer}, frozen": partial(fit_frozen, layer=layer)
+        for layer in range(1, N_LAYERS[task.backbone] + 1)
+    }
+
+
+GROUPS = {"prompts": prompt_methods, "layers": layer_methods}
+ALL = ("sst2-1000-minilm", "trec6-1000-minilm", "sst2-1000-gemma", "trec6-1000-gemma")
+ALL += ("sst2-200-minilm", "trec6-200-minilm", "trec50-200-minilm")
+ALL += ("prompts-sst2-500-gemma", "prompts-trec6-500-gemma")
+ALL += ("layers-sst2-1000-gemma", "layers-trec6-1000-gemma", "layers-rte-1000-gemma")
+
+
+def grouped(name, limit=None):
+    """Return a task's full name, the task, and its methods."""
+    group, _, rest = name.partition("-")
+    if group not in GROUPS:
+        task = task_named(name, limit)
+        return task.name, task, variant_methods(task, name.partition("-")[0])
+    data, _, size = rest.partition("-")
+    usual = {"prompts": "500-gemma", "layers": "1000-gemma"}[group]
+    task = task_named(f"{data}-{size or usual}", limit)
+    return f"{group}-{task.name}", task, GROUPS[group](task, data)
+
+
+def plan(args):
+    """Yield the head of every run, and what is called to run it."""
+    for name in ALL if args.tasks == ["all"] else args.tasks:
+        full_name, task, methods = grouped(name, args.limit)
+        split = {}
+        for method, run in methods.items():
+            if args.methods and method not in args.methods:
+                continue
+            for seed in range(args.first_seed, args.first_seed + args.seeds):
+                head = {"task": full_name, "method": method, "seed": seed}
+                if not method.endswith("frozen"):
+                    head["defaults"] = results.defaults_id(ours.defaults)
+
+                def fit(task=task, split=split, run=run, seed=seed):
+                    if seed not in split:
+                        split[seed] = task.split(seed)
+                    return run(Case(task, seed, split[seed]))
+
+                yield head, fit
+        reader.cache_clear()
+
+
+def main():
+    """Run what is missing, and print the tables of these tasks."""
+    parser = results.parser(__doc__, "ablation.jsonl", ", ".join(ALL))
+    args = parser.parse_args()
+    n_failed = 0 if args.table else results.run_missing(plan(args), args.file)
+    rows = results.read(args.file)
+    if args.tasks and args.tasks != ["all"]:
+        wanted = {grouped(name, args.limit)[0] for name in args.tasks}
+        rows = [row for row in rows if row["task"] in wanted]
+    for name, lines in tables(rows, PROMPTS).items():
         if lines:
-            print(f"\n{group}: points more than the base, by task")
-        for line in lines:
-            by_task = "  ".join(f"{name} {gap:+.1f}" for name, gap in line.by_task)
-            found = f"{line.mean:+.2f} ± {line.error:.2f} of {line.n_runs}"
-            print(f"  {line.method:40} {found}  {by_task}")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How many points a variant is ahead of the base.
-
-    Attributes
-    ----------
-    method : str
-        The variant.
-    mean, error : float
-        Over all tasks and seeds, and its standard error.
-    n_runs : int
-        How many pairs of runs that is.
-    by_task : list of tuple
-        Names of data sets, and the mean over the seeds.
-    """
-
-    method: str
-    mean: float
-    error: float
-    n_runs: int
-    by_task: list
-
-
-def groups(tasks):
-    """Return what the names of the tasks end with: number of texts, and backbone."""
-    return list(dict.fromkeys(name.partition("-")[2] for name in tasks))
-
-
-def differences(tasks, results, group):
-    """Return the differences of all variants in one group, the best ones first."""
-    gaps = {}
-    for task, methods in by_seed(plain(results)).items():
-        if task.partition("-")[2] != group:
-            continue
-        scoring = tasks[task].scoring
-        bases = [methods.pop(name) for name in (BASE, *RESEEDED) if name in methods]
-        for method, runs in methods.items():
-            for seed in sorted(runs):
-                scores = [base[seed][scoring] for base in bases if seed in base]
-                if scores:
-                    gap = 100 * (runs[seed][scoring] - np.mean(scores))
-                    gaps.setdefault(method, {}).setdefault(task, []).append(gap)
-    found = [difference(method, by_task) for method, by_task in gaps.items()]
-    return sorted(found, key=lambda line: -line.mean)
-
-
-def difference(method, gaps):
-    """Return the summary of one variant's differences by task."""
-    runs = np.concatenate(list(gaps.values()))
-    error = runs.std(ddof=1) / len(runs) ** 0.5 if len(runs) > 1 else np.nan
-    by_task = [(name.partition("-")[0], np.mean(found)) for name, found in gaps.items()]
-    return Difference(method, runs.mean(), error, len(runs), by_task)
+            print(f"\n{name}\n\n" + "\n".join(lines))
+    results.finish(n_failed)
 
 
 if __name__ == "__main__":
-    main(__doc__, TASKS, summarise)
+    main()

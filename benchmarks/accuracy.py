@@ -1,82 +1,153 @@
-"""Held-out scores of the estimators on plain tasks, beside what a user would try first.
+"""Held-out scores of the estimators and of their peers, on every kind of task.
 
-`tasks.py` has every other kind of task. Every seed draws its own split, or its own
-training rows, and trains from that seed; the peers see the same rows.
+    python benchmarks/accuracy.py --tasks sst2,trec6-200-gemma --methods ours,lora
+    python benchmarks/accuracy.py --table
+
+Every seed draws its own training rows, and trains from that seed; all methods see the
+same rows. Networks train for as many epochs as the estimator, in batches of the same
+size, and read the same texts inside the same prompt.
 """
 
-from functools import partial
+import gc
 
-from _baselines import (
-    GEMMA,
-    REVIEW_PROMPT,
-    embedding_logistic,
-    embedding_ridge,
-    tfidf_logistic,
-    tfidf_ridge,
+import ours
+import ranks
+import results
+from catalogue import GRID, SIZES, all_names, task_named
+from peers.frozen import reader
+from tables import (
+    PEFT,
+    beside_table,
+    by_task,
+    cost_table,
+    duel_table,
+    gain_table,
+    rank_lines,
+    ranks_in_words,
+    score_table,
+    scores_of,
+    scorings,
+    size_table,
 )
-from _data import load_hutto, load_trec
-from _methods import fit_head
-from _rows import split_random, split_sst2
-from _runner import (
-    CLASSIFIER,
-    REGRESSOR,
-    Bar,
-    Method,
-    Task,
-    main,
-    on_vectors,
-    on_words,
-    ours,
-)
-from _scores import score_labels, score_numbers
+from tasks import Case
 
-
-def classification(scoring, split, bar, **params):
-    """Return a task of classification."""
-    make = partial(embedding_logistic, scoring)
-    peers = {
-        "TF-IDF + LR": on_words(partial(tfidf_logistic, scoring)),
-        "frozen + LR": on_vectors(make),
-    }
-    if "prompt" in params:
-        bare = partial(fit_head, make=make, prompt=None)
-        peers["frozen, no prompt + LR"] = Method(bare)
-    return Task(
-        split=split,
-        score=score_labels,
-        scoring=scoring,
-        ours={CLASSIFIER: ours(CLASSIFIER)},
-        peers=peers,
-        bars=(Bar(bar),),
-        params=params,
-    )
-
-
-TASKS = {
-    "sst2-minilm": classification("accuracy", partial(split_sst2, size=3600), 0.83),
-    "sst2-gemma": classification(
-        "accuracy",
-        partial(split_sst2, size=1500),
-        0.895,
-        model=GEMMA,
-        prompt=REVIEW_PROMPT,
+MODEL_NAMES = {"minilm": "MiniLM", "gemma": "Gemma 3 270M"}
+# Pages' tables of our estimator in two forms: pairs of what was set, and headings.
+GAINS = {
+    "text rank": ([("text_rank=0", "")], ("without", "with")),
+    "contrast": (
+        [("contrast=0", ""), ("contrast=0", "contrast=1.0"), ("", "contrast=1.0")],
+        ("without", "with"),
     ),
-    "trec-minilm": classification(
-        "f1_macro", partial(split_random, load=load_trec), 0.93
-    ),
-    "hutto-minilm": Task(
-        split=partial(split_random, load=load_hutto),
-        score=score_numbers,
-        scoring="r2",
-        ours={REGRESSOR: ours(REGRESSOR)},
-        peers={
-            "TF-IDF + Ridge": on_words(tfidf_ridge),
-            "frozen + Ridge": on_vectors(embedding_ridge),
-        },
-        bars=(Bar(0.55), Bar(peer="frozen + Ridge")),
-    ),
+    "rates": ([("lr=0.004", "")], ("at 4e-3", "at 1e-2")),
+    "head rates": ([("head_lr=0.003", "")], ("at 3e-3", "at 1.5e-3")),
+    "layers": ([("", "n_layers=all tuned_layers=all")], ("12 layers", "all")),
+}
+COMPARED_SIZES = {
+    "LoRA": "LoRA",
+    "LoRA at 3e-3": "LoRA at 3e-3",
+    "ours": "rank 8",
+    "ours adapter_rank=4": "rank 4",
+    "ours adapter_rank=2": "rank 2",
 }
 
 
+def plan(args):
+    """Yield the head of every run, and what is called to run it."""
+    tasks = all_names() if args.tasks == ["all"] else args.tasks
+    for task in [task_named(name, args.limit) for name in tasks]:
+        yield from plan_task(task, args)
+        reader.cache_clear()
+        gc.collect()
+
+
+def plan_task(task, args):
+    """Yield the runs of one task, ours first."""
+    settings, split = dict(args.set), {}
+    for method, run in task.methods.items():
+        is_ours = results.is_ours(method)
+        if args.methods and method not in args.methods or (args.set and not is_ours):
+            continue
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
+            head = {"task": task.name, "method": method, "seed": seed}
+            head["set"] = settings if is_ours else {}
+            if is_ours:
+                head["defaults"] = results.defaults_id(ours.defaults)
+
+            def fit(run=run, seed=seed):
+                if seed not in split:
+                    split[seed] = task.split(seed)
+                return run(Case(task, seed, split[seed], settings))
+
+            yield head, fit
+
+
+def place(name):
+    """Return where a task's line belongs: by its place in the grid, others by size."""
+    known = all_names()
+    task = task_named(name)
+    is_known = name in known
+    return not is_known, known.index(name) if is_known else task.size, name
+
+
+def is_in_grid(name):
+    """Return whether the comparison of all methods has a task."""
+    data, size, _ = name.rsplit("-", 2)
+    return data in GRID and size in map(str, SIZES)
+
+
+def tables(rows, folder=None):
+    """Return the tables of the pages by name; diagrams are written into a folder."""
+    runs = by_task(rows)
+    runs = {name: runs[name] for name in sorted(runs, key=place)}
+    plain = by_task([row for row in rows if not row["set"]])
+    plain = {name: plain[name] for name in sorted(plain, key=place)}
+    grid = {name: plain[name] for name in plain if is_in_grid(name)}
+    others = {name: plain[name] for name in plain if name not in grid}
+    few = {name: others.pop(name) for name in [*others] if "shot-" in name}
+    known = set(all_names())
+    found = {"results": comparison(grid, folder)}
+    found["tasks"] = beside_table({n: others[n] for n in others if n in known})
+    found["few labels"] = beside_table(few)
+    for name, (pairs, headings) in GAINS.items():
+        found[name] = gain_table(runs, pairs, headings)
+    found["sizes"] = size_table(
+        {name: runs[name] for name in runs if is_in_grid(name)}, COMPARED_SIZES
+    )
+    return found
+
+
+def comparison(grid, folder):
+    """Return the comparison of all methods over the grid."""
+    cells = scores_of(grid, scorings(grid))
+    together = "the parameter-efficient methods, both backbones"
+    lines = ranks_in_words(together, ranks.rank(cells, ["ours", *PEFT]))
+    for short, model in MODEL_NAMES.items():
+        runs = {name: grid[name] for name in grid if name.endswith(short)}
+        if runs:
+            cells = scores_of(runs, scorings(runs))
+            lines += [f"## {model}", "", *score_table(runs), ""]
+            lines += rank_lines(cells, model, short, folder)
+            for found in (duel_table(runs), cost_table(runs)):
+                lines += [*found, ""] if len(found) > 2 else []
+    return lines
+
+
+def main():
+    """Run what is missing, and print the tables of these tasks."""
+    parser = results.parser(__doc__, "accuracy.jsonl", "see catalogue.py, or all")
+    parser.add_argument("--set", type=results.setting, action="append", default=[])
+    args = parser.parse_args()
+    n_failed = 0 if args.table else results.run_missing(plan(args), args.file)
+    rows = results.read(args.file)
+    if args.tasks and args.tasks != ["all"]:
+        wanted = {task_named(name, args.limit).name for name in args.tasks}
+        rows = [row for row in rows if row["task"] in wanted]
+    for name, lines in tables(rows).items():
+        if len(lines) > 2:  # more than a heading
+            print(f"\n{name}\n\n" + "\n".join(lines))
+    results.finish(n_failed)
+
+
 if __name__ == "__main__":
-    main(__doc__, TASKS)
+    main()

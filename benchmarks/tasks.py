@@ -1,244 +1,233 @@
-"""Held-out scores on every kind of task, beside the peers of its kind.
+"""A task: what is trained on which rows, by which methods, and how it is scored.
 
-Pairs of texts, several targets, several labels, ordered classes, labels of words, a
-rare class, and few or no labelled texts; `accuracy.py` has the plain tasks. Every seed
-draws its own training rows where there is something to draw. With ``--json FILE`` each
-result is appended as soon as it is there, and what the file already has is not run
-again; ``--report FILE`` prints its tables.
+`catalogue.py` has all tasks by name.
 """
 
-from functools import partial
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
-from _baselines import (
-    ENTAILMENT_PROMPT,
-    GEMMA,
-    MINILM,
-    QUESTION_PROMPT,
-    REVIEW_PROMPT,
-    embedding_logistic,
-    embedding_one_vs_rest,
-    embedding_ridge,
-    tfidf_logistic,
-    tfidf_one_vs_rest,
-)
-from _data import load_conll2003, load_rte, load_stsb, load_wnut
-from _methods import (
-    fit_cosine,
-    fit_few_head,
-    fit_majority,
-    fit_pair_head,
-    fit_rank_head,
-    fit_separately,
-    fit_setfit,
-    pair_ridge,
-)
-from _rows import (
-    SHOTS,
-    entity_types,
-    ranks,
-    spam,
-    split_few,
-    split_official,
-    split_random,
-    sst2,
-    targets,
-    trec,
-)
-from _runner import (
-    CLASSIFIER,
-    REGRESSOR,
-    WORDS,
-    Bar,
-    Method,
-    Task,
-    main,
-    matched,
-    on_states,
-    on_vectors,
-    on_words,
-    ours,
-    tuned,
-)
-from _scores import (
-    score_accuracy,
-    score_entities,
-    score_labels,
-    score_likeness,
-    score_ranking,
-    score_ranks,
-    score_targets,
-    score_types,
-    spearman,
-)
+import scores
+import splits
+from ours import fit_ours
+from peers import authors, linear, networks, setfit_peer
+from peers.frozen import MODELS
+from sklearn.metrics import make_scorer
 
-SEPARATE = f"{REGRESSOR}, one per target"
-ORDINAL = f"{CLASSIFIER}, ordinal"
+MOST_FOR_SETFIT = 200  # training texts; it is made for few
 
 
-def few_epochs(n_train, steps):
-    """Return the epochs for that many steps of 8 texts; 5 at least."""
-    return max(5, -(-steps * 8 // n_train))
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set: its split, what is predicted, how that is scored, Gemma's prompt.
+
+    `kind` is "classes", "numbers", "labels" (several a text) or "words" (a label for
+    each). `others` are methods beside those of the kind.
+    """
+
+    split: Callable
+    score: Callable = scores.score_labels
+    scoring: str = "accuracy"
+    kind: str = "classes"
+    prompt: str | None = None
+    others: dict = field(default_factory=dict)
+    has_networks: bool = True
+    batch_size: int = 32
 
 
-def few_task(load, bars=(), **params):
-    """Return a task on few labelled texts."""
-    peers = ("frozen + LR", "SetFit", "LoRA")
-    # With 8 texts per class of TREC, twice the steps are no better than these; with a
-    # quarter of them, MiniLM is 25 points worse.
-    epochs = partial(few_epochs, steps=120 if params["model"] == GEMMA else 480)
-    return Task(
-        split=partial(split_few, load=load),
-        score=score_accuracy,
-        scoring="accuracy",
-        ours={CLASSIFIER: ours(CLASSIFIER)},
-        peers={
-            "label texts": matched(centred=False),
-            "label texts, centred": matched(centred=True),
-            "frozen + LR": Method(fit_few_head, shots=SHOTS[1:]),
-            "SetFit": Method(fit_setfit, seeded=True, shots=SHOTS[1:], across=True),
-            "LoRA": tuned("LoRA", epochs, batch_size=8, shots=SHOTS[2:]),
-        },
-        bars=(*bars, *(Bar(peer=peer, shots=8) for peer in peers)),
-        params=params,
-        shots=SHOTS,
-        seeds=5,
-    )
+@dataclass(frozen=True)
+class Task:
+    """One data set, training size and backbone.
+
+    With `shots`, that many labelled texts a class, and `label_texts`, what the labels
+    are called.
+    """
+
+    name: str
+    data: Data
+    size: int
+    backbone: str
+    shots: int | None = None
+    label_texts: tuple = ()
+
+    @property
+    def kind(self):
+        """What is predicted."""
+        return self.data.kind
+
+    @property
+    def scoring(self):
+        """The score that is compared."""
+        return "accuracy" if self.has_unlabelled else self.data.scoring
+
+    @property
+    def linear_scoring(self):
+        """The score by which linear models choose their penalty."""
+        special = {
+            "mae": "neg_mean_absolute_error",
+            "spearman": make_scorer(scores.spearman),
+        }
+        return special.get(self.scoring, self.scoring)
+
+    @property
+    def model(self):
+        """The backbone's id."""
+        return MODELS[self.backbone]
+
+    @property
+    def is_causal(self):
+        """Whether the backbone reads from left to right."""
+        return self.backbone == "gemma"
+
+    @property
+    def prompt(self):
+        """What all methods read with Gemma; with MiniLM ours alone has its default."""
+        return self.data.prompt if self.is_causal else None
+
+    @property
+    def has_unlabelled(self):
+        """Whether some of the training texts have no label."""
+        return self.shots is not None
+
+    @property
+    def batch_size(self):
+        """Texts a step of the networks."""
+        return 8 if self.has_unlabelled else self.data.batch_size
+
+    @property
+    def params(self):
+        """The parameters of our estimator."""
+        found = {"model": self.model}
+        if self.prompt is not None:
+            found["prompt"] = self.prompt
+        if self.has_unlabelled:
+            found["label_texts"] = dict(enumerate(self.label_texts))
+        return found
+
+    def score(self, y_true, y_pred):
+        """Return scores by name."""
+        score = scores.score_accuracy if self.has_unlabelled else self.data.score
+        return {name: float(value) for name, value in score(y_true, y_pred).items()}
+
+    def predict(self, model, X):
+        """Return what is scored: labels, numbers or, of a rare class, probabilities."""
+        if self.scoring == "average_precision":
+            return model.predict_proba(X)[:, 1]
+        return model.predict(X)
+
+    def split(self, seed):
+        """Return X_train, X_test, y_train and y_test of a seed."""
+        if self.has_unlabelled:
+            load = splits.sst2 if self.name.startswith("sst2") else splits.trec
+            return splits.split_few(self.shots, seed, load)
+        return self.data.split(self.size, seed)
+
+    def peer_epochs(self, n_train):
+        """Return the epochs of the networks: as many as ours has by default.
+
+        With a few texts a class as many steps as LoRA gains from: with 8 texts a class
+        of TREC, twice as many are no better, with a quarter MiniLM is 25 points worse.
+        """
+        if self.has_unlabelled:
+            return max(5, -(-(120 if self.is_causal else 480) * 8 // n_train))
+        fewest, n_steps = 5 if self.is_causal else 6, -(-n_train // 32)
+        return min(30, max(fewest, -(-120 // n_steps)))
+
+    @cached_property
+    def methods(self):
+        """The methods by name, ours first: functions of a `Case`."""
+        if self.has_unlabelled:
+            return few_methods(self.shots)
+        found = {"ours": fit_ours, **self.data.others.get("ours", {})}
+        network_names = list(networks.RATES) if self.data.has_networks else []
+        if self.kind == "words":  # PEFT's other two fail on labels of tokens
+            network_names = ["lora", "lora-3e-3", "prefix-tuning", "full"]
+        for name in network_names:
+            found[name] = partial(networks.fit_network, method=name)
+        if self.kind == "words":
+            return found | {"frozen": linear.fit_frozen_words}
+        found |= {"frozen": linear.fit_frozen, "tfidf": linear.fit_tfidf}
+        found |= self.data.others.get("peers", {})
+        if self.is_causal:
+            found.pop("cosine", None)  # last tokens' states are all alike
+        if not self.is_plain:
+            return found
+        if self.is_causal:
+            found["frozen-no-prompt"] = partial(linear.fit_frozen, prompt=None)
+            found["authors"] = authors.fit_authors
+        elif 0 < self.size <= MOST_FOR_SETFIT and self.scoring == "accuracy":
+            found["setfit"] = setfit_peer.fit_setfit
+        return found
+
+    @property
+    def is_plain(self):
+        """Whether single texts have one label each."""
+        is_pair = "{0}" in (self.data.prompt or "")
+        return self.kind == "classes" and self.data.has_networks and not is_pair
 
 
-TASKS = {
-    "rte-gemma": Task(
-        split=partial(split_official, load=load_rte),
-        score=score_labels,
-        scoring="accuracy",
-        ours={CLASSIFIER: ours(CLASSIFIER)},
-        peers={
-            "majority": Method(fit_majority),
-            "frozen + LR": on_vectors(partial(embedding_logistic, "accuracy")),
-            "LoRA": tuned("LoRA", lambda n_train: 5, batch_size=16),
-        },
-        bars=(Bar(0.04, "frozen + LR"), Bar(0.08, "majority")),
-        params={"model": GEMMA, "prompt": ENTAILMENT_PROMPT},
-        drawn=False,
-    ),
-    "stsb-minilm": Task(
-        split=partial(split_official, load=load_stsb),
-        score=score_likeness,
-        scoring="spearman",
-        ours={REGRESSOR: ours(REGRESSOR)},
-        peers={
-            "cosine": Method(fit_cosine),
-            "frozen + Ridge": Method(
-                partial(fit_pair_head, make=partial(pair_ridge, spearman))
-            ),
-        },
-        bars=(Bar(0.82),),
-        drawn=False,
-    ),
-    "hutto-multi": Task(
-        split=partial(split_random, load=targets, test_size=1000, size=2000),
-        score=score_targets,
-        scoring="r2",
-        ours={
-            REGRESSOR: ours(REGRESSOR),
-            SEPARATE: Method(partial(fit_separately, kind=REGRESSOR), seeded=True),
-        },
-        peers={"frozen + Ridge": on_vectors(embedding_ridge)},
-        bars=(Bar(peer=SEPARATE),),
-    ),
-    "wnut-multilabel": Task(
-        split=partial(split_random, load=entity_types),
-        score=score_types,
-        scoring="f1_micro",
-        ours={CLASSIFIER: ours(CLASSIFIER)},
-        peers={
-            "TF-IDF + LR": on_words(tfidf_one_vs_rest),
-            "frozen + LR": on_vectors(embedding_one_vs_rest),
-        },
-        bars=(Bar(peer="TF-IDF + LR"), Bar(peer="frozen + LR")),
-    ),
-    "conll-minilm": Task(
-        split=partial(split_official, load=load_conll2003, size=3000),
-        score=score_entities,
-        scoring="f1",
-        ours={WORDS: ours(WORDS)},
-        peers={"frozen + LR": on_states()},
-        bars=(Bar(0.72), Bar(0.08, "frozen + LR")),
-    ),
-    "wnut-ner": Task(
-        split=partial(split_random, load=load_wnut),
-        score=score_entities,
-        scoring="f1",
-        ours={WORDS: ours(WORDS)},
-        peers={"frozen + LR": on_states()},
-        bars=(Bar(peer="frozen + LR"),),
-    ),
-    "sms-spam": Task(
-        split=partial(split_random, load=spam),
-        score=score_ranking,
-        scoring="average_precision",
-        ours={CLASSIFIER: ours(CLASSIFIER)},
-        peers={
-            "TF-IDF + LR": on_words(partial(tfidf_logistic, "average_precision")),
-            "frozen + LR": on_vectors(partial(embedding_logistic, "average_precision")),
-        },
-        bars=(Bar(peer="TF-IDF + LR"),),
-        predict=lambda model, X: model.predict_proba(X)[:, 1],
-    ),
-    "ordinal": Task(
-        split=partial(split_random, load=ranks, test_size=2000, size=2000),
-        score=score_ranks,
-        scoring="mae",
-        ours={ORDINAL: ours(CLASSIFIER, ordinal=True), CLASSIFIER: ours(CLASSIFIER)},
-        peers={
-            "frozen + LR": on_vectors(
-                partial(embedding_logistic, "neg_mean_absolute_error")
-            ),
-            "frozen + Ridge, rounded": Method(fit_rank_head),
-        },
-        bars=(Bar(peer=CLASSIFIER),),
-        lower=True,
-    ),
-    "fewshot-sst2-gemma": few_task(
-        sst2,
-        bars=(Bar(0.78, shots=0),),
-        model=GEMMA,
-        prompt=REVIEW_PROMPT,
-        label_texts={0: "terrible", 1: "great"},
-    ),
-    "fewshot-sst2-minilm": few_task(
-        sst2,
-        model=MINILM,
-        prompt=None,
-        label_texts={0: "a bad, terrible movie", 1: "a good, great movie"},
-    ),
-    "fewshot-trec-gemma": few_task(
-        trec,
-        model=GEMMA,
-        prompt=QUESTION_PROMPT,
-        label_texts={
-            0: "abbreviation",
-            1: "definition",
-            2: "thing",
-            3: "person",
-            4: "place",
-            5: "number",
-        },
-    ),
-    "fewshot-trec-minilm": few_task(
-        trec,
-        model=MINILM,
-        prompt=None,
-        label_texts={
-            0: "What does this abbreviation stand for?",
-            1: "What does this word mean? How does it work?",
-            2: "What thing, animal, color, food or product is it?",
-            3: "Who is the person?",
-            4: "Where is the place? What city or country?",
-            5: "How many? How much? When?",
-        },
-    ),
-}
+def few_methods(shots):
+    """Return the methods for some labelled texts a class, or none."""
+    found = {"ours": fit_ours}
+    if shots == 0:
+        match = linear.match_label_texts
+        return found | {
+            "label-texts": match,
+            "label-texts-centred": partial(match, centred=True),
+        }
+    found |= {"frozen": linear.fit_frozen_few, "setfit": setfit_peer.fit_setfit}
+    if shots >= 4:
+        found["lora"] = partial(networks.fit_network, method="lora")
+    return found
 
 
-if __name__ == "__main__":
-    main(__doc__, TASKS)
+@dataclass(frozen=True)
+class Case:
+    """One seed of a task, with its rows, and what is set for our estimator.
+
+    `epochs` overrides those of every method; None leaves them as they are.
+    """
+
+    task: Task
+    seed: int
+    rows: tuple
+    settings: dict = field(default_factory=dict)
+    epochs: int | None = None
+
+    @property
+    def peer_epochs(self):
+        """The epochs of the networks."""
+        y = self.rows[2]
+        n_train = len(y)
+        if self.task.has_unlabelled:
+            n_train = int((y != splits.UNLABELLED).sum())
+        return self.epochs or self.task.peer_epochs(n_train)
+
+    def measure(self, model, rows=None, seconds=0.0):
+        """Fit and score a model; `seconds` went into its rows before."""
+        X_train, X_test, y_train, y_test = rows or self.rows
+        start = time.perf_counter()
+        model.fit(X_train, y_train)
+        fitted = time.perf_counter()
+        predicted = self.task.predict(model, X_test)
+        done = time.perf_counter()
+        found = self.outcome(predicted, seconds + fitted - start, len(y_train))
+        found["predict_seconds"] = round(done - fitted, 3)
+        if hasattr(model, "best_params_"):
+            found["chosen"] = model.best_params_
+        return found
+
+    def untrained(self, predicted, seconds):
+        """Score predictions that no training rows were needed for."""
+        return self.outcome(predicted, seconds, 0)
+
+    def outcome(self, predicted, seconds, n_train):
+        """Return scores, rows and seconds."""
+        found = self.task.score(self.rows[3], predicted)
+        return {
+            "scores": {name: round(value, 6) for name, value in found.items()},
+            "n_train": n_train,
+            "n_test": len(predicted),
+            "seconds": round(seconds, 3),
+        }

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 DOCS = Path(__file__).parent
 
 
@@ -14,12 +12,6 @@ def write_part(page, name, lines):
     _, tail = rest.split(end)
     body = "\n".join(lines).strip("\n")
     page.write_text(f"{head}{start}\n\n{body}\n\n{end}{tail}", "utf-8")
-
-
-def mean_and_spread(scores):
-    """Return a mean over seeds and, of several seeds, its standard deviation."""
-    text = f"{np.mean(scores):.3f}"
-    return f"{text} ±{np.std(scores, ddof=1):.3f}" if len(scores) > 1 else text
 
 
 def table(heading, rows):

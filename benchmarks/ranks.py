@@ -9,7 +9,7 @@ comparisons of classifiers over multiple data sets", JMLR 7, 2006, section 3.2.
 from dataclasses import dataclass
 
 import numpy as np
-from _plots import save, subplots
+from plots import save, subplots
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
 TIE = 0.005  # of a score; differences below it count as none
@@ -19,22 +19,11 @@ TIE = 0.005  # of a score; differences below it count as none
 class Ranks:
     """Average ranks over the data sets of the tasks that all methods have done.
 
-    Attributes
-    ----------
-    methods : list of str
-        The best first.
-    means : ndarray of shape (n_methods,)
-        Average ranks, 1 the best.
-    scores : ndarray of shape (n_methods,)
-        Mean scores.
-    n_tasks : int
-    n_data : int
-        Data sets. A method's ranks in tasks of the same data are averaged first: they
-        are no independent trials.
-    p_value : float
-        Of Friedman's test that all methods are alike; NaN if it does not apply.
-    critical : float
-        The difference in ranks that is none by chance, at 5 %, by Nemenyi's test.
+    `means` are the average ranks, 1 the best, and `scores` the mean scores of the
+    `methods`, the best first. A method's ranks in tasks of the same data are averaged
+    first: they are no independent trials. `p_value` is that of Friedman's test that all
+    methods are alike, NaN if it does not apply; `critical` the difference in ranks that
+    is none by chance, at 5 %, by Nemenyi's test.
     """
 
     methods: list

@@ -1,10 +1,11 @@
-"""The rows of the tasks of `tasks.py`: what each seed trains on and is tested on.
+"""What each seed trains on and is tested on.
 
-A split returns X_train, X_test, y_train, y_test. Nothing here imports sksemantic.
+A split is called with a size and a seed, and returns X_train, X_test, y_train, y_test.
+The size is a number of training rows, 0 for all of them.
 """
 
 import numpy as np
-from _data import (
+from data import (
     load_bbc,
     load_hutto,
     load_hutto_ratings,
@@ -17,19 +18,19 @@ from _data import (
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.preprocessing import MultiLabelBinarizer
 
-SHOTS = (0, 1, 4, 8, 16, 64)  # labelled texts of each class
+MOST_SHOTS = 64  # labelled texts of each class in the largest of the few-shot tasks
 UNLABELLED, N_UNLABELLED = -1, 200
 TARGETS = ("mean", "deviation", "negative", "strongly positive")
 
 
-def split_official(args, seed, shots, load, size=0, spare=False):
-    """Return the official test rows, and all training rows or `size` of them.
+def split_official(size, seed, load, spare=False):
+    """Return the official test rows, and `size` of the training rows.
 
     With `spare` those that are not trained on are tested on as well.
     """
-    X, y = load(args.data)
-    X_test, y_test = load(args.data, "test")
-    X_train, y_train = draw(X, y, size, args, seed)
+    X, y = load()
+    X_test, y_test = load("test")
+    X_train, y_train = draw(X, y, size, seed)
     if spare:
         left = shuffled(X, seed)[len(X_train) :]
         X_test = X_test + [X[i] for i in left]
@@ -37,27 +38,53 @@ def split_official(args, seed, shots, load, size=0, spare=False):
     return X_train, X_test, y_train, y_test
 
 
-def split_random(args, seed, shots, load, test_size=0.2, size=0):
-    """Hold out rows at random, and return all other ones or `size` of them."""
+def split_random(size, seed, load, test_size=0.2):
+    """Hold out rows at random, and return `size` of the other ones."""
     X_train, X_test, y_train, y_test = train_test_split(
         *load(), test_size=test_size, random_state=seed
     )
-    X_train, y_train = draw(X_train, y_train, size, args, seed)
+    X_train, y_train = draw(X_train, y_train, size, seed)
     return X_train, X_test, y_train, y_test
 
 
-def split_grouped(args, seed, shots, load, test_size=0.2, size=0):
+def split_grouped(size, seed, load, test_size=0.2):
     """Hold out whole groups at random."""
     X, y, groups = load()
     splitter = GroupShuffleSplit(1, test_size=test_size, random_state=seed)
     train, test = next(splitter.split(X, groups=groups))
-    X_train, y_train = draw([X[i] for i in train], y[train], size, args, seed)
+    X_train, y_train = draw([X[i] for i in train], y[train], size, seed)
     return X_train, [X[i] for i in test], y_train, y[test]
 
 
-def draw(X, y, size, args, seed):
-    """Return `size` rows at random, or as many as asked for; 0 is all of them."""
-    size = size if args.train_size is None else args.train_size
+def split_sst2(size, seed):
+    """Draw training phrases from SST-2; its 872 sentences are the test set."""
+    X, y = load_sst2()
+    if size:
+        X, _, y, _ = train_test_split(
+            X, y, train_size=size, stratify=y, random_state=seed
+        )
+    X_test, y_test = load_sst2("test")
+    return X, X_test, y, y_test
+
+
+def split_few(shots, seed, load):
+    """Return `shots` labelled texts of each class, and 200 unlabelled ones.
+
+    More labelled texts are added to the same ones. The unlabelled texts are the same
+    for all `shots`, and none of them is ever a labelled one.
+    """
+    X, X_test, y, y_test = load()
+    order = np.random.RandomState(seed).permutation(len(y))
+    by_class = [order[y[order] == label] for label in np.unique(y)]
+    few = np.concatenate([rows[:shots] for rows in by_class])
+    reserved = np.concatenate([rows[:MOST_SHOTS] for rows in by_class])
+    others = order[~np.isin(order, reserved)][:N_UNLABELLED]
+    y_train = np.concatenate([y[few], np.full(len(others), UNLABELLED)])
+    return [X[i] for i in [*few, *others]], X_test, y_train, y_test
+
+
+def draw(X, y, size, seed):
+    """Return `size` rows at random; 0 is all of them."""
     if not 0 < size < len(X):
         return X, y
     chosen = shuffled(X, seed)[:size]
@@ -70,42 +97,14 @@ def shuffled(X, seed):
     return np.random.RandomState(seed).permutation(len(X))
 
 
-def split_sst2(args, seed, shots, size):
-    """Draw training phrases from SST-2; its 872 sentences are the test set."""
-    X, y = load_sst2(args.data)
-    size = size if args.train_size is None else args.train_size
-    if size:
-        X, _, y, _ = train_test_split(
-            X, y, train_size=size, stratify=y, random_state=seed
-        )
-    X_test, y_test = load_sst2(args.data, "test")
-    return X, X_test, y, y_test
-
-
-def split_few(args, seed, shots, load):
-    """Return `shots` labelled texts of each class, and as many unlabelled as always.
-
-    More labelled texts are added to the same ones. The unlabelled texts are the same
-    for all `shots`, and none of them is ever a labelled one.
-    """
-    X, X_test, y, y_test = load(args)
-    order = np.random.RandomState(seed).permutation(len(y))
-    by_class = [order[y[order] == label] for label in np.unique(y)]
-    few = np.concatenate([rows[:shots] for rows in by_class])
-    reserved = np.concatenate([rows[: max(SHOTS)] for rows in by_class])
-    others = order[~np.isin(order, reserved)][:N_UNLABELLED]
-    y_train = np.concatenate([y[few], np.full(len(others), UNLABELLED)])
-    return [X[i] for i in [*few, *others]], X_test, y_train, y_test
-
-
-def sst2(args):
+def sst2():
     """Return all phrases and sentences of SST-2: negative is 0, positive is 1."""
-    X, y = load_sst2(args.data)
-    X_test, y_test = load_sst2(args.data, "test")
+    X, y = load_sst2()
+    X_test, y_test = load_sst2("test")
     return X, X_test, np.array(y, dtype=int), np.array(y_test, dtype=int)
 
 
-def trec(args):
+def trec():
     """Return the questions, always the same 500 held out; classes by the alphabet."""
     X, y = load_trec()
     _, y = np.unique(y, return_inverse=True)
@@ -114,7 +113,7 @@ def trec(args):
 
 def targets():
     """Return sentences on films, and `TARGETS` of what people thought of each."""
-    texts, ratings = load_hutto_ratings("movie")
+    texts, ratings = load_hutto_ratings()
     rows = [np.array(row) for row in ratings]
     sums = [(r.mean(), r.std(), (r < 0).mean(), (r >= 3).mean()) for r in rows]
     return texts, np.array(sums)  # (n_texts, 4)
@@ -125,7 +124,7 @@ def ranks():
 
     The steps meet at -1.5, -0.5, 0.5 and 1.5 on the scale from -4 to 4.
     """
-    texts, ratings = load_hutto("movie")
+    texts, ratings = load_hutto()
     return texts, np.rint(np.clip(ratings, -2, 2)).astype(int) + 2
 
 

@@ -3,7 +3,6 @@
 import warnings
 from functools import partial
 
-from _rows import TARGETS
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import (
     accuracy_score,
@@ -12,6 +11,7 @@ from sklearn.metrics import (
     mean_absolute_error,
     r2_score,
 )
+from splits import TARGETS
 
 
 def score_labels(y_true, y_pred):

@@ -1,0 +1,1 @@
+"""What a user would try first: the peers. Nothing here imports sksemantic."""
