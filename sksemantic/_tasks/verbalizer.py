@@ -1,8 +1,9 @@
-"""What labels are called, as a head that needs no examples.
+"""The verbalizer: a vector for each label, made of the label's texts.
 
-For causal backbones a label's direction is the output embedding of its text: the logit
-with which the backbone itself would go on with that text after the prompt. For encoders
-it is the embedding of the label's text. Either is badly calibrated as it stands.
+For causal backbones the vector of a label is the output embedding of its text: its
+product with the last state is the logit of that text as the continuation of the prompt
+(Schick & Schuetze 2021, arXiv 2001.07676, section 3.1). For encoders it is the
+embedding of the label's text.
 """
 
 from typing import TYPE_CHECKING
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from sksemantic._model.module import SemanticModule
 
 
-def label_directions(
+def label_vectors(
     module: "SemanticModule", template: "Template", texts: list[list[str]]
 ) -> "NDArray":
-    """Return a direction in the space of the features (K, C) for each label.
+    """Return a vector in the space of the features (K, C) for each label.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def label_directions(
         Untrained.
     template : Template
     texts : list of list of str
-        The texts of each label; their directions are averaged.
+        The texts of each label; their vectors are averaged.
 
     Raises
     ------
@@ -43,12 +44,12 @@ def label_directions(
     if template.n_texts > 1:
         raise ValueError(
             "The 'label_texts' parameter needs a causal backbone for pairs of texts: "
-            "what an encoder makes of a label's text is not like a pair."
+            "an encoder's embedding of a label's text is not like that of a pair."
         )
     flat = [text for each in texts for text in each]
-    found = module.frozen.features(TextDataset(template.rows([flat])))
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
-    parts = np.split(found, np.cumsum([len(each) for each in texts])[:-1])
+    embeddings = module.frozen.features(TextDataset(template.rows([flat])))
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    parts = np.split(embeddings, np.cumsum([len(each) for each in texts])[:-1])
     return np.stack([part.mean(axis=0) for part in parts])
 
 
@@ -61,25 +62,3 @@ def _continuation(
         for ids in template.continuations(texts)
     ]
     return np.mean(rows, axis=0)
-
-
-def calibrated(
-    directions: "NDArray", features: "NDArray", scale: "NDArray"
-) -> "NDArray":
-    """Return the head (K, C) on standardised features that the directions stand for.
-
-    Its logits have mean zero over the texts at hand for every label, so that none is
-    preferred before a text is read, and a standard deviation of one over texts and
-    labels. Both are properties of the texts alone: no labels are needed.
-
-    Parameters
-    ----------
-    directions : ndarray of shape (K, C)
-    features : ndarray of shape (n, C)
-        Standardised, so that they have mean zero.
-    scale : ndarray of shape (C,)
-        By which they were divided.
-    """
-    coef = (directions - directions.mean(axis=0)) * scale
-    spread = (features @ coef.T).std()
-    return coef / spread if spread > 0 else coef

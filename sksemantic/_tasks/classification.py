@@ -1,0 +1,141 @@
+"""One class for each text."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from torch.nn import functional as F
+
+from sksemantic._tasks.base import Task
+from sksemantic._tasks.label_prior import fit_logistic_with_prior
+from sksemantic._tasks.linear_probe import (
+    DEFAULT_PROBE_CONFIG,
+    LinearProbe,
+    LinearProbeConfig,
+    fit_logistic,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_LOG_TEMPERATURES = -2.0, 3.0  # bounds of the search: 0.14 to 20
+
+
+class ClassifierTask(Task):
+    """What all tasks with classes or labels have in common.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Labels, sorted.
+    """
+
+    is_multilabel = False
+
+    def __init__(self, classes: "NDArray") -> None:
+        self.classes = classes
+        self.n_outputs = len(classes)
+
+    def encode(self, y: "NDArray") -> "NDArray":
+        """Return class indices (n,) of labels (n,)."""
+        unknown = np.setdiff1d(y, self.classes)
+        if len(unknown):
+            raise ValueError(
+                f"y contains {len(unknown)} label(s) that are not among the classes: "
+                f"{unknown[:5].tolist()}. The classes are {self.classes.tolist()}; "
+                "they are fixed by the first call."
+            )
+        return np.searchsorted(self.classes, y)
+
+    def check_same(self, other: Task) -> None:
+        """Refuse another set of classes."""
+        assert isinstance(other, ClassifierTask)
+        is_same = self.is_multilabel == other.is_multilabel
+        if not (is_same and np.array_equal(self.classes, other.classes)):
+            raise ValueError(
+                "This needs the same classes as the fit before, "
+                f"{other.classes.tolist()}. Got {self.classes.tolist()} instead. To "
+                "start afresh, set warm_start=False."
+            )
+
+    def predict(self, scores: "NDArray", threshold: Any = 0.5) -> "NDArray":
+        """Return the most probable label (n,) by the head's outputs (n, K)."""
+        return self.classes[scores.argmax(axis=1)]
+
+    def probabilities(self, scores: "NDArray") -> "NDArray":
+        """Return probabilities (n, n_classes)."""
+        return np.exp(self.log_probabilities(scores))
+
+    def log_probabilities(self, scores: "NDArray") -> "NDArray":
+        """Return log-probabilities (n, n_classes)."""
+        return log_softmax(scores, axis=1)
+
+    def logits(self, scores: "NDArray") -> "NDArray":
+        """Return log-odds (n,) of the second of two classes, else logits."""
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the classes."""
+        return {"classes": self.classes}
+
+
+class Classification(ClassifierTask, name="classification"):
+    """Multinomial classification: one output for each class."""
+
+    skorch_kind = "classes"
+    can_contrast = True
+
+    def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
+        """Return the cross-entropy."""
+        return F.cross_entropy(scores, targets, reduction="none")
+
+    def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return 0/1 error, and the log-loss at the temperature that suits best.
+
+        The linear probe's penalty is chosen by its log-loss, and a trained model is
+        more certain: that alone does not make it worse.
+        """
+        log_loss = _log_losses(_at_best_temperature(scores, targets), targets)
+        return np.stack([scores.argmax(axis=1) != targets, log_loss], axis=1)
+
+    def fit_linear_probe(
+        self,
+        features: "NDArray",
+        targets: "NDArray",
+        weights: "NDArray",
+        rng: np.random.RandomState,
+        *,
+        penalty: float | None = None,
+        prior: "NDArray | None" = None,
+        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
+    ) -> LinearProbe:
+        """Fit multinomial logistic regression."""
+        data = features, targets, weights
+        if prior is not None:
+            return fit_logistic_with_prior(prior, *data, rng, penalty, config)
+        return fit_logistic(*data, self.n_outputs, rng, penalty, config)
+
+    def strata(self, targets: "NDArray", n_texts: int) -> "NDArray":
+        """Return the classes themselves."""
+        return targets
+
+
+def _log_losses(scores: "NDArray", targets: "NDArray") -> "NDArray":
+    return -log_softmax(scores, axis=1)[np.arange(len(targets)), targets]
+
+
+def _at_best_temperature(scores: "NDArray", targets: "NDArray") -> "NDArray":
+    """Return scores divided by the temperature with the lowest log-loss.
+
+    C. Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
+    """
+    if not np.isfinite(scores).all():  # of a model that diverged
+        return scores
+    best = minimize_scalar(
+        lambda log_t: _log_losses(scores * np.exp(-log_t), targets).mean(),
+        bounds=_LOG_TEMPERATURES,
+        method="bounded",
+    )
+    return scores * np.exp(-best.x)

@@ -1,0 +1,95 @@
+"""Any number of labels for each text."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import expit, log_expit
+from torch.nn import functional as F
+
+from sksemantic._tasks.base import log_odds
+from sksemantic._tasks.classification import ClassifierTask
+from sksemantic._tasks.linear_probe import (
+    DEFAULT_PROBE_CONFIG,
+    LinearProbe,
+    LinearProbeConfig,
+    fit_each_logistic,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+class MultiLabel(ClassifierTask, name="multilabel"):
+    """One independent yes or no for each label.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_labels,)
+        The numbers of the columns of y.
+    """
+
+    skorch_kind = "labels"
+    is_multilabel = True
+
+    def encode(self, y: "NDArray") -> "NDArray":
+        """Return indicators (n, n_labels) as they are."""
+        if y.shape[1] != len(self.classes):
+            raise ValueError(
+                f"y must have {len(self.classes)} columns, one for each label. Got "
+                f"{y.shape[1]} instead."
+            )
+        return y
+
+    def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
+        """Return the binary cross-entropy, summed over the labels."""
+        return F.binary_cross_entropy_with_logits(
+            scores, targets, reduction="none"
+        ).sum(dim=1)
+
+    def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return the log-loss alone: to give no label at all is seldom very wrong."""
+        signs = np.where(targets > 0, 1.0, -1.0)
+        return -log_expit(signs * scores).sum(axis=1, keepdims=True)
+
+    def initial_bias(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
+        """Return the labels' log-odds: training would need long to reach rare ones."""
+        return log_odds(targets > 0, weights[:, None])
+
+    def fit_linear_probe(
+        self,
+        features: "NDArray",
+        targets: "NDArray",
+        weights: "NDArray",
+        rng: np.random.RandomState,
+        *,
+        penalty: float | None = None,
+        prior: "NDArray | None" = None,
+        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
+    ) -> LinearProbe:
+        """Fit one logistic regression for each label."""
+        return fit_each_logistic(features, targets, weights, rng, penalty, config)
+
+    def strata(self, targets: "NDArray", n_texts: int) -> "NDArray":
+        """Return each text's rarest label, or none."""
+        counts = targets.sum(axis=0)  # (K,)
+        by_rarity = np.argsort(counts, kind="stable")
+        has_label = targets[:, by_rarity] > 0
+        rarest = by_rarity[has_label.argmax(axis=1)]
+        return np.where(has_label.any(axis=1), rarest, -1)
+
+    def predict(self, scores: "NDArray", threshold: Any = 0.5) -> "NDArray":
+        """Return indicators (n, n_labels) of the labels that reach the threshold."""
+        return (expit(scores) >= threshold).astype(np.int64)
+
+    def probabilities(self, scores: "NDArray") -> "NDArray":
+        """Return each label's own probability (n, n_labels)."""
+        return expit(scores)
+
+    def log_probabilities(self, scores: "NDArray") -> "NDArray":
+        """Return their logarithms (n, n_labels)."""
+        return log_expit(scores)
+
+    def logits(self, scores: "NDArray") -> "NDArray":
+        """Return logits (n, n_labels)."""
+        return scores

@@ -1,0 +1,153 @@
+"""One of several ordered classes for each text."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from scipy.special import expit, log_expit
+from torch.nn import functional as F
+
+from sksemantic._tasks.base import log_odds
+from sksemantic._tasks.classification import ClassifierTask
+from sksemantic._tasks.linear_probe import (
+    DEFAULT_PROBE_CONFIG,
+    LinearProbe,
+    LinearProbeConfig,
+    fit_each_logistic,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+class Ordinal(ClassifierTask, name="ordinal"):
+    """Classification over ordered classes: K = n_classes - 1 conditional steps.
+
+    Output k is the log-odds of a class above the k-th, given that it is not below it
+    (CORN: Shi, Cao & Raschka 2021, arXiv 2111.08851).
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Labels, sorted.
+    ranks : ndarray of shape (n_classes,)
+        The place of each class in the order.
+    """
+
+    skorch_kind = "labels"
+
+    def __init__(self, classes: "NDArray", ranks: "NDArray") -> None:
+        super().__init__(classes)
+        self.ranks = ranks
+        self.n_outputs = len(classes) - 1
+
+    @classmethod
+    def from_parameter(cls, classes: "NDArray", ordinal: Any) -> Self:
+        """Return the task of the `ordinal` parameter.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+        ordinal : True or array-like of shape (n_classes,)
+            The classes in their order; True if they are numbers.
+
+        Raises
+        ------
+        ValueError
+            If `ordinal` does not say what order the classes have.
+        """
+        return cls(classes, _ranks(classes, ordinal))
+
+    def encode(self, y: "NDArray") -> "NDArray":
+        """Return ranks (n,) of labels (n,)."""
+        return self.ranks[super().encode(y)]
+
+    def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
+        """Return the negative log-likelihood of the class."""
+        steps = torch.arange(self.n_outputs, device=scores.device)
+        is_above = (targets[:, None] > steps).to(scores.dtype)
+        each = F.binary_cross_entropy_with_logits(scores, is_above, reduction="none")
+        return (each * (targets[:, None] >= steps)).sum(dim=1)
+
+    def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return the distance in classes, and the log-loss."""
+        distance = np.abs(_median_ranks(scores) - targets)
+        rows = np.arange(len(targets))
+        log_loss = -_log_probabilities(scores)[rows, targets]
+        return np.stack([distance, log_loss], axis=1)
+
+    def fit_linear_probe(
+        self,
+        features: "NDArray",
+        targets: "NDArray",
+        weights: "NDArray",
+        rng: np.random.RandomState,
+        *,
+        penalty: float | None = None,
+        prior: "NDArray | None" = None,
+        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
+    ) -> LinearProbe:
+        """Fit one logistic regression for each step."""
+        steps = np.arange(self.n_outputs)
+        is_above = np.where(
+            targets[:, None] >= steps, targets[:, None] > steps, np.nan
+        ).astype(float)
+        return fit_each_logistic(features, is_above, weights, rng, penalty, config)
+
+    def strata(self, targets: "NDArray", n_texts: int) -> "NDArray":
+        """Return the ranks themselves."""
+        return targets
+
+    def initial_bias(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
+        """Return each step's log-odds."""
+        steps = np.arange(self.n_outputs)
+        counts = weights[:, None] * (targets[:, None] >= steps)
+        return log_odds(targets[:, None] > steps, counts)
+
+    def predict(self, scores: "NDArray", threshold: Any = 0.5) -> "NDArray":
+        """Return the median classes (n,), which have the least expected distance."""
+        return self.classes[np.argsort(self.ranks)[_median_ranks(scores)]]
+
+    def log_probabilities(self, scores: "NDArray") -> "NDArray":
+        """Return log-probabilities (n, n_classes)."""
+        return _log_probabilities(scores)[:, self.ranks]
+
+    def logits(self, scores: "NDArray") -> "NDArray":
+        """Return log-odds (n,) of the second of two classes, else log-probabilities."""
+        return super().logits(self.log_probabilities(scores))
+
+    def to_state(self) -> dict[str, Any]:
+        """Return classes and ranks."""
+        return super().to_state() | {"ranks": self.ranks}
+
+
+def _median_ranks(scores: "NDArray") -> "NDArray":
+    return (np.cumprod(expit(scores), axis=1) > 0.5).sum(axis=1)
+
+
+def _log_probabilities(scores: "NDArray") -> "NDArray":
+    """Return the log-probability of each rank (n, n_classes)."""
+    reached = np.cumsum(log_expit(scores), axis=1)  # (n, K)
+    zeros = np.zeros((len(scores), 1))
+    stays = np.hstack([log_expit(-scores), zeros])
+    return np.hstack([zeros, reached]) + stays
+
+
+def _ranks(classes: "NDArray", ordinal: Any) -> "NDArray":
+    """Return the rank of each class."""
+    if isinstance(ordinal, bool | np.bool_):
+        if classes.dtype.kind not in "biuf":
+            raise ValueError(
+                "The 'ordinal' parameter must list the classes in their order if "
+                f"they are no numbers: ordinal={classes.tolist()!r}, put in order. "
+                f"Got {ordinal!r} instead."
+            )
+        return np.arange(len(classes))
+    order = np.asarray(ordinal)
+    if order.shape != classes.shape or not np.array_equal(np.sort(order), classes):
+        raise ValueError(
+            "The 'ordinal' parameter must list every class of y once: "
+            f"{classes.tolist()}. Got {order.tolist()} instead."
+        )
+    return np.argsort(np.searchsorted(classes, order))
