@@ -1,9 +1,16 @@
 """skorch callbacks: learning rates, averaged weights, a line for each epoch."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from skorch.callbacks import Callback
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    GradientNormClipping,
+    LRScheduler,
+    ProgressBar,
+)
 from torch.optim.swa_utils import AveragedModel
 
 if TYPE_CHECKING:
@@ -11,6 +18,7 @@ if TYPE_CHECKING:
 
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._model.module import SemanticModule
+    from sksemantic._training.config import TrainingConfig
 
 
 class _Progress(Callback):
@@ -137,3 +145,39 @@ class EpochLine(Callback):
             if name in row:
                 parts.append(f"{name} {row[name]:.4f}")
         self.sink("  ".join([*parts, f"{row['dur']:.1f} s"]))
+
+
+def make_callbacks(
+    config: "TrainingConfig", *, has_held_out: bool, has_constant_rates: bool
+) -> list[Any]:
+    """Return the callbacks of a training: the estimator's own, then the user's.
+
+    A user's schedule of learning rates replaces ours, and the averaged weights, which
+    belong to it.
+    """
+    callbacks: list[Any] = [
+        ("clip", GradientNormClipping(config.max_gradient_norm)),
+    ]
+    users = deepcopy(list(config.callbacks))
+    if not has_constant_rates and not any(map(_is_lr_scheduler, users)):
+        assert isinstance(config.max_epochs, int)
+        if not config.early_stopping:  # that one restores the weights of one epoch
+            average = TailAverage(config.max_epochs, config.average_from)
+            callbacks.append(("average", average))
+        schedule = WarmupLinearDecay(config.max_epochs, config.warmup)
+        callbacks.append(("schedule", schedule))
+    callbacks += users
+    if config.verbose == 1:
+        callbacks.append(("progress", ProgressBar()))
+    elif config.verbose > 1:
+        callbacks.append(("line", EpochLine()))
+    if config.early_stopping and has_held_out:
+        patience = EarlyStopping(patience=config.n_iter_no_change, load_best=True)
+        callbacks.append(("early_stopping", patience))
+    return callbacks
+
+
+def _is_lr_scheduler(callback: Any) -> bool:
+    if isinstance(callback, tuple):
+        callback = callback[1]
+    return isinstance(callback, LRScheduler) or callback is LRScheduler

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from sksemantic._tasks.linear_probe import LinearProbeConfig
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class TrainingConfig:
         training starts from the linear probe.
     min_texts_per_class : int, default=4
         With `label_texts` and fewer labelled texts a class there is no training at all.
+    linear_probe : LinearProbeConfig
+        How the linear probe is fitted; not a part of the `training` parameter.
     callbacks : tuple, default=()
         Callbacks of skorch, added to the estimator's own. Held-out texts then do not
         join.
@@ -130,6 +134,7 @@ class TrainingConfig:
     n_iter_no_change: int = 3
     few_labels: int = 200
     min_texts_per_class: int = 4
+    linear_probe: LinearProbeConfig = field(default_factory=LinearProbeConfig)
     callbacks: tuple[Any, ...] = ()
     verbose: int = 0
 
@@ -148,9 +153,19 @@ class TrainingConfig:
         return self.contrast * share**2
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all JSON values; callbacks are left out."""
-        names = [field.name for field in fields(self) if field.name != "callbacks"]
-        return {name: getattr(self, name) for name in names}
+        """Return all fields in JSON values; callbacks are left out."""
+        values = asdict(replace(self, callbacks=()))
+        del values["callbacks"]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingConfig":
+        """Return the configuration of `to_dict`."""
+        probe = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values["linear_probe"].items()
+        }
+        return cls(**{**values, "linear_probe": LinearProbeConfig(**probe)})
 
 
 _ENCODER = TrainingConfig()

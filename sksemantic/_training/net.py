@@ -153,12 +153,16 @@ def build_net(
     rng: "np.random.RandomState",
 ) -> NeuralNet:
     """Return an initialised net whose optimizer holds adapter and head alone."""
-    extra = {"classes": list(range(task.n_outputs))} if task.kind == "classes" else {}
+    extra = (
+        {"classes": list(range(task.n_outputs))}
+        if task.skorch_kind == "classes"
+        else {}
+    )
     backbone = module.backbone
-    return _NETS[task.kind](
+    return _NETS[task.skorch_kind](
         module,
         token_budget=backbone.training_tokens,
-        predict_nonlinearity=_PROBABILITIES[task.kind],
+        predict_nonlinearity=_PROBABILITIES[task.skorch_kind],
         criterion=TaskLoss,
         criterion__task=task,
         criterion__contrast=config.contrast,

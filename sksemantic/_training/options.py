@@ -1,7 +1,6 @@
 """Check what the `training` parameter of an estimator says."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -11,12 +10,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from sksemantic._training.config import TrainingConfig
-
 _OWN_PARAMETERS = ("lr", "max_epochs", "batch_size", "verbose")
-OPTION_NAMES = tuple(
-    field.name for field in fields(TrainingConfig) if field.name not in _OWN_PARAMETERS
-)
 _NATURAL = [Interval(Integral, 0, None, closed="left")]
 _POSITIVE = [Interval(Integral, 1, None, closed="left")]
 _RATE = [Interval(Real, 0, None, closed="neither")]
@@ -54,6 +48,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "min_texts_per_class": _NATURAL,
     "callbacks": [list, tuple],
 }
+OPTION_NAMES = tuple(_CONSTRAINTS)
 
 
 def check_training_options(options: Mapping[str, Any] | None, caller: str) -> None:

@@ -1,0 +1,192 @@
+"""The fitted model: everything that `fit` leaves, in one object."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from skorch.history import History
+
+from sksemantic._model.config import ModelConfig
+from sksemantic._model.module import load_model
+from sksemantic._tasks.base import Task
+from sksemantic._tasks.linear_probe import LinearProbe
+from sksemantic._training.comparison import Comparison
+from sksemantic._training.config import TrainingConfig
+from sksemantic._training.trainer import TrainingResult
+
+if TYPE_CHECKING:
+    from sksemantic._inputs.template import Template
+    from sksemantic._model.module import SemanticModule
+
+_FORMAT = 1  # of the saved state; raised by every change that older code cannot read
+_NOT_TRAINED = ("feature_mean", "feature_scale")
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a model was built and trained, nothing left open.
+
+    Attributes
+    ----------
+    model : ModelConfig
+    training : TrainingConfig
+    """
+
+    model: ModelConfig
+    training: TrainingConfig
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """What an estimator needs to predict, to go on training, and to be saved.
+
+    Attributes
+    ----------
+    config : Config
+    task : Task
+    result : TrainingResult
+    columns : dict of str to object
+        ``n_features_in_`` and ``feature_names_in_``, as far as X had them.
+    weights : dict of str to ndarray
+        Of adapter and head, and the scale of the features.
+    """
+
+    config: Config
+    task: Task
+    result: TrainingResult
+    columns: dict[str, Any]
+    weights: dict[str, "np.ndarray"]
+    # The module around the shared backbone, and what lays out its texts. Both are made
+    # again when they are first needed after unpickling.
+    _loaded: "list[tuple[SemanticModule, Template]]" = field(default_factory=list)
+
+    @classmethod
+    def from_training(
+        cls,
+        module: "SemanticModule",
+        template: "Template",
+        task: Task,
+        training: TrainingConfig,
+        result: TrainingResult,
+        columns: dict[str, Any],
+    ) -> "FittedModel":
+        """Return the model of a module that has been trained."""
+        state = module.state_dict()
+        weights = {name: value.cpu().numpy() for name, value in state.items()}
+        config = Config(module.config, training)
+        return cls(config, task, result, columns, weights, [(module, template)])
+
+    @property
+    def n_trained(self) -> int:
+        """How many numbers have been trained."""
+        names = self.weights.keys() - {*_NOT_TRAINED}
+        return sum(self.weights[name].size for name in names)
+
+    @property
+    def n_features(self) -> int:
+        """How many features the head reads."""
+        return self.weights["head.weight"].shape[1]
+
+    def load(self, device: torch.device) -> "tuple[SemanticModule, Template]":
+        """Return module and template; on the device if they have to be made first."""
+        if not self._loaded:
+            module, template = load_model(self.config.model, device)
+            self.copy_weights_to(module)
+            module.eval()
+            self._loaded.append((module, template))
+        return self._loaded[0]
+
+    def copy_weights_to(self, module: "SemanticModule") -> None:
+        """Give a module these weights.
+
+        Raises
+        ------
+        ValueError
+            If the module is not like the one that was trained.
+        """
+        shapes = {name: tuple(v.shape) for name, v in module.state_dict().items()}
+        n_layers = self.config.model.backbone.n_layers
+        is_alike = shapes == {name: v.shape for name, v in self.weights.items()}
+        if not is_alike or n_layers != module.backbone.n_layers:
+            raise ValueError(
+                "warm_start=True needs the same backbone, method, adapter, pooling, "
+                "'tuned_layers', number of layers, rank of the text adapter, number "
+                "of texts a row, and classes as the fit before, which ran "
+                f"{n_layers} layers; now it would be {module.backbone.n_layers}. Set "
+                "warm_start=False to start afresh."
+            )
+        state = {name: torch.tensor(value) for name, value in self.weights.items()}
+        module.load_state_dict(state)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the model as a versioned dictionary of arrays and JSON values."""
+        probe, comparison = self.result.linear_probe, self.result.comparison
+        return {
+            "format": _FORMAT,
+            "model": self.config.model.to_dict(),
+            "training": self.config.training.to_dict(),
+            "task": {"name": self.task.name, "values": self.task.to_state()},
+            "columns": self.columns,
+            "weights": self.weights,
+            "history": [*map(dict, self.result.history)],
+            "linear_probe": None if probe is None else asdict(probe),
+            "comparison": None if comparison is None else asdict(comparison),
+            "optimizer": _without_tensors(self.result.optimizer_state),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "FittedModel":
+        """Return the model of `to_state`.
+
+        Raises
+        ------
+        ValueError
+            If the state was saved in another format.
+        """
+        if state["format"] != _FORMAT:
+            raise ValueError(
+                f"The saved estimator has format {state['format']}; this version of "
+                f"sksemantic reads format {_FORMAT}. Fit and save it again, or install "
+                "the version that saved it."
+            )
+        probe, comparison = state["linear_probe"], state["comparison"]
+        result = TrainingResult(
+            history=History(state["history"]),
+            linear_probe=None if probe is None else LinearProbe(**probe),
+            comparison=None if comparison is None else Comparison(**comparison),
+            optimizer_state=_with_tensors(state["optimizer"]),
+        )
+        return cls(
+            config=Config(
+                ModelConfig.from_dict(state["model"]),
+                TrainingConfig.from_dict(state["training"]),
+            ),
+            task=Task.from_state(state["task"]["name"], state["task"]["values"]),
+            result=result,
+            columns=state["columns"],
+            weights=state["weights"],
+        )
+
+
+def _without_tensors(optimizer_state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return an optimizer's state in arrays and JSON values."""
+    if optimizer_state is None:
+        return None
+    moments = {
+        str(number): {name: value.cpu().numpy() for name, value in each.items()}
+        for number, each in optimizer_state["state"].items()
+    }
+    return {**optimizer_state, "state": moments}
+
+
+def _with_tensors(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the optimizer's state of `_without_tensors`."""
+    if values is None:
+        return None
+    moments = {
+        int(number): {name: torch.tensor(value) for name, value in each.items()}
+        for number, each in values["state"].items()
+    }
+    return {**values, "state": moments}

@@ -1,0 +1,72 @@
+"""The head before training: the scale of its features, its start, its linear probe."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Task
+    from sksemantic._tasks.linear_probe import LinearProbe
+
+_SMALLEST_SCALE = 1e-4  # of the largest of its kind; below it a feature is constant
+
+
+def set_feature_scale(
+    module: "SemanticModule", features: "NDArray", weights: "NDArray"
+) -> None:
+    """Standardise what the head reads by the frozen features' mean and scale."""
+    counted = features[weights > 0]
+    scale = counted.std(axis=0)
+    # Those of a pair are three kinds of numbers side by side.
+    kinds = scale.reshape(-1, module.backbone.hidden_size)
+    largest = np.maximum(kinds.max(axis=1, keepdims=True), _SMALLEST_SCALE)
+    kinds[kinds < _SMALLEST_SCALE * largest] = 1.0
+    _assign(module.feature_mean, counted.mean(axis=0))
+    _assign(module.feature_scale, scale)
+
+
+def standardise(module: "SemanticModule", features: "NDArray") -> "NDArray":
+    """Return features (n, C) of mean zero and scale one, as the head reads them."""
+    centred = features - module.feature_mean.cpu().numpy()
+    centred /= module.feature_scale.cpu().numpy()
+    return centred
+
+
+def init_head(
+    module: "SemanticModule",
+    task: "Task",
+    data: "TextDataset",
+    start: str,
+    probe: "LinearProbe | None",
+    rng: np.random.RandomState,
+) -> None:
+    """Start the head at zero, at random as `nn.Linear` does, or from a linear probe."""
+    if start == "linear_probe":
+        assert probe is not None
+        module.load_state_dict(head_state(module, probe), strict=False)
+        return
+    head = module.head
+    bound = 1 / math.sqrt(head.in_features) if start == "random" else 0.0
+    _assign(head.weight, rng.uniform(-bound, bound, head.weight.shape))
+    _assign(head.bias, task.initial_bias(data.targets, data.row_weights))
+
+
+def head_state(module: "SemanticModule", probe: "LinearProbe") -> "dict[str, Tensor]":
+    """Return a linear probe as a part of the module's state."""
+    weight, bias = (
+        torch.as_tensor(values, dtype=module.head.weight.dtype)
+        for values in (probe.coef, probe.intercept)
+    )
+    return {"head.weight": weight, "head.bias": bias}
+
+
+@torch.no_grad()
+def _assign(target: "Tensor", values: "NDArray") -> None:
+    target.copy_(torch.as_tensor(np.asarray(values), dtype=target.dtype))
