@@ -1,66 +1,70 @@
-"""The base of classifier and regressor: parameters, fit, prediction, pickling."""
+"""The base of all estimators: parameters, fit, prediction, pickling."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from copy import deepcopy
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
 )
-from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sksemantic._backbone.device import DTYPES, resolve_device, resolve_dtype
-from sksemantic._backbone.source import resolve
-from sksemantic._inputs.columns import check_texts
+from sksemantic._backbone.device import resolve_device
+from sksemantic._backbone.loading import load_backbone
+from sksemantic._inputs.columns import Columns, check_texts
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.model_options import ModelOptions
+from sksemantic._inputs.nested_parameters import NestedParameters
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.validation import (
     check_columns,
     check_groups,
-    check_quantization,
-    check_tuned_layers,
     check_weights,
-    refuse_prefix_only,
+    column_attributes,
 )
-from sksemantic._model.pooling import PAIR, POOLINGS, TOKENS
+from sksemantic._model.inference import compute_features, compute_scores
+from sksemantic._model.module import SemanticModule
+from sksemantic._model.pooling import PAIR
+from sksemantic._tasks.targets import Targets
+from sksemantic._tasks.verbalizer import label_vectors
+from sksemantic._training.build import (
+    build_module,
+    check_parameters,
+    check_task_options,
+    resolve_backbone_config,
+    resolve_training,
+)
+from sksemantic._training.config import TrainingConfig
+from sksemantic._training.fitted import FittedModel
+from sksemantic._training.options import OPTION_NAMES
+from sksemantic._training.probe import LabelTexts
+from sksemantic._training.trainer import Trainer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from skorch import NeuralNet
 
-    from sksemantic._inputs.dataset import TextDataset
     from sksemantic._inputs.template import Template
-    from sksemantic._model.config import ModelConfig
-    from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
-    from sksemantic._training.config import Recipe
-    from sksemantic._training.trainer import Hints
 
 _METHODS = ("prefix", "prompt")
 _ADAPTERS = ("low_rank", "linear", "embedding")
-# Passed to the model's config; they move to the training config.
-_TEXT_RANK = 4  # measured with MiniLM and Gemma 3 270M
-_DROPOUT = 0.3  # of the features that the head reads, while training
-_FROZEN_SHARE = 1 / 3  # of a causal backbone's layers: not tuned by default
-_HEAD_INITS = ("auto", "zeros", "random", "linear_probe")
 
 
-class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseSKTuning(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, NestedParameters, ABC
+):
     """Frozen backbone, semantic prefix, trainable adapter and head.
 
-    Subclasses say what the targets are: `_encode_fit_targets`,
-    `_task` and `_default_prompt`.
+    Subclasses say what X and y are: `_encode_targets` and `_default_prompt`, and, for
+    X of another form than texts, `_check_texts` and `_make_dataset`.
     """
-
-    _template: "Template"
-    _model_config: "ModelConfig"
 
     _parameter_constraints: dict = {
         "model": [str],
@@ -68,48 +72,55 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         "method": [StrOptions(set(_METHODS))],
         "adapter": [StrOptions(set(_ADAPTERS))],
         "adapter_rank": [Interval(Integral, 1, None, closed="left")],
-        "text_rank": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
-        "n_layers": [
-            StrOptions({"auto", "all"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
         "tuned_layers": [
             StrOptions({"auto", "all"}),
             Interval(Integral, 1, None, closed="left"),
             tuple,
             list,
         ],
-        "prefix_mechanism": [
-            StrOptions({"auto", "attention", "kv_cache", "hidden_states"})
-        ],
-        "pooling": [StrOptions(set(POOLINGS))],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
-        "head_init": [StrOptions(set(_HEAD_INITS))],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "head_lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "max_epochs": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
         ],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "device": [str],
-        "dtype": [StrOptions(set(DTYPES))],
-        "quantization_config": [dict, HasMethods("to_dict"), None],
-        "device_map": [str, dict, None],
+        "model_kwargs": [dict, None],
+        "training": [dict, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
-        "callbacks": [list, tuple, None],
-        "revision": [str, None],
     }
+
+    _nested_parameters = {
+        "training": dict.fromkeys(OPTION_NAMES, "auto"),
+        "model_kwargs": vars(ModelOptions()),
+    }
+
+    # What `fit` leaves is one object; all public attributes are read off it.
+    config_ = property(attrgetter("_model.config"))
+    history_ = property(attrgetter("_model.result.history"))
+    linear_probe_ = property(attrgetter("_model.result.linear_probe"))
+    comparison_ = property(attrgetter("_model.result.comparison"))
+    prompt_ = property(attrgetter("config_.model.prompt"))
+    prefix_mechanism_ = property(attrgetter("config_.model.backbone.prefix_mechanism"))
+    n_layers_ = property(attrgetter("config_.model.backbone.n_layers"))
+    backbone_source_ = property(attrgetter("config_.model.backbone.source"))
+    n_virtual_tokens_ = property(attrgetter("config_.model.n_virtual_tokens"))
+    n_trainable_params_ = property(attrgetter("_model.n_trained"))
+    n_features_in_ = property(attrgetter("_model.columns.n_features_in_"))
+    feature_names_in_ = property(attrgetter("_model.columns.feature_names_in_"))
+
+    @property
+    def module_(self) -> SemanticModule:
+        """Adapter and head around the frozen backbone, a torch module."""
+        return self._load()[0]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
-    ) -> "BaseSKTuning":
+    ) -> Self:
         """Read the prompt once, then train adapter and head on the texts.
 
         Parameters
@@ -124,7 +135,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the texts in the loss.
         groups : array-like of shape (n_samples,), default=None
-            Texts of one group are held back together, or not at all.
+            Texts of one group are held out together, or not at all.
 
         Returns
         -------
@@ -141,73 +152,87 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         UnsupportedBackboneError
             If the weights cannot be loaded safely, or take no semantic prefix.
         """
-        with self._all_or_nothing():
-            return self._fit(X, y, sample_weight, groups)
+        self._fitted = self._fit(X, y, sample_weight, groups)
+        return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> "BaseSKTuning":
-        texts = self._check_fit_texts(X)
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> FittedModel:
+        former = self._model if self.warm_start and _is_fitted(self) else None
+        parameters = self.get_params(deep=False)
+        check_parameters(parameters, type(self).__name__)
+        prompt = None if self.prompt is None else Prompt.parse(self.prompt)
+        texts = self._check_texts(X, prompt)
         if len(texts) < 2:
             raise ValueError("X has 1 sample; fit needs at least 2 texts.")
         weights = check_weights(sample_weight, texts)
         groups = check_groups(groups, texts)
-        warm = bool(self.warm_start) and self.__sklearn_is_fitted__()
-        labelled, unlabelled = self._split_unlabelled(texts, y)
-        if unlabelled is not None:
-            texts = texts.take(labelled)
-            y, weights, groups = (
-                None if each is None else np.asarray(each)[labelled]
-                for each in (y, weights, groups)
-            )
-        targets, weights = self._encode_fit_targets(y, texts, weights, warm)
+        former_task = None if former is None else former.task
+        targets = self._encode_targets(y, texts, weights, former_task)
+        check_task_options(parameters, targets.task)
+        labelled = texts
+        if targets.labelled is not None:
+            labelled = texts.take(targets.labelled)
+            groups = None if groups is None else groups[targets.labelled]
         rng = check_random_state(self.random_state)
-        former = self.net_.module_.state_dict() if warm else None
-        depth = self.n_layers_ if warm else None
-        module = self._build(texts, rng)
+        module, template, training = self._build(
+            labelled, targets, prompt, rng, is_fresh=former is None
+        )
         if former is not None:
-            _load_former(module, former, depth)
-        data = self._dataset(texts, targets, _mean_one(weights), groups)
-
-        from sksemantic._training.trainer import Trainer
-
-        hints = self._hints(module, unlabelled) if former is None else None
-        is_gentle = hints is not None and hints.are_needed(len(data))
-        recipe = self._recipe(module, is_gentle=is_gentle)
-        trainer = Trainer(module, self._task(), recipe, rng)
-        trained = trainer.fit(data, fresh=former is None, hints=hints)
-        self._set_fitted(X, trained.net)
-        self.linear_probe_ = trained.reference
-        self.comparison_ = trained.comparison
-        return self
-
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        """Leave a fitted estimator as it was if fitting it anew fails half-way."""
-        before = dict(self.__dict__)
-        try:
-            yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
+            former.copy_weights_to(module)
+        weights = _mean_one(targets.weights)
+        data = self._make_dataset(
+            module, template, labelled, targets.values, weights, groups
+        )
+        label_texts = None
+        if former is None and targets.label_texts is not None:
+            label_texts = self._read_label_texts(module, template, texts, targets)
+        trainer = Trainer(module, targets.task, training, rng)
+        result = trainer.fit(data, is_fresh=former is None, label_texts=label_texts)
+        return FittedModel.from_training(
+            module, template, targets.task, training, result, column_attributes(X)
+        )
 
     def _partial_fit(
-        self, X: Any, texts: Any, targets: "NDArray", weights: "NDArray | None"
-    ) -> "BaseSKTuning":
-        """Train one epoch on these texts, at constant rates."""
-        from sksemantic._training.trainer import Trainer
-
-        first = not self.__sklearn_is_fitted__()
+        self, X: Any, y: Any, sample_weight: Any, classes: "NDArray | None" = None
+    ) -> FittedModel:
+        """Train one epoch on these texts, at constant rates, a copy of the model."""
+        former = self._model if _is_fitted(self) else None
+        parameters = self.get_params(deep=False)
+        check_parameters(parameters, type(self).__name__)
+        prompt = None if self.prompt is None else Prompt.parse(self.prompt)
+        is_first = former is None
+        texts = self._check_texts(X, prompt) if is_first else self._check_like_fitted(X)
+        weights = check_weights(sample_weight, texts)
+        former_task = None if former is None else former.task
+        targets = self._encode_targets(y, texts, weights, former_task, classes)
+        check_task_options(parameters, targets.task)
         rng = check_random_state(self.random_state)
-        module = self._build(texts, rng) if first else self.net_.module_
-        data = self._dataset(texts, targets, _mean_one(weights))
-        net = None if first else self.net_
-        recipe = self._recipe(module, has_linear_probe=not first)
-        trainer = Trainer(module, self._task(), recipe, rng)
-        self._set_fitted(X, trainer.partial_fit(data, net))
-        return self
+        if former is None:
+            module, template, training = self._build(
+                texts, targets, prompt, rng, has_linear_probe=False
+            )
+        else:
+            shared, template = self._load()
+            module = deepcopy(shared)
+            training = resolve_training(
+                parameters,
+                module.backbone,
+                targets,
+                module.config.pooling,
+                n_texts=len(texts),
+                is_fresh=False,
+            )
+        weights = _mean_one(targets.weights)
+        data = self._make_dataset(module, template, texts, targets.values, weights)
+        trainer = Trainer(module, targets.task, training, rng)
+        result = trainer.partial_fit(
+            data, former=None if former is None else former.result
+        )
+        return FittedModel.from_training(
+            module, template, targets.task, training, result, column_attributes(X)
+        )
 
     def transform(self, X: Any) -> "NDArray":
-        """Embed texts: pooled hidden states behind the trained semantic prefix.
+        """Embed texts: pooled hidden states after the trained semantic prefix.
 
         Parameters
         ----------
@@ -218,36 +243,18 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         -------
         ndarray of shape (n_samples, n_features), float32
             One embedding per text, as the head reads it before standardisation: of
-            the backbone's hidden size, or three times that for pairs that are also
-            read apart.
+            the backbone's hidden size, or three times that for pairs whose texts are
+            also read one by one.
         """
-        from sksemantic._model.inference import compute_features
-
-        data = self._check_and_tokenise(X)
-        return compute_features(self.net_.module_, data)
+        return compute_features(*self._load_with_data(X))
 
     def _scores(self, X: Any) -> "NDArray":
         """Return the head's outputs (n, K) as float64."""
-        from sksemantic._model.inference import compute_scores
-
-        data = self._check_and_tokenise(X)
-        return compute_scores(self.net_.module_, data).astype(np.float64)
-
-    @property
-    def net_(self) -> "NeuralNet":
-        """The skorch net; after unpickling it is rebuilt when first needed."""
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet: it has no "
-                "net_. Call 'fit' first."
-            )
-        if "_net" not in self.__dict__:
-            self._restore()
-        return self._net
+        return compute_scores(*self._load_with_data(X)).astype(np.float64)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` or `partial_fit` has been called."""
-        return "backbone_source_" in self.__dict__
+        return "_fitted" in self.__dict__
 
     def __sklearn_tags__(self):
         """Declare texts as input."""
@@ -260,195 +267,155 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def __getstate__(self) -> dict[str, Any]:
         """Keep the trained values and the backbone's name, never the backbone."""
         state = dict(super().__getstate__())
-        net = state.pop("_net", None)
-        state.pop("_template", None)
-        if net is not None:
-            state["_values"] = {
-                name: value.cpu().numpy()
-                for name, value in net.module_.state_dict().items()
-            }
+        if "_fitted" in state:
+            state["_fitted"] = state["_fitted"].to_state()
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the trained values; the backbone is loaded when first needed."""
+        state = dict(state)
+        if "_fitted" in state:
+            state["_fitted"] = FittedModel.from_state(state["_fitted"])
+        super().__setstate__(state)
+
+    @property
+    def _model(self) -> FittedModel:
+        check_is_fitted(self)
+        return self._fitted
 
     @property
     def _n_features_out(self) -> int:
-        return self.net_.module_.head.in_features
+        return self._model.n_features
 
-    def _check_and_tokenise(self, X: Any) -> "TextDataset":
-        check_is_fitted(self)
-        texts = self._check_texts(X)
-        check_columns(self, X, reset=False)
-        _ = self.net_  # after unpickling this restores the template as well
-        return self._dataset(texts)
+    def _load(self) -> "tuple[SemanticModule, Template]":
+        """Return the fitted module, and what lays out its texts."""
+        return self._model.load(resolve_device(self.device))
 
-    def _check_fit_texts(self, X: Any) -> Any:
-        """Check X, and that its texts go into the prompt."""
-        texts = check_texts(X)
-        prompt = Prompt(("",)) if self.prompt is None else Prompt.parse(self.prompt)
-        prompt.columns(texts.n_columns, texts.names)
-        return texts
+    def _load_with_data(self, X: Any) -> tuple[SemanticModule, TextDataset]:
+        """Return the fitted module, and checked and tokenised texts."""
+        texts = self._check_like_fitted(X)
+        module, template = self._load()
+        return module, self._make_dataset(module, template, texts)
 
-    def _check_texts(self, X: Any) -> Any:
-        """Check X of a fitted estimator."""
-        texts = check_texts(X)
-        order = Prompt.parse(self.prompt_).columns(texts.n_columns, texts.names)
-        if len(order) != self._model_config.n_texts:
+    def _check_like_fitted(self, X: Any) -> Any:
+        """Check X; its columns must be those of the fit."""
+        config = self._model.config.model
+        texts = self._check_texts(X, Prompt.parse(config.prompt))
+        n_texts = self._n_texts(texts)
+        if n_texts != config.n_texts:
             raise ValueError(
-                f"X has {len(order)} text(s) a row, but this {type(self).__name__} was "
-                f"fitted with {self._model_config.n_texts}."
+                f"X has {n_texts} text(s) a row, but this {type(self).__name__} was "
+                f"fitted with {config.n_texts}."
             )
+        check_columns(self, X)
         return texts
 
-    def _auto(self) -> dict[str, Any]:
-        """Return what "auto" stands for here, whatever the backbone, by parameter."""
-        return {}
+    def _build(
+        self,
+        texts: Any,
+        targets: Targets,
+        prompt: Prompt | None,
+        rng: np.random.RandomState,
+        **situation: bool,
+    ) -> "tuple[SemanticModule, Template, TrainingConfig]":
+        """Load the backbone, and build an untrained module on it."""
+        parameters, n_columns = self.get_params(deep=False), self._n_texts(texts)
+        config = resolve_backbone_config(
+            parameters,
+            type(self).__name__,
+            has_label_texts=targets.label_texts is not None,
+        )
+        backbone = load_backbone(config)
+        if prompt is None:
+            prompt = Prompt.parse(self._default_prompt(backbone.is_causal, n_columns))
+        return build_module(
+            parameters,
+            backbone,
+            config,
+            prompt,
+            targets,
+            n_columns,
+            rng,
+            n_texts=len(texts),
+            **situation,
+        )
 
-    def _given(self, name: str) -> Any:
-        """Return a parameter, "auto" only where the backbone decides."""
-        value = getattr(self, name)
-        return self._auto().get(name, value) if value == "auto" else value
+    def _read_label_texts(
+        self,
+        module: SemanticModule,
+        template: "Template",
+        texts: Any,
+        targets: Targets,
+    ) -> LabelTexts:
+        """Compute the vectors of the labels' texts; tokenise texts without labels."""
+        assert targets.label_texts is not None
+        vectors = label_vectors(module, template, targets.label_texts)
+        if targets.labelled is None:
+            return LabelTexts(vectors)
+        others = np.setdiff1d(np.arange(len(texts)), targets.labelled)
+        return LabelTexts(
+            vectors, self._make_dataset(module, template, texts.take(others))
+        )
+
+    # What X and y are
+
+    @abstractmethod
+    def _encode_targets(
+        self,
+        y: Any,
+        texts: Any,
+        weights: "NDArray | None",
+        former: "Task | None",
+        classes: "NDArray | None" = None,
+    ) -> Targets:
+        """Check y, and return it as the targets of a task.
+
+        Parameters
+        ----------
+        y : object
+            As the user passed it.
+        texts : object
+            What `_check_texts` returns.
+        weights : ndarray of shape (n,) or None
+        former : Task or None
+            The task of the fit before, if training goes on from there.
+        classes : ndarray or None
+            All labels, in `partial_fit`.
+        """
+
+    @abstractmethod
+    def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
+        """Return the prompt for a kind of backbone and so many texts a row."""
+
+    def _check_texts(self, X: Any, prompt: Prompt | None) -> Any:
+        """Check X; return its texts in the order of the prompt's slots."""
+        columns = check_texts(X)
+        prompt = prompt or Prompt(("",))
+        order = prompt.columns(columns.n_columns, columns.names)
+        return Columns([columns.values[i] for i in order])
 
     def _n_texts(self, texts: Any) -> int:
         """Return how many texts a row has."""
         return texts.n_columns
 
-    def _dataset(
+    def _make_dataset(
         self,
+        module: SemanticModule,
+        template: "Template",
         texts: Any,
         targets: "NDArray | None" = None,
         weights: "NDArray | None" = None,
         groups: "NDArray | None" = None,
-    ) -> "TextDataset":
-        from sksemantic._inputs.dataset import TextDataset
+    ) -> TextDataset:
+        """Tokenise what `_check_texts` returns."""
+        rows, pair_texts = template.rows(texts.values), None
+        if module.config.pooling == PAIR:
+            rows, pair_texts = template.rows_and_pair_texts(texts.values)
+        return TextDataset(rows, targets, weights, groups=groups, pair_texts=pair_texts)
 
-        prompt = Prompt.parse(self._model_config.prompt)
-        order = prompt.columns(texts.n_columns, texts.names)
-        columns = [texts.values[i] for i in order]
-        if self._model_config.pooling == PAIR:
-            rows, parts = self._template.rows_and_parts(columns)
-        else:
-            rows, parts = self._template.rows(columns), None
-        return TextDataset(rows, targets, weights, groups=groups, parts=parts)
 
-    def _build(self, texts: Any, rng: np.random.RandomState) -> "SemanticModule":
-        """Check the device, load the backbone, read the prompt once."""
-        check_tuned_layers(self.tuned_layers)
-        if self.method == "prompt":
-            refuse_prefix_only("tuned_layers", self.tuned_layers, "auto", also="all")
-            refuse_prefix_only("text_rank", self.text_rank, "auto", 0)
-        device = resolve_device(self.device)
-        source = resolve(self.model, self.revision)
-        dtype = resolve_dtype(self.dtype, device)
-
-        from sksemantic._backbone.loading import BackboneSpec, load_backbone
-        from sksemantic._model.config import resolve_model_config
-        from sksemantic._model.module import SemanticModule
-
-        spec = BackboneSpec(
-            source,
-            device,
-            dtype,
-            self.prefix_mechanism,
-            check_quantization(self.quantization_config, source),
-            self.device_map,
-            self._given("n_layers"),
-        )
-        backbone = load_backbone(spec)
-        n_texts = self._n_texts(texts)
-        prompt = self.prompt
-        if prompt is None:
-            prompt = self._default_prompt(backbone.is_causal, n_texts)
-        self._model_config, self._template = resolve_model_config(
-            backbone,
-            Prompt.parse(prompt),
-            backbone_config=spec,
-            n_texts=n_texts,
-            max_length=self.max_length,
-            method=self.method,
-            adapter=self.adapter,
-            adapter_rank=self.adapter_rank,
-            tuned_layers=self.tuned_layers,
-            frozen_share=_FROZEN_SHARE,
-            text_rank=self._given("text_rank"),
-            default_text_rank=_TEXT_RANK,
-            pooling=self._pooling(),
-            dropout=_DROPOUT,
-            n_outputs=self._task().n_outputs,
-        )
-        seed = rng.randint(np.iinfo(np.int32).max)
-        ids = self._template.prompt_ids
-        return SemanticModule.seeded(backbone, ids, self._model_config, seed)
-
-    def _set_fitted(self, X: Any, net: "NeuralNet") -> None:
-        check_columns(self, X, reset=True)
-        self._net = net
-        self.history_ = net.history
-        self.prompt_ = self._model_config.prompt
-        self.prefix_mechanism_ = self._model_config.backbone.prefix_mechanism
-        self.n_virtual_tokens_ = net.module_.n_virtual_tokens
-        self.n_trainable_params_ = sum(p.numel() for p in net.module_.parameters())
-        self.n_layers_ = int(self._model_config.backbone.n_layers)
-        self.backbone_source_ = self._model_config.backbone.source
-
-    def _restore(self) -> None:
-        """Rebuild the net of an unpickled estimator around the shared backbone."""
-        from sksemantic._model.module import load_model
-        from sksemantic._training.trainer import Trainer
-
-        device = resolve_device(self.device)
-        module, self._template = load_model(self._model_config, device)
-        _load_former(module, self._values, module.backbone.n_layers)
-        rng = check_random_state(self.random_state)
-        net = Trainer(module, self._task(), self._recipe(module), rng).restored_net()
-        net.history = self.history_
-        self._net = net
-        del self._values
-
-    def _recipe(self, module: "SemanticModule", **nature: Any) -> "Recipe":
-        """Resolve the parameters of training, for a module and the nature of a fit."""
-        from sksemantic._training.config import Recipe
-
-        task = self._task()
-        return Recipe.resolved(
-            module.backbone.is_causal,
-            is_pair=module.config.pooling == PAIR,
-            has_words=module.pooling == TOKENS,
-            has_full_matrices=module.config.adapter == "linear",
-            has_targets=task.kind == "numbers" and task.n_outputs > 1,
-            **nature,
-            lr=self.lr,
-            head_lr=self.head_lr,
-            max_epochs=self.max_epochs,
-            batch_size=int(self.batch_size),
-            head_init=self.head_init,
-            early_stopping=self.early_stopping,
-            validation_fraction=self.validation_fraction,
-            n_iter_no_change=self.n_iter_no_change,
-            callbacks=self.callbacks or (),
-            verbose=int(self.verbose),
-        )
-
-    def _split_unlabelled(self, texts: Any, y: Any) -> "tuple[NDArray | None, Any]":
-        """Return which rows have labels, and the other texts; None where all have."""
-        return None, None
-
-    def _hints(self, module: "SemanticModule", unlabelled: Any) -> "Hints | None":
-        """Return what is known beside labelled texts."""
-        return None
-
-    def _pooling(self) -> str:
-        """Return what the head reads of a text."""
-        return self.pooling
-
-    def _task(self) -> "Task":
-        raise NotImplementedError
-
-    def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
-        raise NotImplementedError
-
-    def _encode_fit_targets(
-        self, y: Any, texts: Any, weights: "NDArray | None", warm: bool
-    ) -> "tuple[NDArray, NDArray | None]":
-        raise NotImplementedError
+def _is_fitted(estimator: BaseSKTuning) -> bool:
+    return estimator.__sklearn_is_fitted__()
 
 
 def _mean_one(weights: "NDArray | None") -> "NDArray | None":
@@ -456,22 +423,3 @@ def _mean_one(weights: "NDArray | None") -> "NDArray | None":
     if weights is None:
         return None
     return (weights / weights.mean()).astype(np.float32)
-
-
-def _load_former(
-    module: "SemanticModule", values: "dict[str, Any]", n_layers: int | None
-) -> None:
-    """Take over values trained with so many layers; they must fit the module."""
-    import torch
-
-    state = {name: torch.as_tensor(value) for name, value in values.items()}
-    own = {name: value.shape for name, value in module.state_dict().items()}
-    is_alike = own == {name: value.shape for name, value in state.items()}
-    if not is_alike or n_layers != module.backbone.n_layers:
-        raise ValueError(
-            "warm_start=True needs the same backbone, method, adapter, pooling, "
-            "'n_layers', 'tuned_layers', 'text_rank', number of texts a row, and "
-            f"classes as the fit before, which ran {n_layers} layers; now it would be "
-            f"{module.backbone.n_layers}. Set warm_start=False to start afresh."
-        )
-    module.load_state_dict(state)

@@ -1,7 +1,8 @@
 """SKTuningClassifier: labels in, labels and probabilities out."""
 
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
@@ -10,29 +11,25 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
 from sksemantic._base import BaseSKTuning
-from sksemantic._inputs.validation import (
-    check_columns,
+from sksemantic._inputs.targets import (
     check_indicators,
     check_label_texts,
     check_labels,
     check_threshold,
-    check_weights,
     refuse_unnamed,
     unlabelled_rows,
 )
+from sksemantic._tasks.classification import Classification, ClassifierTask
+from sksemantic._tasks.multilabel import MultiLabel
+from sksemantic._tasks.ordinal import Ordinal
+from sksemantic._tasks.targets import Targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sksemantic._model.module import SemanticModule
-    from sksemantic._tasks.base import Task
-    from sksemantic._tasks.targets import Classes
-    from sksemantic._training.config import Recipe
-    from sksemantic._training.trainer import Hints
-
 
 class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
-    """Text classifier: a frozen language model behind a trained semantic prefix.
+    """Text classifier: a frozen language model after a trained semantic prefix.
 
     SK-Tuning [1]_: the frozen backbone reads a meaningful `prompt` once; a small
     trainable adapter refines what it understood, layer by layer, into a prefix that
@@ -66,62 +63,22 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     adapter_rank : int, default=8
         Inner size of the low-rank adapter.
 
-    text_rank : "auto" or int, default="auto"
-        Inner size of another low-rank map, which refines the states of the text itself
-        where they leave a tuned layer; 0 for none, as in the paper. "auto" is 4 with
-        the low-rank adapter and without `label_texts`, else 0. Only with
-        `method="prefix"`.
-
-    n_layers : "auto", "all" or int, default="auto"
-        How many of the backbone's layers are run, from the bottom; the head reads what
-        the last of them puts out. "auto" is two thirds of a causal backbone's: their
-        middle says more of a text than their top, which is about the next word, and
-        the layers above cost nothing. It is all layers of others, and with
-        `label_texts`, which the top is needed for.
-
     tuned_layers : "auto", "all", int or (int, int), default="auto"
         How many of the top layers have an adapted prefix, or the first of them and the
-        one behind the last, counted from 0 at the bottom. All others keep the frozen
+        one after the last, counted from 0 at the bottom. All others keep the frozen
         prefix; what lies below is computed once for each text, and kept for later
         epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
         layers for others. Only with `method="prefix"`.
 
-    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}, default=auto
-        How the backbone is given the prefix: joined to keys and values inside its
-        attention function, as a cache of past keys and values, or as the first hidden
-        states of every layer. "auto" takes the first of them that proves to work.
-
-    pooling : {"auto", "mean", "last", "first"}, default="auto"
-        Over which tokens of the text the head reads. "auto" is the last token for
-        causal backbones, the mean for others; an encoder reads the texts of pairs,
-        if no prompt lays them out, apart as well, for difference and product of means.
-
     max_length : int, default=None
-        Longest text in tokens, its special tokens and the prompt's part behind the
+        Longest text in tokens, its special tokens and the prompt's part after the
         slot included; longer ones are cut at the end, with a warning. None is what the
         backbone has positions for, at most 512.
 
-    head_init : {"auto", "zeros", "random", "linear_probe"}, default="auto"
-        Where the head starts. "linear_probe" starts from the reference head, which is
-        ahead at first but leaves the adapter little to learn. "auto" does so for pairs
-        that are also read apart, see `pooling`, and is "zeros" for all else.
-
-    contrast : "auto" or float, default="auto"
-        How much it counts, beside the loss of the labels, that the pooled texts of one
-        class lie close together and those of two apart [3]_; 0 for the labels alone,
-        as in the paper. "auto" is 1 for encoders with up to 100 texts a class, and
-        ``(100 / texts a class) ** 2`` with more; it is 0 with fewer than 32 texts in
-        all, for causal backbones, pairs that are also read apart, with `label_texts`,
-        several labels a text, and ordered classes.
-
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others; a quarter of it from a closed form,
+        2e-3 for causal backbones, 4e-3 for others; a quarter of it from the linear probe,
         and a tenth for the adapter "linear".
-
-    head_lr : float or "auto", default="auto"
-        Learning rate of the head. "auto" is 1e-3 for causal backbones, 1.5e-3 for
-        others; 1e-4 from a closed form.
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
@@ -130,16 +87,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     batch_size : int, default=32
         Texts per training step.
-
-    early_stopping : bool, default=False
-        Hold back texts for all epochs, stop when their loss stops falling, and restore
-        the best epoch.
-
-    validation_fraction : float, default=0.1
-        Share of the texts held back; see Notes.
-
-    n_iter_no_change : int, default=3
-        Epochs without a lower validation loss before early stopping stops.
 
     class_weight : dict or "balanced", default=None
         Weights of the classes in the loss, as in scikit-learn. Not with several labels
@@ -163,17 +110,32 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
 
-    dtype : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        Precision of the frozen backbone. Adapter, head and loss are always float32.
-        "auto" is bfloat16 where the device computes natively in it, else float32.
+    model_kwargs : dict, default=None
+        How the backbone is loaded and run; each key as ``model_kwargs__dtype`` in
+        `set_params` and `GridSearchCV`:
 
-    quantization_config : dict or quantization config of transformers, default=None
-        Load packed weights, for example ``BitsAndBytesConfig(load_in_4bit=True)`` or a
-        ``TorchAoConfig``. Adapter and head stay float32.
+        - ``revision``: branch, tag or commit of a hub model.
+        - ``dtype``: "float32", "bfloat16" or "float16", of the frozen backbone; adapter,
+          head and loss are always float32. By default "auto": bfloat16 where the device
+          computes natively in it, else float32.
+        - ``quantization_config``: packed weights, for example
+          ``BitsAndBytesConfig(load_in_4bit=True)`` or a ``TorchAoConfig``.
+        - ``device_map``: for example "auto", which spreads a backbone over several
+          devices; needs accelerate.
+        - ``n_layers``: how many of the backbone's layers are run, from the bottom, or
+          "all"; the head reads the last of them. By default "auto": two thirds of a
+          causal backbone's, whose middle says more of a text than its top, which is
+          about the next word; all layers of others,
+          and with `label_texts`.
+        - ``prefix_mechanism``: how the backbone is given the prefix: "attention" joins
+          it to keys and values in the attention function, "kv_cache" passes it as a
+          cache, "hidden_states" as the first states of every layer. By default "auto",
+          the first of them that works.
 
-    device_map : str or dict, default=None
-        Spread a backbone that is larger than one device, for example "auto"; needs
-        accelerate. None puts it on `device`.
+    training : dict, default=None
+        Fields of `TrainingConfig` that replace those of the preset, such as
+        ``{"head_lr": 1e-3, "early_stopping": True}``; each as ``training__head_lr`` in
+        `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
 
     warm_start : bool, default=False
         Start `fit` from the values trained before, instead of afresh.
@@ -185,31 +147,29 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     verbose : int, default=0
         0 is silent, 1 shows a progress bar, 2 one line per epoch.
 
-    callbacks : list of skorch callbacks, default=None
-        Added to the net. With callbacks, the held-back texts stay held back.
-
-    revision : str, default=None
-        Branch, tag or commit of a hub model.
-
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         Class labels, sorted. With several labels a text the columns of y, 0 to
         n_labels - 1.
 
-    net_ : skorch.NeuralNet
-        The trained net; `net_.module_` holds adapter and head.
+    config_ : object
+        Everything that was "auto", as it was decided: `config_.model` and
+        `config_.training`, a `TrainingConfig`.
 
     history_ : skorch.history.History
         Losses and durations, epoch by epoch.
 
     linear_probe_ : object
-        The closed-form head on the frozen features: `coef`, `intercept`, `penalty`,
+        Logistic regression on the frozen features: `coef`, `intercept`, `penalty`,
         `cv_loss`.
 
     comparison_ : object or None
-        How the trained model compared with the closed form on the held-back texts, and
-        which one was kept. None if there were too few texts to hold any back.
+        How the trained model compared with the linear probe on the held-out texts, and
+        which one was kept. None if there were too few texts to hold any out.
+
+    module_ : torch.nn.Module
+        Adapter and head around the frozen backbone.
 
     prompt_ : str
         The prompt in use.
@@ -242,24 +202,23 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     Notes
     -----
-    `fit` first fits a closed-form head (logistic regression, its penalty chosen by
-    cross-validation) on the frozen backbone's features. It then trains on all but the
-    held-back texts: `validation_fraction` of them, or 100 if that is more, though never
-    more than a third, or than 10,000. As soon as the trained model is better on these
-    by two standard errors of the paired difference, they join the training for the
-    remaining epochs; after half of the epochs it is enough not to be behind by two. If
-    they never join, what is kept is fitted on all texts; should that be the closed
-    form, a `FallbackWarning` says so. Error rate and log-loss (at the temperature that
-    suits best) both count, for error rates by McNemar's statistic. Of more than 30,000
-    texts the closed-form head reads about that many, drawn at random, and those held
-    back.
+    `fit` first fits a linear probe, logistic regression on the frozen backbone's
+    features, its penalty chosen by cross-validation. It then trains on all but the
+    held-out texts: a tenth, or 100 if that is more, though never more than a third, or
+    than 10,000. After half of the epochs trained model and linear probe are compared on
+    these texts, by error rate (McNemar's statistic) and log-loss (at the temperature
+    that suits best). Unless the linear probe is ahead by two standard errors, the
+    held-out texts join the training for the remaining epochs. Else they are compared
+    again at the end; should the linear probe still be ahead, it is fitted on all texts
+    and used, and a `FallbackWarning` says so. Of more than 30,000 texts the linear
+    probe reads about that many, drawn at random, and those held out.
 
-    With `label_texts` the closed-form head is drawn towards what they say: for causal
-    backbones the output embeddings of the tokens that would come next, for encoders the
+    With `label_texts` the linear probe stays near the label prior: for causal backbones
+    the output embeddings of the tokens that would come next, for encoders the
     embeddings of the texts, in both cases calibrated on all texts, labelled or not. It
-    minimises log-loss + ``penalty / 2 * ||W - W_texts||^2``. With fewer than 4 labelled
+    minimises log-loss + ``penalty / 2 * ||W - W_prior||^2``. With fewer than 4 labelled
     texts a class on average there is no training, with fewer than 200 in all none is
-    held back and training starts from this head, at lower rates.
+    held out and training starts from the linear probe, at lower rates.
 
     An encoder's text keeps its own positions, counted from its own start; a causal
     backbone's text goes on where the prompt ended.
@@ -286,17 +245,17 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     array(['good'], dtype='<U4')
     """
 
-    classes_: "NDArray"
-    _targets: "Classes"
+    __module__ = "sksemantic"  # where users and pickles find it
 
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
-        "contrast": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "ordinal": ["boolean", list, tuple, np.ndarray],
         "label_texts": [dict, None],
         "threshold": [Interval(Real, 0, 1, closed="neither"), list, tuple, np.ndarray],
     }
+
+    classes_ = property(attrgetter("_model.task.classes"))
 
     def __init__(
         self,
@@ -306,68 +265,42 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         method: str = "prefix",
         adapter: str = "low_rank",
         adapter_rank: int = 8,
-        text_rank: "str | int" = "auto",
-        n_layers: "str | int" = "auto",
         tuned_layers: "str | int | tuple[int, int]" = "auto",
-        prefix_mechanism: str = "auto",
-        pooling: str = "auto",
         max_length: int | None = None,
-        head_init: str = "auto",
-        contrast: "float | str" = "auto",
         lr: "float | str" = "auto",
-        head_lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
         batch_size: int = 32,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
         class_weight: "dict | str | None" = None,
         ordinal: "bool | list" = False,
         label_texts: "dict | None" = None,
         threshold: "float | list" = 0.5,
         device: str = "auto",
-        dtype: str = "auto",
-        quantization_config: "Any" = None,
-        device_map: "str | dict | None" = None,
+        model_kwargs: "dict | None" = None,
+        training: "dict | None" = None,
         warm_start: bool = False,
         random_state: "int | np.random.RandomState | None" = None,
         verbose: int = 0,
-        callbacks: "list | tuple | None" = None,
-        revision: str | None = None,
     ) -> None:
         self.model = model
         self.prompt = prompt
         self.method = method
         self.adapter = adapter
         self.adapter_rank = adapter_rank
-        self.text_rank = text_rank
-        self.n_layers = n_layers
         self.tuned_layers = tuned_layers
-        self.prefix_mechanism = prefix_mechanism
-        self.pooling = pooling
         self.max_length = max_length
-        self.head_init = head_init
-        self.contrast = contrast
         self.lr = lr
-        self.head_lr = head_lr
         self.max_epochs = max_epochs
         self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
         self.class_weight = class_weight
         self.ordinal = ordinal
         self.label_texts = label_texts
         self.threshold = threshold
         self.device = device
-        self.dtype = dtype
-        self.quantization_config = quantization_config
-        self.device_map = device_map
+        self.model_kwargs = model_kwargs
+        self.training = training
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
-        self.callbacks = callbacks
-        self.revision = revision
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -376,11 +309,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         y: Any,
         classes: Any = None,
         sample_weight: Any = None,
-    ) -> "SKTuningClassifier":
+    ) -> Self:
         """Train one more epoch, on these texts only, at constant learning rates.
 
-        There is no closed-form head and no comparison with it. The first call on an
-        unfitted estimator standardises features by the texts it is given.
+        There is no linear probe and no comparison with it. The first call on an
+        unfitted estimator standardises features by the texts it is given. If a call
+        fails, the estimator stays as it was.
 
         Parameters
         ----------
@@ -403,21 +337,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ValueError
             If `classes` is missing in the first call, or y holds a label not in it.
         """
-        first = not self.__sklearn_is_fitted__()
-        if first and classes is None:
+        known = self.classes_ if self.__sklearn_is_fitted__() else None
+        if known is None and classes is None:
             raise ValueError(
                 "classes must be passed on the first call to partial_fit: all labels "
                 "that will ever occur, for example np.unique(y_all), or the number of "
                 "columns as np.arange(n_labels) for several labels a text."
             )
-        texts = self._check_fit_texts(X) if first else self._check_texts(X)
-        weights = check_weights(sample_weight, texts)
-        indicators = check_indicators(y, len(texts))
-        is_multilabel = indicators is not None
-        labels = check_labels(y, len(texts)) if indicators is None else indicators
-        if not first:
-            check_columns(self, X, reset=False)
-        known = self.classes_ if not first else None
         if classes is not None:
             passed = np.unique(check_labels(classes, np.asarray(classes).size))
             if known is not None and not np.array_equal(passed, known):
@@ -425,13 +351,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                     f"`classes={classes!r}` is not the same as on the last call to "
                     f"partial_fit or fit, was: {known!r}."
                 )
-            known = _two_classes(passed)
-        assert known is not None
-        with self._all_or_nothing():
-            self._set_classes(known, is_multilabel=is_multilabel, fresh=first)
-            targets = self._targets.encode(labels)
-            weights = self._weigh_classes(labels, weights)
-            return self._partial_fit(X, texts, targets, weights)
+            known = passed
+        self._fitted = self._partial_fit(X, y, sample_weight, known)
+        return self
 
     def predict(self, X: Any) -> "NDArray":
         """Return the most probable label of each text, or all that are probable enough.
@@ -446,8 +368,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, as in `classes_`, or indicators of 0 and 1.
         """
-        scores = self._scores(X)  # raises NotFittedError first
-        return self._targets.decide(scores, self._thresholds())
+        task = self._model.task
+        return task.predict(self._scores(X), self._check_threshold(task))
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
@@ -463,8 +385,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             Columns in the order of `classes_`. With several labels a text each column
             is a probability of its own.
         """
-        scores = self._scores(X)
-        return self._targets.probabilities(scores)
+        return self._model.task.probabilities(self._scores(X))
 
     def predict_log_proba(self, X: Any) -> "NDArray":
         """Return the log-probability of each class.
@@ -479,8 +400,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        scores = self._scores(X)
-        return self._targets.log_probabilities(scores)
+        return self._model.task.log_probabilities(self._scores(X))
 
     def decision_function(self, X: Any) -> "NDArray":
         """Return the logits.
@@ -496,109 +416,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             For two classes the log-odds of `classes_[1]`, else one logit per class or
             label, or one log-probability per ordered class.
         """
-        scores = self._scores(X)
-        return self._targets.logits(scores)
-
-    def _encode_fit_targets(
-        self, y: Any, texts: Any, weights: "NDArray | None", warm: bool
-    ) -> "tuple[NDArray, NDArray | None]":
-        indicators = check_indicators(y, len(texts))
-        if indicators is not None:
-            classes = np.arange(indicators.shape[1])
-            self._set_classes(classes, is_multilabel=True, fresh=not warm)
-            return self._targets.encode(indicators), weights
-        if self.label_texts is None:
-            labels = check_labels(y, len(texts))
-            classes = _two_classes(np.unique(labels))
-        else:
-            classes = check_label_texts(self.label_texts)[0]
-            labels = check_labels(y, len(texts)) if len(texts) else classes[:0]
-            refuse_unnamed(labels, classes)
-        self._set_classes(classes, is_multilabel=False, fresh=not warm)
-        return self._targets.encode(labels), self._weigh_classes(labels, weights)
-
-    def _split_unlabelled(self, texts: Any, y: Any) -> "tuple[NDArray | None, Any]":
-        """Take texts of the label -1 for unlabelled, where labels have texts."""
-        if self.label_texts is None:
-            return None, None
-        check_label_texts(self.label_texts)
-        if y is None or np.ndim(y) != 1 or {-1, "-1"} & {*self.label_texts}:
-            return None, None
-        check_consistent_length(range(len(texts)), y)
-        is_unlabelled = unlabelled_rows(y)
-        return np.flatnonzero(~is_unlabelled), texts.take(np.flatnonzero(is_unlabelled))
-
-    def _hints(self, module: "SemanticModule", unlabelled: Any) -> "Hints | None":
-        """Return what the labels are called, and the unlabelled texts."""
-        if self.label_texts is None:
-            return None
-        from sksemantic._tasks.verbalizer import label_directions
-        from sksemantic._training.trainer import Hints
-
-        texts = check_label_texts(self.label_texts)[1]
-        directions = label_directions(module, self._template, texts)
-        if unlabelled is None:
-            return Hints(directions)
-        return Hints(directions, self._dataset(unlabelled))
-
-    def _set_classes(
-        self, classes: "NDArray", *, is_multilabel: bool, fresh: bool
-    ) -> None:
-        """Fix the classes of a fresh fit; a warm start must find the same ones."""
-        if not fresh:
-            same = is_multilabel == self._targets.is_multilabel
-            if not (same and np.array_equal(classes, self.classes_)):
-                raise ValueError(
-                    "This needs the same classes as the fit before, "
-                    f"{self.classes_.tolist()}. Got {classes.tolist()} instead. To "
-                    "start afresh, set warm_start=False."
-                )
-            return
-        ordered = self.ordinal is not False
-        if is_multilabel and (ordered or self.class_weight is not None):
-            name = "ordinal" if ordered else "class_weight"
-            raise ValueError(
-                f"The {name!r} parameter must be left alone with several labels a "
-                f"text. Got {getattr(self, name)!r} instead. To favour rare labels, "
-                "lower `threshold`."
-            )
-        if self.contrast not in ("auto", 0) and (is_multilabel or ordered):
-            raise ValueError(
-                "The 'contrast' parameter must be 'auto' or 0 with several labels a "
-                "text, and with ordered classes: their texts are more or less alike. "
-                f"Got {self.contrast!r} instead."
-            )
-        if self.label_texts is not None and (is_multilabel or ordered):
-            raise ValueError(
-                "The 'label_texts' parameter must be None with several labels a text, "
-                "and with ordered classes."
-            )
-        from sksemantic._tasks.targets import Classes, LabelSet, OrderedClasses
-
-        if ordered:
-            self._targets = OrderedClasses(classes, self.ordinal)
-        else:
-            self._targets = (LabelSet if is_multilabel else Classes)(classes)
-        self.classes_ = classes
-        self._thresholds()
-
-    def _thresholds(self) -> "NDArray":
-        """Return the thresholds of several labels, checked."""
-        n_labels = len(self.classes_) if self._targets.is_multilabel else None
-        return check_threshold(self.threshold, n_labels)
-
-    def _weigh_classes(
-        self, labels: "NDArray", weights: "NDArray | None"
-    ) -> "NDArray | None":
-        """Multiply class weights in."""
-        if self.class_weight is None:
-            return weights
-        if weights is None:
-            weights = np.ones(len(labels), np.float32)
-        per_class = compute_class_weight(
-            self.class_weight, classes=self.classes_, y=labels
-        )
-        return weights * per_class[np.searchsorted(self.classes_, labels)]
+        return self._model.task.logits(self._scores(X))
 
     def __sklearn_tags__(self):
         """Declare that a text may have several labels."""
@@ -606,23 +424,95 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _auto(self) -> dict[str, Any]:
-        """Return what suits labels' texts: their words are the last layer's matter.
+    def _encode_targets(
+        self,
+        y: Any,
+        texts: Any,
+        weights: "NDArray | None",
+        former: Any,
+        classes: "NDArray | None" = None,
+    ) -> Targets:
+        indicators = check_indicators(y, len(texts))
+        if indicators is not None:
+            labels = np.arange(indicators.shape[1]) if classes is None else classes
+            task = self._make_task(labels, former, is_multilabel=True)
+            return Targets(task, task.encode(indicators), weights)
+        if self.label_texts is not None and classes is None:
+            return self._encode_with_label_texts(y, texts, weights, former)
+        y = check_labels(y, len(texts))
+        labels = np.unique(y) if classes is None else classes
+        task = self._make_task(labels, former)
+        return Targets(task, task.encode(y), self._weigh_classes(task, y, weights))
 
-        And a few labelled texts are too little to learn a map of the texts from, or
-        what those of a class have in common.
-        """
-        if self.label_texts is None:
-            return {}
-        return {"n_layers": "all", "text_rank": 0, "contrast": 0.0}
+    def _encode_with_label_texts(
+        self, y: Any, texts: Any, weights: "NDArray | None", former: Any
+    ) -> Targets:
+        """Encode labels that have texts; the label -1 is for texts without one."""
+        classes, label_texts = check_label_texts(self.label_texts)
+        labelled = None
+        if y is not None and np.ndim(y) == 1 and not {-1, "-1"} & {*self.label_texts}:
+            check_consistent_length(range(len(texts)), y)
+            labelled = np.flatnonzero(~unlabelled_rows(y))
+            y = np.asarray(y)[labelled]
+            weights = None if weights is None else weights[labelled]
+        n_labelled = len(texts) if labelled is None else len(labelled)
+        y = check_labels(y, n_labelled) if n_labelled else classes[:0]
+        refuse_unnamed(y, classes)
+        task = self._make_task(classes, former)
+        weights = self._weigh_classes(task, y, weights)
+        return Targets(task, task.encode(y), weights, labelled, label_texts)
 
-    def _recipe(self, module: "SemanticModule", **nature: Any) -> "Recipe":
-        """Resolve the parameters of training, the classifier's own as well."""
-        contrast = self._given("contrast") if self._targets.are_apart else 0.0
-        return super()._recipe(module, contrast=contrast, **nature)
+    def _make_task(
+        self, classes: "NDArray", former: Any, *, is_multilabel: bool = False
+    ) -> ClassifierTask:
+        """Return the task of a fresh fit, or the former one if it is the same."""
+        if len(classes) < 2:
+            raise ValueError(
+                "A classifier needs texts of at least two classes. Got one class only, "
+                f"{classes.tolist()[:1]}."
+            )
+        if former is not None:
+            kind = MultiLabel if is_multilabel else Classification
+            kind(classes).check_same(former)
+            return former
+        is_ordinal = self.ordinal is not False
+        if is_multilabel and (is_ordinal or self.class_weight is not None):
+            name = "ordinal" if is_ordinal else "class_weight"
+            raise ValueError(
+                f"The {name!r} parameter must be left alone with several labels a "
+                f"text. Got {getattr(self, name)!r} instead. To favour rare labels, "
+                "lower `threshold`."
+            )
+        if self.label_texts is not None and (is_multilabel or is_ordinal):
+            raise ValueError(
+                "The 'label_texts' parameter must be None with several labels a text, "
+                "and with ordered classes."
+            )
+        task: ClassifierTask = Classification(classes)
+        if is_multilabel:
+            task = MultiLabel(classes)
+        elif is_ordinal:
+            task = Ordinal.from_parameter(classes, self.ordinal)
+        self._check_threshold(task)
+        return task
 
-    def _task(self) -> "Task":
-        return self._targets.task
+    def _check_threshold(self, task: ClassifierTask) -> "NDArray":
+        """Return the threshold, or those of several labels."""
+        n_labels = len(task.classes) if task.is_multilabel else None
+        return check_threshold(self.threshold, n_labels)
+
+    def _weigh_classes(
+        self, task: ClassifierTask, y: "NDArray", weights: "NDArray | None"
+    ) -> "NDArray | None":
+        """Multiply the weights of texts by those of their classes."""
+        if self.class_weight is None:
+            return weights
+        if weights is None:
+            weights = np.ones(len(y), np.float32)
+        class_weights = compute_class_weight(
+            self.class_weight, classes=task.classes, y=y
+        )
+        return weights * class_weights[np.searchsorted(task.classes, y)]
 
     def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
         if is_causal and n_texts == 2:
@@ -635,12 +525,3 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         if n_texts == 2:
             return "Classify how the second text relates to the first."
         return "Classify the text by its sentiment, topic or intent."
-
-
-def _two_classes(classes: "NDArray") -> "NDArray":
-    if len(classes) < 2:
-        raise ValueError(
-            "A classifier needs texts of at least two classes. Got one class only, "
-            f"{classes.tolist()[:1]}."
-        )
-    return classes

@@ -1,0 +1,72 @@
+"""Parameters that hold others, reached as `training__contrast`."""
+
+from typing import Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator
+
+
+class NestedParameters(BaseEstimator):
+    """An estimator of which some parameters are dictionaries of named options.
+
+    Attributes
+    ----------
+    _nested_parameters : dict of str to dict
+        By parameter, the names and defaults of its options.
+    """
+
+    _nested_parameters: ClassVar[dict[str, dict[str, Any]]]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to list what `training` and `model_kwargs` may hold as well, such
+            as ``training__contrast``, with the default where it is left open.
+
+        Returns
+        -------
+        dict
+        """
+        params = super().get_params(deep=False)
+        for group, defaults in self._nested_parameters.items() if deep else ():
+            options = defaults | (params[group] or {})
+            params |= {f"{group}__{name}": value for name, value in options.items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Parameters
+        ----------
+        **params : dict
+            By name; those inside `training` and `model_kwargs` as
+            ``training__contrast``. Its default takes a value out again.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        nested: dict[str, dict[str, Any]] = {}
+        for key in [
+            key for key in params if key.partition("__")[0] in self._nested_parameters
+        ]:
+            group, separator, name = key.partition("__")
+            if separator and name in self._nested_parameters[group]:
+                nested.setdefault(group, {})[name] = params.pop(key)
+        super().set_params(**params)
+        for group, changes in nested.items():
+            options = (getattr(self, group) or {}) | changes
+            kept = {
+                name: value
+                for name, value in options.items()
+                if not _is_default(value, self._nested_parameters[group].get(name))
+            }
+            setattr(self, group, kept or None)
+        return self
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str) and value == default)

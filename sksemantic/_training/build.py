@@ -1,0 +1,195 @@
+"""From an estimator's parameters to a module: everything "auto" is decided here."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sksemantic._backbone.device import resolve_device, resolve_dtype
+from sksemantic._backbone.loading import BackboneSpec
+from sksemantic._backbone.source import resolve
+from sksemantic._inputs.model_options import check_model_kwargs
+from sksemantic._inputs.validation import (
+    check_quantization,
+    check_tuned_layers,
+    refuse_prefix_only,
+)
+from sksemantic._model.config import resolve_model_config, resolve_pooling
+from sksemantic._model.module import SemanticModule
+from sksemantic._model.pooling import PAIR, TOKENS
+from sksemantic._training.config import (
+    Situation,
+    TrainingConfig,
+    resolve_training_config,
+)
+from sksemantic._training.options import check_training_options
+
+if TYPE_CHECKING:
+    from sksemantic._backbone.backbone import Backbone
+    from sksemantic._inputs.prompt import Prompt
+    from sksemantic._inputs.template import Template
+    from sksemantic._tasks.base import Task
+    from sksemantic._tasks.targets import Targets
+
+Parameters = Mapping[str, Any]  # of an estimator, by name
+
+
+def check_parameters(parameters: Parameters, caller: str) -> None:
+    """Check what needs neither texts nor a backbone.
+
+    Raises
+    ------
+    ValueError
+        If parameters are wrong, or do not go together.
+    """
+    check_training_options(parameters["training"], caller)
+    check_model_kwargs(parameters["model_kwargs"], caller)
+    check_tuned_layers(parameters["tuned_layers"])
+    if parameters["method"] == "prompt":
+        tuned_layers = parameters["tuned_layers"]
+        refuse_prefix_only("tuned_layers", tuned_layers, "auto", also="all")
+        text_rank = _option(parameters, "text_rank")
+        refuse_prefix_only("training__text_rank", text_rank, "auto", 0)
+
+
+def check_task_options(parameters: Parameters, task: "Task") -> None:
+    """Refuse what `training` asks for and the task does not have.
+
+    Raises
+    ------
+    ValueError
+    """
+    contrast = _option(parameters, "contrast")
+    if contrast not in ("auto", 0) and not task.can_contrast:
+        raise ValueError(
+            "The 'contrast' entry of the 'training' parameter must be 'auto' or 0 "
+            "unless every text is of one of several classes without an order: other "
+            f"texts are more or less alike. Got {contrast!r} instead."
+        )
+    pooling = _option(parameters, "pooling")
+    if pooling != "auto" and task.has_words:
+        raise ValueError(
+            "The 'pooling' entry of the 'training' parameter must be 'auto' where "
+            f"words are labelled: each word's own state is read. Got {pooling!r} "
+            "instead."
+        )
+
+
+def resolve_backbone_config(
+    parameters: Parameters, caller: str, *, has_label_texts: bool
+) -> BackboneSpec:
+    """Find the weights, check the device, and say how the backbone is to be loaded.
+
+    Raises
+    ------
+    BackboneNotFoundError
+        If there are no such weights.
+    ValueError
+        If the device is not there, or the weights cannot be quantized.
+    """
+    options = check_model_kwargs(parameters["model_kwargs"], caller)
+    device = resolve_device(parameters["device"])
+    source = resolve(parameters["model"], options.revision)
+    n_layers = options.n_layers
+    if n_layers == "auto" and has_label_texts:
+        n_layers = "all"  # output embeddings are made for the last layer's states
+    return BackboneSpec(
+        source,
+        device,
+        resolve_dtype(options.dtype, device),
+        options.prefix_mechanism,
+        check_quantization(options.quantization_config, source),
+        options.device_map,
+        n_layers,
+    )
+
+
+def resolve_training(
+    parameters: Parameters,
+    backbone: "Backbone",
+    targets: "Targets",
+    pooling: str,
+    **situation: Any,
+) -> TrainingConfig:
+    """Decide everything that is "auto" about training.
+
+    `situation` says what of `Situation` the other arguments do not.
+    """
+    task = targets.task
+    of_estimator = ("lr", "max_epochs", "batch_size", "verbose")
+    changes = {name: parameters[name] for name in of_estimator}
+    changes |= parameters["training"] or {}
+    return resolve_training_config(
+        Situation(
+            n_outputs=task.n_outputs,
+            is_causal=backbone.is_causal,
+            is_pair=pooling == PAIR,
+            has_words=task.has_words,
+            has_several_targets=task.skorch_kind == "numbers" and task.n_outputs > 1,
+            has_full_matrices=parameters["adapter"] == "linear",
+            can_contrast=task.can_contrast,
+            has_label_texts=targets.label_texts is not None,
+            **situation,
+        ),
+        changes,
+    )
+
+
+def build_module(
+    parameters: Parameters,
+    backbone: "Backbone",
+    backbone_config: BackboneSpec,
+    prompt: "Prompt",
+    targets: "Targets",
+    n_columns: int,
+    rng: np.random.RandomState,
+    **situation: Any,
+) -> "tuple[SemanticModule, Template, TrainingConfig]":
+    """Decide everything that is "auto", and build an untrained module.
+
+    Parameters
+    ----------
+    parameters : mapping of str to object
+    backbone : Backbone
+    backbone_config : BackboneSpec
+    prompt : Prompt
+    targets : Targets
+    n_columns : int
+        Texts of each row.
+    rng : RandomState
+        For the module's initial values.
+    **situation
+        What of `Situation` the other arguments do not say.
+    """
+    pooling = TOKENS
+    if not targets.task.has_words:
+        pooling = resolve_pooling(
+            _option(parameters, "pooling"),
+            backbone.is_causal,
+            is_pair=n_columns == 2 and not prompt.has_slots,
+        )
+    training = resolve_training(parameters, backbone, targets, pooling, **situation)
+    model_config, template = resolve_model_config(
+        backbone,
+        prompt,
+        backbone_config=backbone_config,
+        n_texts=n_columns,
+        max_length=parameters["max_length"],
+        method=parameters["method"],
+        adapter=parameters["adapter"],
+        adapter_rank=parameters["adapter_rank"],
+        tuned_layers=parameters["tuned_layers"],
+        frozen_share=training.frozen_share,
+        text_rank=training.text_rank,
+        is_text_rank_default=_option(parameters, "text_rank") == "auto",
+        pooling=pooling,
+        dropout=training.dropout,
+        n_outputs=targets.task.n_outputs,
+    )
+    seed = rng.randint(np.iinfo(np.int32).max)
+    module = SemanticModule.seeded(backbone, template.prompt_ids, model_config, seed)
+    return module, template, training
+
+
+def _option(parameters: Parameters, name: str) -> Any:
+    return (parameters["training"] or {}).get(name, "auto")
