@@ -11,6 +11,7 @@ __all__ = [
     "SKTuningClassifier",
     "SKTuningRegressor",
     "SKTuningTokenClassifier",
+    "TrainingConfig",
     "TruncationWarning",
     "UnsupportedBackboneError",
     "cache_limits",
@@ -26,6 +27,7 @@ _HOMES = {
     "SKTuningClassifier": "_classifier",
     "SKTuningRegressor": "_regressor",
     "SKTuningTokenClassifier": "_token_classifier",
+    "TrainingConfig": "_training.config",
     "TruncationWarning": "exceptions",
     "UnsupportedBackboneError": "exceptions",
     "cache_limits": "_cache",
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sksemantic._classifier import SKTuningClassifier
     from sksemantic._regressor import SKTuningRegressor
     from sksemantic._token_classifier import SKTuningTokenClassifier
+    from sksemantic._training.config import TrainingConfig
     from sksemantic.exceptions import (
         BackboneNotFoundError,
         FallbackWarning,

@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.validation import check_consistent_length
 
 from sksemantic._base import BaseSKTuning
-from sksemantic._inputs.targets import (
-    check_indicators,
-    check_label_texts,
-    check_labels,
-    check_threshold,
-    refuse_unnamed,
-    unlabelled_rows,
-)
-from sksemantic._tasks.classification import Classification, ClassifierTask
-from sksemantic._tasks.multilabel import MultiLabel
-from sksemantic._tasks.ordinal import Ordinal
+from sksemantic._inputs.targets import check_labels
+from sksemantic._tasks.labels import LabelEncoder
 from sksemantic._tasks.targets import Targets
 
 if TYPE_CHECKING:
@@ -77,8 +66,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others; a quarter of it from the linear probe,
-        and a tenth for the adapter "linear".
+        2e-3 for causal backbones, 4e-3 for others; a quarter of it where the head
+        starts from the linear probe, and a tenth for the adapter "linear".
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
@@ -115,9 +104,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         `set_params` and `GridSearchCV`:
 
         - ``revision``: branch, tag or commit of a hub model.
-        - ``dtype``: "float32", "bfloat16" or "float16", of the frozen backbone; adapter,
-          head and loss are always float32. By default "auto": bfloat16 where the device
-          computes natively in it, else float32.
+        - ``dtype``: of the frozen backbone, "float32", "bfloat16" or "float16"; all
+          else is float32. By default "auto": bfloat16 where the device computes
+          natively in it, else float32.
         - ``quantization_config``: packed weights, for example
           ``BitsAndBytesConfig(load_in_4bit=True)`` or a ``TorchAoConfig``.
         - ``device_map``: for example "auto", which spreads a backbone over several
@@ -125,8 +114,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         - ``n_layers``: how many of the backbone's layers are run, from the bottom, or
           "all"; the head reads the last of them. By default "auto": two thirds of a
           causal backbone's, whose middle says more of a text than its top, which is
-          about the next word; all layers of others,
-          and with `label_texts`.
+          about the next word; all layers of others, and with `label_texts`.
         - ``prefix_mechanism``: how the backbone is given the prefix: "attention" joins
           it to keys and values in the attention function, "kv_cache" passes it as a
           cache, "hidden_states" as the first states of every layer. By default "auto",
@@ -369,7 +357,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             Labels, as in `classes_`, or indicators of 0 and 1.
         """
         task = self._model.task
-        return task.predict(self._scores(X), self._check_threshold(task))
+        threshold = self._encoder.check_threshold(task)
+        return task.predict(self._scores(X), threshold)
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
@@ -432,87 +421,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         former: Any,
         classes: "NDArray | None" = None,
     ) -> Targets:
-        indicators = check_indicators(y, len(texts))
-        if indicators is not None:
-            labels = np.arange(indicators.shape[1]) if classes is None else classes
-            task = self._make_task(labels, former, is_multilabel=True)
-            return Targets(task, task.encode(indicators), weights)
-        if self.label_texts is not None and classes is None:
-            return self._encode_with_label_texts(y, texts, weights, former)
-        y = check_labels(y, len(texts))
-        labels = np.unique(y) if classes is None else classes
-        task = self._make_task(labels, former)
-        return Targets(task, task.encode(y), self._weigh_classes(task, y, weights))
+        return self._encoder.encode(y, len(texts), weights, former, classes)
 
-    def _encode_with_label_texts(
-        self, y: Any, texts: Any, weights: "NDArray | None", former: Any
-    ) -> Targets:
-        """Encode labels that have texts; the label -1 is for texts without one."""
-        classes, label_texts = check_label_texts(self.label_texts)
-        labelled = None
-        if y is not None and np.ndim(y) == 1 and not {-1, "-1"} & {*self.label_texts}:
-            check_consistent_length(range(len(texts)), y)
-            labelled = np.flatnonzero(~unlabelled_rows(y))
-            y = np.asarray(y)[labelled]
-            weights = None if weights is None else weights[labelled]
-        n_labelled = len(texts) if labelled is None else len(labelled)
-        y = check_labels(y, n_labelled) if n_labelled else classes[:0]
-        refuse_unnamed(y, classes)
-        task = self._make_task(classes, former)
-        weights = self._weigh_classes(task, y, weights)
-        return Targets(task, task.encode(y), weights, labelled, label_texts)
-
-    def _make_task(
-        self, classes: "NDArray", former: Any, *, is_multilabel: bool = False
-    ) -> ClassifierTask:
-        """Return the task of a fresh fit, or the former one if it is the same."""
-        if len(classes) < 2:
-            raise ValueError(
-                "A classifier needs texts of at least two classes. Got one class only, "
-                f"{classes.tolist()[:1]}."
-            )
-        if former is not None:
-            kind = MultiLabel if is_multilabel else Classification
-            kind(classes).check_same(former)
-            return former
-        is_ordinal = self.ordinal is not False
-        if is_multilabel and (is_ordinal or self.class_weight is not None):
-            name = "ordinal" if is_ordinal else "class_weight"
-            raise ValueError(
-                f"The {name!r} parameter must be left alone with several labels a "
-                f"text. Got {getattr(self, name)!r} instead. To favour rare labels, "
-                "lower `threshold`."
-            )
-        if self.label_texts is not None and (is_multilabel or is_ordinal):
-            raise ValueError(
-                "The 'label_texts' parameter must be None with several labels a text, "
-                "and with ordered classes."
-            )
-        task: ClassifierTask = Classification(classes)
-        if is_multilabel:
-            task = MultiLabel(classes)
-        elif is_ordinal:
-            task = Ordinal.from_parameter(classes, self.ordinal)
-        self._check_threshold(task)
-        return task
-
-    def _check_threshold(self, task: ClassifierTask) -> "NDArray":
-        """Return the threshold, or those of several labels."""
-        n_labels = len(task.classes) if task.is_multilabel else None
-        return check_threshold(self.threshold, n_labels)
-
-    def _weigh_classes(
-        self, task: ClassifierTask, y: "NDArray", weights: "NDArray | None"
-    ) -> "NDArray | None":
-        """Multiply the weights of texts by those of their classes."""
-        if self.class_weight is None:
-            return weights
-        if weights is None:
-            weights = np.ones(len(y), np.float32)
-        class_weights = compute_class_weight(
-            self.class_weight, classes=task.classes, y=y
+    @property
+    def _encoder(self) -> LabelEncoder:
+        return LabelEncoder(
+            self.class_weight, self.ordinal, self.label_texts, self.threshold
         )
-        return weights * class_weights[np.searchsorted(task.classes, y)]
 
     def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
         if is_causal and n_texts == 2:

@@ -12,6 +12,7 @@ from sksemantic._tasks.regression import Regression
 from sksemantic._tasks.targets import Targets
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -63,8 +64,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     lr : float or "auto", default="auto"
         Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others; a quarter of it from the linear probe,
-        and a tenth for the adapter "linear".
+        2e-3 for causal backbones, 4e-3 for others; a quarter of it where the head
+        starts from the linear probe, and a tenth for the adapter "linear".
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal backbones and 6 for others, 8 and
@@ -91,9 +92,9 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         `set_params` and `GridSearchCV`:
 
         - ``revision``: branch, tag or commit of a hub model.
-        - ``dtype``: "float32", "bfloat16" or "float16", of the frozen backbone; adapter,
-          head and loss are always float32. By default "auto": bfloat16 where the device
-          computes natively in it, else float32.
+        - ``dtype``: of the frozen backbone, "float32", "bfloat16" or "float16"; all
+          else is float32. By default "auto": bfloat16 where the device computes
+          natively in it, else float32.
         - ``quantization_config``: packed weights, for example
           ``BitsAndBytesConfig(load_in_4bit=True)`` or a ``TorchAoConfig``.
         - ``device_map``: for example "auto", which spreads a backbone over several

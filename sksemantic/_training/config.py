@@ -104,6 +104,8 @@ class TrainingConfig:
         The estimator's parameter.
     """
 
+    __module__ = "sksemantic"  # where users find it
+
     lr: float = 4e-3
     head_lr: float = 1.5e-3
     weight_decay: float = 0.0

@@ -1,0 +1,156 @@
+"""From the labels of a classifier to the targets of one of its tasks."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_consistent_length
+
+from sksemantic._inputs.targets import (
+    check_indicators,
+    check_label_texts,
+    check_labels,
+    check_threshold,
+    refuse_unnamed,
+    unlabelled_rows,
+)
+from sksemantic._tasks.classification import Classification, ClassifierTask
+from sksemantic._tasks.multilabel import MultiLabel
+from sksemantic._tasks.ordinal import Ordinal
+from sksemantic._tasks.targets import Targets
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LabelEncoder:
+    """Encodes y by the parameters of a classifier; see there.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+    ordinal : bool or array-like
+    label_texts : dict or None
+    threshold : float or array-like
+    """
+
+    class_weight: Any
+    ordinal: Any
+    label_texts: Any
+    threshold: Any
+
+    def encode(
+        self,
+        y: Any,
+        n_texts: int,
+        weights: "NDArray | None",
+        former: ClassifierTask | None,
+        classes: "NDArray | None",
+    ) -> Targets:
+        """Check y, and return it as the targets of the task that it asks for.
+
+        Parameters
+        ----------
+        y : object
+            Labels, or indicators.
+        n_texts : int
+        weights : ndarray of shape (n_texts,) or None
+        former : ClassifierTask or None
+            The task of the fit before, if training goes on from there.
+        classes : ndarray or None
+            All labels; None takes those of y, or of `label_texts`.
+
+        Raises
+        ------
+        ValueError
+        """
+        indicators = check_indicators(y, n_texts)
+        if indicators is not None:
+            labels = np.arange(indicators.shape[1]) if classes is None else classes
+            task = self._make_task(labels, former, is_multilabel=True)
+            return Targets(task, task.encode(indicators), weights)
+        if self.label_texts is not None and classes is None:
+            return self._encode_with_label_texts(y, n_texts, weights, former)
+        y = check_labels(y, n_texts)
+        task = self._make_task(np.unique(y) if classes is None else classes, former)
+        return Targets(task, task.encode(y), self._weigh_classes(task, y, weights))
+
+    def _encode_with_label_texts(
+        self,
+        y: Any,
+        n_texts: int,
+        weights: "NDArray | None",
+        former: ClassifierTask | None,
+    ) -> Targets:
+        """Encode labels that have texts; the label -1 is for texts without one."""
+        classes, label_texts = check_label_texts(self.label_texts)
+        labelled = None
+        if y is not None and np.ndim(y) == 1 and not {-1, "-1"} & {*self.label_texts}:
+            check_consistent_length(range(n_texts), y)
+            labelled = np.flatnonzero(~unlabelled_rows(y))
+            y = np.asarray(y)[labelled]
+            weights = None if weights is None else weights[labelled]
+            n_texts = len(labelled)
+        y = check_labels(y, n_texts) if n_texts else classes[:0]
+        refuse_unnamed(y, classes)
+        task = self._make_task(classes, former)
+        weights = self._weigh_classes(task, y, weights)
+        return Targets(task, task.encode(y), weights, labelled, label_texts)
+
+    def _make_task(
+        self,
+        classes: "NDArray",
+        former: ClassifierTask | None,
+        *,
+        is_multilabel: bool = False,
+    ) -> ClassifierTask:
+        """Return the task of a fresh fit, or the former one if it is the same."""
+        if len(classes) < 2:
+            raise ValueError(
+                "A classifier needs texts of at least two classes. Got one class only, "
+                f"{classes.tolist()[:1]}."
+            )
+        if former is not None:
+            kind = MultiLabel if is_multilabel else Classification
+            kind(classes).check_same(former)
+            return former
+        is_ordinal = self.ordinal is not False
+        if is_multilabel and (is_ordinal or self.class_weight is not None):
+            name = "ordinal" if is_ordinal else "class_weight"
+            raise ValueError(
+                f"The {name!r} parameter must be left alone with several labels a "
+                f"text. Got {getattr(self, name)!r} instead. To favour rare labels, "
+                "lower `threshold`."
+            )
+        if self.label_texts is not None and (is_multilabel or is_ordinal):
+            raise ValueError(
+                "The 'label_texts' parameter must be None with several labels a text, "
+                "and with ordered classes."
+            )
+        task: ClassifierTask = Classification(classes)
+        if is_multilabel:
+            task = MultiLabel(classes)
+        elif is_ordinal:
+            task = Ordinal.from_parameter(classes, self.ordinal)
+        self.check_threshold(task)
+        return task
+
+    def check_threshold(self, task: ClassifierTask) -> "NDArray":
+        """Return the threshold, or those of several labels."""
+        n_labels = len(task.classes) if task.is_multilabel else None
+        return check_threshold(self.threshold, n_labels)
+
+    def _weigh_classes(
+        self, task: ClassifierTask, y: "NDArray", weights: "NDArray | None"
+    ) -> "NDArray | None":
+        """Multiply the weights of texts by those of their classes."""
+        if self.class_weight is None:
+            return weights
+        if weights is None:
+            weights = np.ones(len(y), np.float32)
+        class_weights = compute_class_weight(
+            self.class_weight, classes=task.classes, y=y
+        )
+        return weights * class_weights[np.searchsorted(task.classes, y)]
