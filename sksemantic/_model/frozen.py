@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sksemantic._cache import activations
-from sksemantic._inputs.dataset import Ragged, TextDataset, ordered_batches
+from sksemantic._inputs.batching import ordered_batches
+from sksemantic._inputs.dataset import Ragged, TextDataset
 from sksemantic._model.pooling import pool_batch
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ class FrozenFeatures:
     def features(self, data: TextDataset) -> "NDArray":
         """Return the embeddings (n_rows, C) in float32, (n_texts, 3C) of pairs."""
         together = self._features(data)
-        if data.parts is None:
+        if data.pair_texts is None:
             return together
-        apart = self._features(TextDataset(data.parts))  # (2 * n_texts, C)
-        readings = map(torch.from_numpy, (together, apart[::2], apart[1::2]))
-        return join_pair(*readings).numpy()
+        single = self._features(TextDataset(data.pair_texts))  # (2n, C)
+        features = map(torch.from_numpy, (together, single[::2], single[1::2]))
+        return join_pair(*features).numpy()
 
     def _features(self, data: TextDataset) -> "NDArray":
         """Return the embeddings (n_rows, C); compute those that are not kept."""
@@ -109,8 +110,8 @@ class FrozenFeatures:
         """
         if self.split_layer is None:
             return
-        if data.parts is not None:
-            self.keep_states(TextDataset(data.parts))
+        if data.pair_texts is not None:
+            self.keep_states(TextDataset(data.pair_texts))
         first = {key: i for i, key in enumerate(data.keys())}  # each text once
         new = np.array([*first.values()], int)[~self._has_states([*first])]
         token_bytes = self.backbone.hidden_size * self.backbone.model.dtype.itemsize

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from sksemantic._inputs.dataset import TextDataset, ordered_batches
+from sksemantic._inputs.batching import ordered_batches
+from sksemantic._inputs.dataset import TextDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable

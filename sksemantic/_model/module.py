@@ -110,8 +110,8 @@ class SemanticModule(nn.Module):
             For pairs of texts.
         word_positions : Tensor of shape (B, S), optional
             Which tokens the head reads, filled up with -1.
-        part_ids, part_mask : Tensor of shape (B, 2, T), optional
-            The texts of pairs, each on its own.
+        pair_ids, pair_mask : Tensor of shape (B, 2, T), optional
+            The two texts of each pair, each on its own.
         """
         features = self.features(batch, condition)
         standardised = (features - self.feature_mean) / self.feature_scale
@@ -135,12 +135,12 @@ class SemanticModule(nn.Module):
         if condition is None:
             condition = self.condition()
         together = self._read(batch, condition)
-        if "part_ids" not in batch:
+        if "pair_ids" not in batch:
             return together
-        ids, mask = (batch[name].flatten(0, 1) for name in ("part_ids", "part_mask"))
-        single = {"input_ids": ids, "attention_mask": mask}
-        apart = self._read(single, condition)  # (2B, C)
-        return join_pair(together, apart[::2], apart[1::2])
+        ids, mask = (batch[name].flatten(0, 1) for name in ("pair_ids", "pair_mask"))
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        single = self._read(inputs, condition)  # (2B, C)
+        return join_pair(together, single[::2], single[1::2])
 
     def _read(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
         """Return the embeddings (n_rows, C) of texts."""
