@@ -1,10 +1,11 @@
-"""Texts in any form that users have them, checked: what X may be."""
+"""Checks of X: texts in any form that users have them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,10 +68,8 @@ def check_texts(X: Any) -> Columns:
     values = []
     for i, texts in enumerate(raw):
         if not all(type(text) is str for text in texts):
-            named = names is not None and len(raw) > 1
-            place = f" of column {names[i]!r}" if named and names is not None else ""
-            place = place or (f" of column {i}" if len(raw) > 1 else "")
-            _refuse_non_texts(texts, place)
+            column = i if names is None else names[i]
+            _refuse_non_texts(texts, f" of column {column!r}" if len(raw) > 1 else "")
             texts = [str(text) for text in texts]  # np.str_ and other subclasses
         values.append(texts)
     return Columns(values, names)
@@ -137,24 +136,22 @@ def as_list(column: Any) -> list[Any]:
 
 def _transposed(rows: list[Any]) -> list[list[Any]]:
     """Turn rows of several texts into columns."""
-    wanted = len(rows[0])
+    n_columns = len(rows[0])
     for i, row in enumerate(rows):
         is_row = isinstance(row, list | tuple | np.ndarray)
-        if wanted == 0 or not is_row or len(row) != wanted:
+        if n_columns == 0 or not is_row or len(row) != n_columns:
             got = f"{len(row)} entries" if is_row else f"a {type(row).__name__}"
             raise ValueError(
                 f"{_EXPECTED} Row {i} has {got} instead of "
-                f"{max(wanted, 1)} text(s), as the first row has. Every row needs the "
-                "same number of texts."
+                f"{max(n_columns, 1)} text(s), as the first row has. Every row needs "
+                "the same number of texts."
             )
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _refuse_non_texts(texts: list[Any], place: str = "") -> None:
-    """Name the first rows that are missing or not str."""
-    import pandas as pd
-
-    missing = [i for i, text in enumerate(texts) if _is_missing(pd, text)]
+    """Refuse texts that are missing or not str; name the first of them."""
+    missing = [i for i, text in enumerate(texts) if _is_missing(text)]
     if missing:
         raise ValueError(
             f"X contains {len(missing)} missing values (None, NaN or NA), the first in "
@@ -172,7 +169,7 @@ def _refuse_non_texts(texts: list[Any], place: str = "") -> None:
         )
 
 
-def _is_missing(pd: Any, value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or (np.ndim(value) == 0 and pd.isna(value) is True)
 
 

@@ -1,4 +1,4 @@
-"""The user's prompt: literal text, and slots where the texts of a row belong."""
+"""The user's prompt: literal text, and slots for the texts of a row."""
 
 from dataclasses import dataclass
 from string import Formatter
@@ -23,9 +23,9 @@ class Prompt:
     Attributes
     ----------
     literals : tuple of str
-        What stands before, between and behind the slots: one more than there are slots.
-        The first is what the backbone reads once (the semantic prefix or soft prompt),
-        the others are laid around the texts of every row.
+        The text before, between and after the slots: one more than there are slots.
+        The first is what the backbone reads once, as semantic prefix or soft prompt.
+        The others are put around the texts of every row.
     fields : tuple of str
         What the slots are called.
     """
@@ -65,12 +65,12 @@ class Prompt:
 
     @property
     def before(self) -> str:
-        """What stands before the first slot."""
+        """The text before the first slot."""
         return self.literals[0]
 
     @property
     def has_slots(self) -> bool:
-        """Whether texts go into slots, instead of behind the prompt."""
+        """Whether texts go into slots, instead of after the prompt."""
         return bool(self.fields)
 
     def columns(self, n_columns: int, names: tuple[str, ...] | None) -> list[int]:
@@ -140,13 +140,13 @@ def _split(template: str) -> tuple[list[str], list[str]]:
     fields: list[str] = []
     literals = [""]
     try:
-        parts = list(Formatter().parse(template))
+        pieces = list(Formatter().parse(template))
     except ValueError as exc:
         raise ValueError(
             f"The 'prompt' parameter is not a valid template ({exc}). "
             f"Got {template!r} instead. {_REMEDY}"
         ) from exc
-    for literal, field, spec, conversion in parts:
+    for literal, field, spec, conversion in pieces:
         literals[-1] += literal
         if field is None:
             continue

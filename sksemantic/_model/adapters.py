@@ -1,11 +1,10 @@
-"""Adapters: small trainable maps from what the backbone understood to the prefix.
+"""Adapters: small trainable maps that change the prefix, a text's states, or a prompt.
 
 SK-Tuning: Prottasha et al., "Parameter-efficient fine-tuning of large language models
 using semantic knowledge tuning", Scientific Reports 14:30667 (2024), arXiv 2410.08598.
 
-Every adapter starts as the identity: its output layer is zero, so that before the first
-step the model is the frozen model that has read the prompt. Adapters know nothing of
-transformers; they return plain tensors.
+Every adapter starts as the identity, as its output layer is zero: before the first step
+the model is the frozen backbone after the prompt. Adapters return plain tensors.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 
-# So that the rates of the prefix serve the text, too. Measured with MiniLM (words of
-# CoNLL gain from more, short reviews from less) and Gemma 3 270M.
+# With this scale the prefix's learning rates suit the text adapter. Measured with MiniLM
+# (words of CoNLL gain from a larger one, short reviews from a smaller) and Gemma 3 270M.
 _TEXT_SCALE = 0.5
-# Mean absolute values of a state. In causal models up to nine tenths of its square are
-# in one to three dimensions, alike for all tokens; in encoders hardly any are larger.
+# Limit of a state's values, in multiples of their mean absolute value. In causal models
+# one to three dimensions have up to nine tenths of its square, the same for all tokens.
+# In encoders few values are larger than the limit.
 _LARGEST_READ = 4.0
 
 
@@ -54,16 +54,15 @@ def _reset(maps: nn.ModuleList) -> None:
 class PrefixAdapter(nn.Module):
     """Refine each tuned layer's keys and values: k + A(s), v + B(s).
 
-    Or its states, s + A(s), if these are what a backbone's layers take a prefix as.
+    Or the layer's states, s + A(s), with the mechanism "hidden_states".
 
-    The map reads the layer-normalised states, and its output is in units of the layer's
-    own keys and values (their root mean square), so that one learning rate serves
-    backbones of any scale.
+    The map reads the layer-normalised states. Its output is multiplied by the root mean
+    square of the layer's keys or values, so that one learning rate suits any backbone.
 
     Parameters
     ----------
     read : PromptStates
-        What the frozen backbone made of the prompt.
+        The frozen backbone's states and prefix of the prompt.
     tuned : range
         Indices of the layers to adapt; all others keep their frozen prefix.
     rank : int or None
@@ -81,13 +80,13 @@ class PrefixAdapter(nn.Module):
         )
 
     def forward(self) -> "Prefix":
-        """Return the prefix (H, P, D) of every layer, in its parts."""
+        """Return every layer's prefix: keys and values (H, P, D), or states."""
         prefix = list(self._frozen)
         for i, states, adapt in zip(self._tuned, self._states, self.maps, strict=True):
             changes = adapt(states).split(_widths(prefix[i]), dim=1)  # (P, H * D) each
             prefix[i] = tuple(
-                part + _rms(part) * _heads(change, len(part))
-                for part, change in zip(prefix[i], changes, strict=True)
+                old + _rms(old) * _heads(change, len(old))
+                for old, change in zip(prefix[i], changes, strict=True)
             )
         return prefix
 
@@ -97,18 +96,18 @@ class PrefixAdapter(nn.Module):
 
 
 class TextAdapter(nn.Module):
-    """Refine a text's own states where they leave a tuned layer: h + B(A(h)).
+    """Refine a text's own states at the output of each tuned layer: h + B(A(h)).
 
-    A prefix decides what a text's tokens may attend to; this changes the tokens. It is
-    DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at all of them. What the map
-    reads, and what it puts out, is in units of the state's mean absolute value, and the
-    few dimensions that are much larger than that are cut off: they are much the same
-    for all tokens (Sun et al. 2024, arXiv 2402.17762), and would outweigh the others.
+    A prefix changes what a text's tokens attend to; this changes the tokens. It is
+    DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at every token. The map's
+    input is divided by the state's mean absolute value, and its output multiplied by
+    it. Larger inputs are clipped: a few dimensions are very large, and nearly the same
+    for all tokens (Sun et al. 2024, arXiv 2402.17762).
 
     Parameters
     ----------
     layers : sequence of int
-        The tuned layers, as the backbone counts them.
+        The tuned layers, counted over all layers of the backbone.
     width : int
         C.
     rank : int
@@ -162,20 +161,20 @@ class PromptAdapter(nn.Module):
 class EmbeddingAdapter(nn.Module):
     """Train the prompt's embeddings themselves.
 
-    Under the prefix method the frozen backbone re-reads them with gradient at every
-    step, as a batch of one: the algorithm of the authors' code for 7 B models.
-    Parameters are held in units of the embeddings' root mean square.
+    With method="prefix" the frozen backbone reads them again at every step, with
+    gradient, as a batch of one: the algorithm of the authors' code for 7 B models.
+    Parameters are multiplied by the embeddings' root mean square.
 
     Parameters
     ----------
     embeddings : Tensor of shape (P, C)
-        Where the parameters start.
+        The prompt's own embeddings.
     read_again : callable or None
-        Maps embeddings (1, P, C) to PromptStates; None under the prompt method.
+        Maps embeddings (1, P, C) to PromptStates; None with method="prompt".
     frozen : PromptStates or None
-        The frozen reading, kept by the layers that are not tuned.
+        The frozen prefix, which the layers that are not tuned keep.
     tuned : range
-        Indices of the layers that take the new reading.
+        Indices of the layers that take the new prefix.
     """
 
     def __init__(
@@ -206,9 +205,9 @@ class EmbeddingAdapter(nn.Module):
         nn.init.zeros_(self.change)
 
 
-def _widths(parts: "tuple[Tensor, ...]") -> list[int]:
-    """Return how many values each part (H, P, D) has for one token: H * D."""
-    return [part[:, 0].numel() for part in parts]
+def _widths(tensors: "tuple[Tensor, ...]") -> list[int]:
+    """Return how many values each tensor (H, P, D) has for one token: H * D."""
+    return [tensor[:, 0].numel() for tensor in tensors]
 
 
 def _heads(change: Tensor, n_heads: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The model's configuration: every "auto" of the model is decided here, once."""
+"""The model's configuration: every "auto" of the model is replaced here, once."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from sksemantic._backbone.loading import BackboneSpec
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
+from sksemantic._inputs.validation import refuse_prefix_only
 from sksemantic._model.pooling import PAIR
 from sksemantic.exceptions import UnsupportedBackboneError
 
@@ -21,7 +22,7 @@ TunedLayers = str | int | tuple[int, int]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that decides a module's shape and what it reads, in plain values.
+    """All that decides a module's parameters and what it reads, in plain values.
 
     Attributes
     ----------
@@ -30,9 +31,9 @@ class ModelConfig:
         name; None for a soft prompt.
     prompt : str
     n_texts : int
-        Texts of each row.
+        Texts of each entry of X.
     max_length : int
-        The most tokens of a row.
+        The most tokens of an entry of X, see `Template`.
     method : {"prefix", "prompt"}
     adapter : {"low_rank", "linear", "embedding"}
     adapter_rank : int
@@ -102,51 +103,30 @@ def resolve_model_config(
     adapter_rank: int,
     tuned_layers: TunedLayers,
     frozen_share: float,
-    text_rank: str | int,
-    default_text_rank: int,
+    text_rank: int,
+    is_text_rank_default: bool,
     pooling: str,
     dropout: float,
     n_outputs: int,
 ) -> tuple[ModelConfig, Template]:
-    """Decide what was left open, and check that everything fits the backbone.
-
-    Parameters
-    ----------
-    backbone : Backbone
-    prompt : Prompt
-    backbone_config : BackboneSpec
-        What the backbone was asked for by. The copy that several estimators share may
-        have been loaded under another name.
-    frozen_share : float
-        Share of a causal backbone's layers, from the bottom, that are not tuned with
-        `tuned_layers="auto"`.
-    default_text_rank : int
-        What `text_rank="auto"` stands for where the backbone's layers can be edited.
-    n_texts, max_length, method, adapter, adapter_rank, tuned_layers, text_rank, \
-pooling, dropout, n_outputs
-        See `ModelConfig`; "auto", or None as `max_length`, where it is to be decided.
+    """Replace every "auto" and None; check that everything fits the backbone.
 
     Raises
     ------
     ValueError
-        If prompt, `max_length` or `tuned_layers` do not fit the backbone.
+        If prompt, `max_length`, `tuned_layers` or `text_rank` do not fit.
     UnsupportedBackboneError
-        If the backbone takes no prefix.
+        If the backbone takes no prefix, or not the text adapter that was asked for.
     """
     template = Template(backbone, prompt, method, max_length, n_texts)
-    tuned, mechanism_name = (0, 0), None
+    tuned, mechanism = (0, 0), None
     if method == "prefix":
-        n_layers = _count_prefix_layers(backbone, template.prompt_ids)
-        share = frozen_share if backbone.is_causal else 0
-        tuned = resolve_tuned_layers(tuned_layers, n_layers, share)
-        mechanism_name = backbone.prefix_mechanism.name
+        tuned = _resolve_layers(backbone, template, tuned_layers, frozen_share)
+        mechanism = backbone.prefix_mechanism.name
+    rank = resolve_text_rank(text_rank, is_text_rank_default, backbone, method, adapter)
     is_pair = n_texts == 2 and not prompt.has_slots
     config = ModelConfig(
-        backbone=replace(
-            backbone_config,
-            n_layers=backbone.n_layers,
-            prefix_mechanism=mechanism_name,  # type: ignore[arg-type]
-        ),
+        _as_run(backbone, backbone_config, mechanism),
         prompt=str(prompt),
         n_texts=n_texts,
         max_length=template.max_length,
@@ -154,9 +134,7 @@ pooling, dropout, n_outputs
         adapter=adapter,
         adapter_rank=int(adapter_rank),
         tuned_layers=tuned,
-        text_rank=resolve_text_rank(
-            text_rank, backbone, method, adapter, default=default_text_rank
-        ),
+        text_rank=rank,
         pooling=resolve_pooling(pooling, backbone.is_causal, is_pair=is_pair),
         dropout=dropout,
         n_outputs=n_outputs,
@@ -169,8 +147,9 @@ def resolve_tuned_layers(
 ) -> tuple[int, int]:
     """Return the first tuned layer and the one after the last.
 
-    With Gemma 3 270M the upper two thirds are as good as all, in two thirds of the
-    time; with MiniLM the uppermost layer alone costs six points.
+    With "auto" a share of the layers, from the bottom, is not tuned. With Gemma 3 270M
+    tuning the upper two thirds is as good as tuning all, in two thirds of the time.
+    With MiniLM tuning the uppermost layer alone costs six points.
 
     Raises
     ------
@@ -188,35 +167,46 @@ def resolve_tuned_layers(
     if not (0 <= first < stop <= n_layers):
         raise ValueError(
             f"The 'tuned_layers' parameter must be 'all', at most {n_layers}, or a "
-            f"range (first, behind the last) within (0, {n_layers}), for the number of "
-            "layers of this backbone that are run and take a prefix (n_layers='all' "
+            f"range (first, one after the last) within (0, {n_layers}), for the number "
+            "of layers of this backbone that are run and take a prefix (n_layers='all' "
             f"runs all of them). Got {tuned_layers!r} instead."
         )
     return first, stop
 
 
 def resolve_text_rank(
-    text_rank: str | int, backbone: "Backbone", method: str, adapter: str, default: int
+    text_rank: int, is_default: bool, backbone: "Backbone", method: str, adapter: str
 ) -> int:
-    """Return the rank of the text adapter: the default where it is "auto".
+    """Return the rank of the text adapter; 0 where the default does not apply.
 
-    None with the forms of the paper, or where layers cannot be told apart.
+    By default there is none in the other forms of the paper, nor where the backbone's
+    layers cannot be edited one by one.
+
+    Raises
+    ------
+    ValueError
+        If the rank was asked for, and `method` is "prompt".
+    UnsupportedBackboneError
+        If it was asked for, and the backbone's layers cannot be edited.
     """
-    if not isinstance(text_rank, str):
-        return int(text_rank)
-    if method != "prefix" or adapter != "low_rank":
+    if method == "prompt" and not is_default:
+        refuse_prefix_only("text_rank", text_rank, 0)
+    if method == "prompt" or (is_default and adapter != "low_rank"):
         return 0
     try:
-        make_visitable(backbone.model)
+        if text_rank:
+            make_visitable(backbone.model)
     except UnsupportedBackboneError:
+        if not is_default:
+            raise
         return 0
-    return default
+    return int(text_rank)
 
 
 def resolve_pooling(pooling: str, is_causal: bool, *, is_pair: bool = False) -> str:
-    """Return the kind that "auto" stands for: last for causal models, else mean.
+    """Return the pooling: by default last for causal models, else mean.
 
-    An encoder's pair that no prompt lays out is read together and apart.
+    A pair without slots is by default read three times by an encoder.
     """
     if pooling != "auto":
         return pooling
@@ -226,7 +216,31 @@ def resolve_pooling(pooling: str, is_causal: bool, *, is_pair: bool = False) -> 
 
 
 @torch.no_grad()
-def _count_prefix_layers(backbone: "Backbone", prompt_ids: list[int]) -> int:
-    """Return how many layers take a prefix: all of them, but in hybrids."""
-    ids = torch.tensor([prompt_ids], device=backbone.device)
-    return backbone.prefix_mechanism.read(backbone.embed(ids)).n_layers
+def _resolve_layers(
+    backbone: "Backbone",
+    template: Template,
+    tuned_layers: TunedLayers,
+    frozen_share: float,
+) -> tuple[int, int]:
+    """Return the first tuned layer and the one after the last.
+
+    Layers that take no prefix, in hybrid models, do not count.
+    """
+    ids = torch.tensor([template.prompt_ids], device=backbone.device)
+    n_layers = backbone.prefix_mechanism.read(backbone.embed(ids)).n_layers
+    share = frozen_share if backbone.is_causal else 0
+    return resolve_tuned_layers(tuned_layers, n_layers, share)
+
+
+def _as_run(
+    backbone: "Backbone", config: BackboneSpec, mechanism: str | None
+) -> BackboneSpec:
+    """Return what the backbone was asked for by, with the choices that were made.
+
+    `backbone.spec` may have another name: several estimators share one copy.
+    """
+    return replace(
+        config,
+        n_layers=backbone.n_layers,
+        prefix_mechanism=mechanism,  # type: ignore[arg-type]
+    )

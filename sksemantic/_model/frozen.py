@@ -1,7 +1,8 @@
-"""Frozen features: what the module makes of texts before its first step.
+"""Frozen features: the features of texts before the first training step.
 
-At step 0 a module is its frozen backbone after the frozen prompt; the layers below the
-first tuned one stay so. Both are computed once and kept in the activation cache.
+Before training, a module is its frozen backbone after the frozen prompt. The layers
+below the first tuned one stay as they are. The features, and the states that enter the
+first tuned layer, are computed once and kept in the activation cache.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sksemantic._cache import activations
-from sksemantic._inputs.dataset import Ragged, TextDataset, ordered_batches
+from sksemantic._inputs.batching import ordered_batches
+from sksemantic._inputs.dataset import Ragged, TextDataset
 from sksemantic._model.pooling import pool_batch
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class FrozenFeatures:
     prompt_ids : list of int
         The prompt's tokens (P,).
     condition : Prefix, or Tensor of shape (P, C)
-        What the backbone made of the prompt: a prefix, or a soft prompt.
+        The frozen prefix, or the soft prompt.
     pooling : {"mean", "last", "first", "tokens"}
     split_layer : SplitLayer or None
         The first tuned layer. None if every layer is tuned, or the backbone's upper
@@ -67,23 +69,23 @@ class FrozenFeatures:
         return self
 
     def features(self, data: TextDataset) -> "NDArray":
-        """Return the embeddings (n_rows, C) in float32, (n_texts, 3C) of pairs."""
+        """Return the embeddings (n_rows, C) in float32; (n, 3C) with `pair_texts`."""
         together = self._features(data)
-        if data.parts is None:
+        if data.pair_texts is None:
             return together
-        apart = self._features(TextDataset(data.parts))  # (2 * n_texts, C)
-        readings = map(torch.from_numpy, (together, apart[::2], apart[1::2]))
-        return join_pair(*readings).numpy()
+        single = self._features(TextDataset(data.pair_texts))  # (2n, C)
+        features = map(torch.from_numpy, (together, single[::2], single[1::2]))
+        return join_pair(*features).numpy()
 
     def _features(self, data: TextDataset) -> "NDArray":
         """Return the embeddings (n_rows, C); compute those that are not kept."""
         keys = data.keys()
         first = {key: i for i, key in reversed([*enumerate(keys)])}
-        if len(first) < len(keys):  # a text that comes twice is computed once
-            once = np.sort([*first.values()])
-            again = np.searchsorted(once, [first[key] for key in keys])
-            unique = data.take(once)
-            return self._features(unique)[unique.rows_of(again)]
+        if len(first) < len(keys):  # a repeated text is computed once
+            chosen = np.sort([*first.values()])
+            unique = data.take(chosen)
+            indices = np.searchsorted(chosen, [first[key] for key in keys])
+            return self._features(unique)[unique.rows_of(indices)]
         has_features, values = activations.get(self.backbone, self._features_kind, keys)
         has_states = self._has_states(keys) & ~has_features
         is_new = ~has_features & ~has_states
@@ -103,14 +105,14 @@ class FrozenFeatures:
 
     @torch.no_grad()
     def keep_states(self, data: TextDataset) -> None:
-        """Keep what enters the first tuned layer, of as many texts as have room.
+        """Keep the states that enter the first tuned layer, while there is room.
 
-        `features` keeps it as well; this is for texts whose features nobody needs.
+        `features` keeps them as well; this is for texts whose features are not needed.
         """
         if self.split_layer is None:
             return
-        if data.parts is not None:
-            self.keep_states(TextDataset(data.parts))
+        if data.pair_texts is not None:
+            self.keep_states(TextDataset(data.pair_texts))
         first = {key: i for i, key in enumerate(data.keys())}  # each text once
         new = np.array([*first.values()], int)[~self._has_states([*first])]
         token_bytes = self.backbone.hidden_size * self.backbone.model.dtype.itemsize
@@ -139,7 +141,7 @@ class FrozenFeatures:
     def _compute(self, data: TextDataset, *, from_states: bool = False) -> "NDArray":
         """Run the backbone over texts, and keep their features and states.
 
-        With `from_states` the texts' states are kept, and only the layers above run.
+        With `from_states` the states are looked up, and only the layers above run.
         """
         by_length, order = data.by_length()
         rows = data.rows_of(order)
@@ -202,20 +204,20 @@ class FrozenFeatures:
         return (*self._kind, "states", layer)
 
     def _has_states(self, keys: list[bytes]) -> "NDArray":
-        """Return of which texts the split layer's states are kept (n,), bool."""
+        """Return whether the states of each text are kept (n,), bool."""
         return activations.has(self.backbone, self._states_kind, keys)
 
     def _put_states(
         self, texts: TextDataset, batch: dict[str, Tensor], states: Tensor
     ) -> None:
-        """Keep the states (B, T, C) of a batch, padding left out."""
+        """Keep the states (B, T, C) of a batch, without padding."""
         real = states[batch["attention_mask"].bool()]  # (n_tokens, C)
         self._put(self._states_kind, texts, real, texts.lengths)
 
     def _put(
         self, kind: "Hashable", texts: TextDataset, values: Tensor, lengths: "NDArray"
     ) -> None:
-        """Keep values (sum of lengths, C) of texts; nothing that this fit uses goes."""
+        """Keep values (sum of lengths, C); never drop what was used since the start."""
         keys = texts.keys()
         activations.put(self.backbone, kind, keys, values, lengths, since=self._start)
 
@@ -244,20 +246,19 @@ def run_conditioned(
 
 
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return what of a batch is for the backbone."""
+    """Return the entries of a batch that the backbone takes."""
     return {name: batch[name] for name in _MODEL_INPUTS if name in batch}
 
 
 def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Return the features (n, 3C) of pairs from those (n, C) of three readings.
+    """Return the features (n, 3C) of pairs, from three features (n, C).
 
-    What both texts are together, and by how much and in what they agree when each is
-    read on its own: |u - v| and u * v (Conneau et al. 2017, arXiv 1705.02364, sec. 3),
-    of vectors brought to length one, by whose angle encoders say how alike texts are.
+    `together` are those of both texts in one sequence. `first` and `second` are those
+    of each text on its own; |u - v| and u * v compare them (Conneau et al. 2017, arXiv
+    1705.02364, sec. 3). They are normalised, as encoders compare texts by angle.
     """
     first, second = normalize(first, dim=-1), normalize(second, dim=-1)
-    apart = [(first - second).abs(), first * second]
-    return torch.cat([together, *apart], dim=1)
+    return torch.cat([together, (first - second).abs(), first * second], dim=1)
 
 
 def _texts_of(batch: dict[str, Tensor]) -> TextDataset:
@@ -269,7 +270,7 @@ def _texts_of(batch: dict[str, Tensor]) -> TextDataset:
     if "token_type_ids" in batch:
         second_starts = lengths - batch["token_type_ids"].sum(dim=1).cpu().numpy()
     if "word_positions" in batch:
-        positions = batch["word_positions"].cpu()  # (B, S), -1 fills up
+        positions = batch["word_positions"].cpu()  # (B, S), padded with -1
         is_word = positions >= 0
         words = Ragged(positions[is_word].numpy(), is_word.sum(dim=1).numpy())
     return TextDataset(Ragged(ids, lengths, second_starts), word_positions=words)

@@ -1,11 +1,12 @@
-"""Features and scores of texts. Nothing is kept between calls: any thread may call."""
+"""Features and scores of texts. They change nothing: several threads may call."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from sksemantic._inputs.dataset import TextDataset, ordered_batches
+from sksemantic._inputs.batching import ordered_batches
+from sksemantic._inputs.dataset import TextDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +24,7 @@ def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
 
 def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
     """Return logits, or standardised targets, (n_rows, K) in the dataset's order."""
-
-    def scores(batch: "dict[str, Tensor]", condition: Any) -> "Tensor":
-        return module(condition=condition, **batch)
-
-    return _forward_all(module, data, scores)
+    return _forward_all(module, data, module.scores)
 
 
 def _forward_all(
@@ -41,15 +38,13 @@ def _forward_all(
     batches = ordered_batches(
         by_length, pad_id=backbone.pad_id, budget=backbone.inference_tokens
     )
-    module.eval()
-    parts = []
+    outputs = []
     with torch.inference_mode():
         condition = module.condition()
         for X, _ in batches:
-            del X["sample_weight"]  # for the loss alone
             batch = {name: each.to(backbone.device) for name, each in X.items()}
-            parts.append(forward(batch, condition))
-    outputs = torch.cat(parts).cpu().numpy()
-    restored = np.empty_like(outputs)
-    restored[data.rows_of(order)] = outputs
-    return restored
+            outputs.append(forward(batch, condition))
+    sorted_rows = torch.cat(outputs).cpu().numpy()
+    rows = np.empty_like(sorted_rows)
+    rows[data.rows_of(order)] = sorted_rows
+    return rows

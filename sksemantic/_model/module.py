@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 
 
 class SemanticModule(nn.Module):
-    """Trainable adapter and head around a frozen backbone that is not registered here.
+    """Trainable adapter and head around a frozen backbone.
 
-    Its parameters are exactly the trained ones; its state dict adds the features'
-    mean and scale. A forward changes nothing in it: several threads may run at once.
+    The backbone is not a submodule: the parameters are exactly the trained ones. The
+    state dict has the features' mean and scale as well. `features` and `scores` change
+    nothing: several threads may call them at once.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class SemanticModule(nn.Module):
         self.backbone = backbone  # not an nn.Module, hence neither moved nor saved
         self.n_virtual_tokens = len(prompt_ids)
         self.config = config
-        # How each text is read; a pair is read three times.
+        # Of each reading; a pair has three readings.
         self.pooling = "mean" if config.pooling == PAIR else config.pooling
         n_features = backbone.hidden_size * (3 if config.pooling == PAIR else 1)
         with torch.no_grad():
@@ -91,32 +92,33 @@ class SemanticModule(nn.Module):
             return cls(backbone, prompt_ids, config)
 
     def forward(
-        self,
-        *,
-        with_features: bool = False,
-        condition: "Prefix | Tensor | None" = None,
-        **batch: Tensor,
+        self, *, with_features: bool = False, **batch: Tensor
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits, or standardised targets, (n_rows, K) of a batch.
+
+        In training mode some of the features are dropped.
 
         Parameters
         ----------
         with_features : bool, default=False
             Whether to return the embeddings (n_rows, C) as well.
-        condition : Prefix, or Tensor of shape (P, C), optional
-            What `condition` returns; by default it is computed.
         input_ids, attention_mask : Tensor of shape (B, T)
         token_type_ids : Tensor of shape (B, T), optional
             For pairs of texts.
         word_positions : Tensor of shape (B, S), optional
-            Which tokens the head reads, filled up with -1.
-        part_ids, part_mask : Tensor of shape (B, 2, T), optional
-            The texts of pairs, each on its own.
+            Which tokens the head reads, padded with -1.
+        pair_ids, pair_mask : Tensor of shape (B, 2, T), optional
+            The two texts of each pair, each on its own.
         """
-        features = self.features(batch, condition)
-        standardised = (features - self.feature_mean) / self.feature_scale
-        scores = self.head(self.dropout(standardised))
+        features = self.features(batch)
+        scores = self.head(self.dropout(self._standardised(features)))
         return (scores, features) if with_features else scores
+
+    def scores(
+        self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
+    ) -> Tensor:
+        """Return what `forward` does (n_rows, K); nothing is dropped in any mode."""
+        return self.head(self._standardised(self.features(batch, condition)))
 
     def condition(self) -> "Prefix | Tensor":
         """Run the adapter; return each layer's prefix, or the soft prompt (P, C)."""
@@ -125,22 +127,29 @@ class SemanticModule(nn.Module):
     def features(
         self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
     ) -> Tensor:
-        """Return the embeddings after the prompt in float32.
+        """Return the embeddings after the prompt (n_rows, C) in float32.
 
-        Returns
-        -------
-        Tensor of shape (n_rows, C)
-            Or (B, 3C) of pairs that are also read apart.
+        Those of pairs that are read three times are (B, 3C).
+
+        Parameters
+        ----------
+        batch : dict of str to Tensor
+            See `forward`.
+        condition : Prefix, or Tensor of shape (P, C), optional
+            What `condition` returned before; by default it is computed.
         """
         if condition is None:
             condition = self.condition()
         together = self._read(batch, condition)
-        if "part_ids" not in batch:
+        if "pair_ids" not in batch:
             return together
-        ids, mask = (batch[name].flatten(0, 1) for name in ("part_ids", "part_mask"))
-        single = {"input_ids": ids, "attention_mask": mask}
-        apart = self._read(single, condition)  # (2B, C)
-        return join_pair(together, apart[::2], apart[1::2])
+        ids, mask = (batch[name].flatten(0, 1) for name in ("pair_ids", "pair_mask"))
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        single = self._read(inputs, condition)  # (2B, C)
+        return join_pair(together, single[::2], single[1::2])
+
+    def _standardised(self, features: Tensor) -> Tensor:
+        return (features - self.feature_mean) / self.feature_scale
 
     def _read(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
         """Return the embeddings (n_rows, C) of texts."""
@@ -158,7 +167,7 @@ class SemanticModule(nn.Module):
             return mechanism.run_upper(inputs, condition, split, states)
 
     def _text_edits(self, length: int) -> AbstractContextManager[None]:
-        """Refine the states of texts of so many tokens inside the block."""
+        """Apply the text adapter inside the block, to texts of this many tokens."""
         if self.text_adapter is None:
             return nullcontext()
         return editing(self.text_adapter.edits(), length)
@@ -167,12 +176,12 @@ class SemanticModule(nn.Module):
 def load_model(
     config: "ModelConfig", device: torch.device, seed: int = 0
 ) -> tuple["SemanticModule", Template]:
-    """Build a saved model around the shared backbone; its values depend on the seed.
+    """Build a model by its config; its initial values depend on the seed.
 
     Raises
     ------
     BackboneNotFoundError
-        If the weights are no longer there.
+        If the backbone's weights are no longer there.
     """
     asked = config.backbone
     name = str(asked.dtype).removeprefix("torch.")
@@ -197,7 +206,7 @@ def _build_adapter(
     backbone: "Backbone",
     config: "ModelConfig",
 ) -> nn.Module:
-    """Build the adapter on what the backbone made of the prompt."""
+    """Build the adapter of the prompt's frozen states, or of its embeddings."""
     rank = config.adapter_rank if config.adapter == "low_rank" else None
     if read is None:
         if config.adapter == "embedding":
@@ -212,7 +221,7 @@ def _build_adapter(
 def _build_text_adapter(
     read: "PromptStates | None", backbone: "Backbone", config: "ModelConfig"
 ) -> TextAdapter | None:
-    """Build the adapter of the texts' own states, if there is to be one."""
+    """Build the adapter of the texts' own states, if the config has one."""
     if read is None or config.text_rank == 0:
         return None
     make_visitable(backbone.model)
@@ -223,7 +232,7 @@ def _build_text_adapter(
 def _split_layer(
     read: "PromptStates | None", backbone: "Backbone", config: "ModelConfig"
 ) -> SplitLayer | None:
-    """Return the first tuned layer, if the layers from there on can be run alone."""
+    """Return the first tuned layer; None if the layers above cannot be run alone."""
     if read is None:
         return None
     first, _ = config.tuned_layers

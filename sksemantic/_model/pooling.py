@@ -1,4 +1,4 @@
-"""Pooling: from token states to what the head reads. Padding never enters."""
+"""Pooling: from token states to features, without padding."""
 
 from typing import TYPE_CHECKING
 
@@ -7,11 +7,11 @@ if TYPE_CHECKING:
 
 POOLINGS = ("auto", "mean", "last", "first")
 TOKENS = "tokens"  # not pooled: token by token
-PAIR = "pair"  # both texts of a pair together, and each on its own
+PAIR = "pair"  # mean of three readings: both texts in one sequence, and each alone
 
 
 def pool_batch(hidden: "Tensor", batch: "dict[str, Tensor]", pooling: str) -> "Tensor":
-    """Return what the head reads (n_rows, C) of a batch's states (B, T, C)."""
+    """Return the features (n_rows, C) of a batch's states (B, T, C)."""
     if pooling == TOKENS:
         return pick(hidden, batch["word_positions"])
     return pool(hidden, batch["attention_mask"], pooling)
@@ -46,18 +46,18 @@ def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":
 
 
 def pick(hidden: "Tensor", word_positions: "Tensor") -> "Tensor":
-    """Return the states of some tokens of each text, row by row, in float32.
+    """Return the states of some tokens of each text, text by text, in float32.
 
     Parameters
     ----------
     hidden : Tensor of shape (B, T, C)
         Token states, the prompt's excluded.
     word_positions : Tensor of shape (B, S)
-        Positions of the tokens; -1 fills up.
+        Positions of the tokens, padded with -1.
 
     Returns
     -------
     Tensor of shape (n_words, C)
     """
-    rows, columns = (word_positions >= 0).nonzero(as_tuple=True)
-    return hidden[rows, word_positions[rows, columns]].float()
+    texts, columns = (word_positions >= 0).nonzero(as_tuple=True)
+    return hidden[texts, word_positions[texts, columns]].float()

@@ -7,7 +7,8 @@ from conftest import BACKBONES, build_module, load_tiny, random_ids, stir
 from sklearn.base import clone
 
 from sksemantic import SKTuningClassifier
-from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.adapters import PrefixAdapter, TextAdapter
 
 ADAPTERS = ("low_rank", "linear", "embedding")

@@ -8,7 +8,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sksemantic import SKTuningClassifier, cache_limits
 from sksemantic._cache import activations
-from sksemantic._inputs.dataset import Ragged, TextDataset, collate
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import Ragged, TextDataset
 from sksemantic._model.frozen import model_inputs
 from sksemantic._model.inference import compute_features
 

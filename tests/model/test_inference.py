@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import BACKBONES, build_module, load_tiny, random_ids, stir
 
-from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.inference import compute_features, compute_scores
 
 PROMPT_IDS = [2, 10, 11]

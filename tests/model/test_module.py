@@ -8,7 +8,8 @@ from skorch.callbacks import Callback
 from transformers import AutoModel
 
 from sksemantic import SKTuningClassifier
-from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
 
 PROMPT_IDS = [2, 10, 11]
 METHODS = [

@@ -1,0 +1,139 @@
+"""From tokenised texts to batches: of similar length, padded within a batch only."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from sksemantic._inputs.dataset import TextDataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class BucketSampler(Sampler[list[int]]):
+    """Shuffled batches of texts of similar length.
+
+    Every epoch is a new permutation, cut into buckets of many batches. Each bucket is
+    sorted by length and cut into batches, and all batches are shuffled.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n,)
+    batch_size : int
+    generator : RandomState
+    n_bucket_batches : int
+        How many batches a bucket has.
+    """
+
+    def __init__(
+        self,
+        lengths: "NDArray",
+        batch_size: int,
+        generator: np.random.RandomState,
+        n_bucket_batches: int = 32,
+    ) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.generator = generator
+        self.n_bucket_batches = n_bucket_batches
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.generator.permutation(len(self.lengths))
+        size = self.batch_size * self.n_bucket_batches
+        batches: list[list[int]] = []
+        for start in range(0, len(order), size):
+            bucket = order[start : start + size]
+            bucket = bucket[np.argsort(self.lengths[bucket], kind="stable")]
+            batches += [
+                bucket[i : i + self.batch_size].tolist()
+                for i in range(0, len(bucket), self.batch_size)
+            ]
+        for i in self.generator.permutation(len(batches)):
+            yield batches[i]
+
+
+class TokenBudgetSampler(Sampler[list[int]]):
+    """Batches of consecutive texts, as large as the budget of tokens allows.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n,)
+    budget : int
+        The most tokens of a batch, padding included. A longer text is a batch alone.
+    """
+
+    def __init__(self, lengths: "NDArray", budget: int) -> None:
+        self.batches: list[list[int]] = []
+        longest = 0
+        for i, length in enumerate(lengths.tolist()):
+            longest = max(longest, length)
+            if not self.batches or (len(self.batches[-1]) + 1) * longest > budget:
+                self.batches.append([])
+                longest = length
+            self.batches[-1].append(i)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+
+def train_batches(
+    dataset: TextDataset,
+    batch_size: int,
+    pad_id: int,
+    generator: np.random.RandomState,
+) -> DataLoader:
+    """Iterate over shuffled batches of texts of similar length."""
+    sampler = BucketSampler(dataset.lengths, batch_size, generator)
+    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate(pad_id))
+
+
+def ordered_batches(
+    dataset: TextDataset, pad_id: int, budget: int, batch_size: int | None = None
+) -> DataLoader:
+    """Iterate over the texts in their order; sort them by length first.
+
+    The budget of tokens decides how many texts a batch has. `batch_size`, which skorch
+    passes, is ignored.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=TokenBudgetSampler(dataset.lengths, budget),
+        collate_fn=collate(pad_id),
+        # Each iteration draws a number. Drawn from the global generator, it would make
+        # training depend on which texts are in the activation cache.
+        generator=torch.Generator(),
+    )
+
+
+def collate(pad_id: int) -> Callable[[Any], tuple[dict[str, Tensor], Tensor]]:
+    """Return a function that makes padded tensors of a batch."""
+
+    def pad(batch: TextDataset) -> tuple[dict[str, Tensor], Tensor]:
+        ids, mask = batch.token_ids.padded(pad_id)  # (B, T)
+        arrays = {
+            "input_ids": ids,
+            "attention_mask": mask.astype(np.int64),
+            "sample_weight": batch.weights.astype(np.float32),
+        }
+        if batch.token_ids.second_starts is not None:
+            arrays["token_type_ids"] = batch.token_ids.padded_types()
+        if batch.word_positions is not None:
+            arrays["word_positions"], _ = batch.word_positions.padded(-1)  # (B, S)
+        if batch.pair_texts is not None:
+            ids, mask = batch.pair_texts.padded(pad_id)  # (2B, T)
+            arrays["pair_ids"] = ids.reshape(len(batch), 2, -1)
+            arrays["pair_mask"] = mask.astype(np.int64).reshape(len(batch), 2, -1)
+        inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return inputs, torch.from_numpy(batch.targets)
+
+    return pad

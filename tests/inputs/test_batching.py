@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+from conftest import random_ids
+
+from sksemantic._inputs.batching import (
+    BucketSampler,
+    TokenBudgetSampler,
+    collate,
+    ordered_batches,
+    train_batches,
+)
+from sksemantic._inputs.dataset import Ragged, TextDataset
+
+
+@pytest.fixture
+def lengths():
+    return np.random.RandomState(0).randint(1, 200, 1003)
+
+
+@pytest.fixture
+def sampler(lengths):
+    return BucketSampler(lengths, 16, np.random.RandomState(0))
+
+
+def test_bucket_sampler_when_iterated_then_has_each_text_once(sampler):
+    batches = list(sampler)
+    assert len(batches) == len(sampler) == 63
+    assert sorted(np.concatenate(batches)) == list(range(1003))
+    assert sorted(map(len, batches)) == [11] + [16] * 62
+
+
+@pytest.mark.parametrize(("n_bucket_batches", "share"), [(63, 0.03), (8, 0.2)])
+def test_bucket_sampler_when_buckets_are_large_then_lengths_are_similar(
+    n_bucket_batches, share, lengths
+):
+    sampler = BucketSampler(lengths, 16, np.random.RandomState(0), n_bucket_batches)
+    spans = [np.ptp(lengths[batch]) for batch in sampler]
+    assert share / 4 < np.mean(spans) / np.ptp(lengths) < share
+
+
+def test_bucket_sampler_when_iterated_then_batches_are_not_in_order_of_length(
+    sampler, lengths
+):
+    means = [lengths[batch].mean() for batch in sampler]
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.4
+
+
+def test_bucket_sampler_when_iterated_again_then_batches_differ(sampler):
+    assert {tuple(sorted(b)) for b in sampler} != {tuple(sorted(b)) for b in sampler}
+
+
+def test_bucket_sampler_when_seed_is_the_same_then_so_are_the_batches(lengths):
+    one, other = (
+        list(BucketSampler(lengths, 16, np.random.RandomState(7))) for _ in range(2)
+    )
+    assert one == other
+
+
+def test_token_budget_sampler_when_iterated_then_padding_counts_too():
+    sampler = TokenBudgetSampler(np.array([3, 5, 1, 5, 6, 11, 2]), budget=10)
+    assert list(sampler) == [[0, 1], [2, 3], [4], [5], [6]]
+    assert len(sampler) == 5
+
+
+def test_train_batches_when_iterated_then_targets_stay_with_their_texts():
+    ids = random_ids(*range(1, 41))
+    data = TextDataset(ids, np.arange(40), np.arange(40, dtype=np.float32))
+    seen = []
+    for X, y in train_batches(data, 8, 0, np.random.RandomState(0)):
+        assert X["attention_mask"].sum(dim=1).tolist() == [len(ids[i]) for i in y]
+        assert X["sample_weight"].tolist() == y.tolist()
+        seen += y.tolist()
+    assert sorted(seen) == list(range(40))
+
+
+def test_ordered_batches_when_iterated_then_order_is_kept():
+    data = TextDataset(random_ids(3, 1, 2, 1500), np.array([3, 0, 2, 1]))
+    batches = ordered_batches(data, 0, budget=2048, batch_size=1)
+    assert [y.tolist() for _, y in batches] == [[3, 0, 2], [1]]
+
+
+def test_ordered_batches_when_iterated_then_no_random_number_is_drawn():
+    data = TextDataset(random_ids(3, 1, 2))
+    before = torch.get_rng_state()
+    assert len(list(ordered_batches(data, 0, budget=3))) == 3
+    assert torch.equal(torch.get_rng_state(), before)
+    list(train_batches(data, 2, 0, np.random.RandomState(0)))  # draws one
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_collate_when_lengths_differ_then_pads_on_the_right():
+    X, y = collate(9)(TextDataset([[5, 6, 7], [8]], np.array([1, 0])))
+    assert {name: values.tolist() for name, values in X.items()} == {
+        "input_ids": [[5, 6, 7], [8, 9, 9]],
+        "attention_mask": [[1, 1, 1], [1, 0, 0]],
+        "sample_weight": [1.0, 1.0],
+    }
+    assert y.tolist() == [1, 0]
+    assert X["input_ids"].dtype == X["attention_mask"].dtype == y.dtype == torch.int64
+    assert X["sample_weight"].dtype == torch.float32
+
+
+def test_collate_when_texts_are_pairs_or_have_words_then_has_those_too():
+    pairs = Ragged(np.arange(1, 6), [3, 2], second_starts=np.array([1, 1]))
+    words = Ragged.of([[0, 2], [1]])
+    single = Ragged.of([[1], [2, 3], [4], [5]])
+    data = TextDataset(pairs, word_positions=words, pair_texts=single)
+    X, _ = collate(0)(data)
+    assert X["token_type_ids"].tolist() == [[0, 1, 1], [0, 1, 0]]
+    assert X["word_positions"].tolist() == [[0, 2], [1, -1]]
+    assert X["pair_ids"].tolist() == [[[1, 0], [2, 3]], [[4, 0], [5, 0]]]
+    assert X["pair_mask"].tolist() == [[[1, 0], [1, 1]], [[1, 0], [1, 0]]]

@@ -1,0 +1,202 @@
+import warnings
+
+import pytest
+from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny
+
+from sksemantic import TruncationWarning
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.prompt import Prompt
+from sksemantic._inputs.template import Template
+
+SLOT = 'film: "{text}" it was'
+
+
+def make_template(backbone, prompt="rate the film", method="prefix", max_length=None):
+    return Template(backbone, Prompt.parse(prompt), method, max_length)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("prompt", ["rate the film", " rate the film  "])
+def test_template_when_encoder_then_prompt_and_text_are_sequences_of_their_own(
+    name, prompt, tiny
+):
+    backbone = load_tiny(tiny(name))
+    template = make_template(backbone, prompt)
+    assert template.prompt_ids == backbone.tokenizer("rate the film")["input_ids"]
+    row = template.rows([["a book"]])[0].tolist()
+    assert row == backbone.tokenizer("a book")["input_ids"]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_template_when_encoder_has_a_slot_then_text_goes_into_it(name, tiny):
+    backbone = load_tiny(tiny(name))
+    template = make_template(backbone, "film: {text} it was")
+    assert template.prompt_ids == backbone.tokenizer("film:")["input_ids"]
+    row = template.rows([["a book"]])[0].tolist()
+    assert row == backbone.tokenizer("a book it was")["input_ids"]
+
+
+@pytest.mark.parametrize("name", [*DECODERS, "llama2"])
+@pytest.mark.parametrize(
+    ("prompt", "running"),
+    [
+        ("rate the film", "rate the film\na book"),
+        ("rate the film\n", "rate the film\na book"),
+        ("film: {text}", "film: a book"),
+        ("film: {text} it was", "film: a book it was"),
+        ('film: "{text}"\nit was', 'film: "a book"\nit was'),
+    ],
+)
+def test_template_when_causal_then_prompt_and_text_read_as_one_running_text(
+    name, prompt, running, tiny
+):
+    backbone = load_tiny(tiny(name))
+    template = make_template(backbone, prompt)
+    row = template.rows([["a book"]])[0].tolist()
+    decode = backbone.tokenizer.decode
+    assert decode((template.prompt_ids + row)[1:]) == running
+    assert template.prompt_ids[0] == backbone.tokenizer.bos_token_id
+
+
+@pytest.mark.parametrize("name", [*DECODERS, "llama2"])
+def test_template_when_causal_then_words_are_tokenised_as_in_training(name, tiny):
+    backbone = load_tiny(tiny(name))
+    template = make_template(backbone, "film: {text}")
+    row = template.rows([["lovely book"]])[0].tolist()
+    running = backbone.tokenizer("film: lovely book")["input_ids"]
+    assert template.prompt_ids + row == running
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("prompt", ["rate the film", SLOT])
+def test_rows_when_texts_are_empty_or_blank_then_they_have_tokens(name, prompt, tiny):
+    rows = make_template(load_tiny(tiny(name)), prompt).rows([["", "  ", "a"]])
+    assert all(map(len, rows))
+
+
+def test_rows_when_texts_are_long_then_cut_with_one_warning(tiny_bert):
+    template = make_template(load_tiny(tiny_bert), max_length=10)
+    texts = ["good " * 9, "good", "bad " * 20, "good " * 8]
+    with pytest.warns(TruncationWarning) as caught:
+        rows = template.rows([texts])
+    (warning,) = caught
+    assert warning.filename == __file__  # the first line outside the package
+    message = str(warning.message)
+    assert "2 of 4 texts are longer than max_length=10 tokens" in message
+    assert "the longest has 22" in message
+    assert "Raise 'max_length'" in message
+    assert [len(row) for row in rows] == [10, 3, 10, 10]
+    assert all(row[0] == 2 and row[-1] == 3 for row in rows)  # [CLS] ... [SEP]
+
+
+def test_rows_when_texts_are_cut_then_what_follows_the_slot_stays(tiny_llama):
+    backbone = load_tiny(tiny_llama)
+    template = make_template(backbone, "{text} it was", max_length=12)
+    with pytest.warns(TruncationWarning):
+        row = template.rows([["good " * 30]])[0].tolist()
+    assert len(row) == 12
+    assert backbone.tokenizer.decode(row).endswith(" it was")
+
+
+def test_rows_when_texts_fit_then_no_warning(tiny_bert):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_template(load_tiny(tiny_bert), max_length=10).rows([["good " * 8]])
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "room"),
+    [
+        ("bert", "prefix", 128),  # an encoder's text keeps all of its positions
+        ("roberta", "prefix", 128),
+        ("bert", "prompt", 128 - 5),  # [CLS] film film film [SEP]
+        ("llama2", "prefix", 256 - 5),  # <s> film film film, and the line's end
+        ("llama2", "prompt", 256 - 5),
+    ],
+)
+def test_max_length_when_none_then_is_what_the_positions_allow(
+    name, method, room, tiny
+):
+    assert (
+        make_template(load_tiny(tiny(name)), "film film film", method).max_length
+        == room
+    )
+
+
+@pytest.mark.parametrize("max_length", [2, 129])
+def test_max_length_when_out_of_range_then_says_which_range(max_length, tiny_bert):
+    message = "'max_length' parameter must be between 3 and 128 .* Got {} instead"
+    with pytest.raises(ValueError, match=message.format(max_length)):
+        make_template(load_tiny(tiny_bert), max_length=max_length)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_prompt_when_too_long_then_refused(name, method, tiny):
+    with pytest.raises(ValueError, match="'prompt' parameter is too long: .* Shorten"):
+        make_template(load_tiny(tiny(name)), "film " * 300, method)
+
+
+def test_prompt_when_what_follows_the_slot_is_too_long_then_refused(tiny_bert):
+    with pytest.raises(ValueError, match="'prompt' parameter is too long"):
+        make_template(load_tiny(tiny_bert), "rate {text}" + " film" * 122)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_text_when_as_long_as_allowed_then_is_read_to_its_end(name, method, tiny):
+    backbone = load_tiny(tiny(name))
+    template = make_template(backbone, method=method)
+    with pytest.warns(TruncationWarning):
+        row = template.rows([["film " * 600]])[0].tolist()
+    assert len(row) == template.max_length
+    module = build_module(backbone, template.prompt_ids, method=method)
+    X, _ = collate(0)(TextDataset([row, [*row[:-1], row[-1] + 1]]))
+    one, other = module.features(X)
+    assert (one - other).abs().max() > 1e-4
+
+
+def test_pair_texts_when_encoder_then_each_is_tokenised_on_its_own(tiny_bert):
+    backbone = load_tiny(tiny_bert)
+    template = Template(backbone, Prompt.parse("compare"), "prefix", 10, n_texts=2)
+    columns = [["a book", "", "good " * 9], ["a film", "dull", "bad " * 9]]
+    with pytest.warns(TruncationWarning) as caught:
+        rows, pair_texts = template.rows_and_pair_texts(columns)
+    assert len(caught) == 1
+    expected = backbone.tokenizer(columns[0][:2], columns[1][:2])["input_ids"]
+    assert [row.tolist() for row in rows][:2] == expected
+    texts = ["a book", "a film", "", "dull", "good " * 8, "bad " * 8]
+    expected = backbone.tokenizer(texts)["input_ids"]
+    assert [text.tolist() for text in pair_texts] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "read_at"), [("bert", [1, 2, 7]), ("llama", [0, 6, 7])]
+)
+def test_word_rows_when_words_have_several_tokens_then_each_is_read_at_one(
+    name, read_at, tiny
+):
+    backbone = load_tiny(tiny(name))
+    texts = [[], ["good", "xyzqv", "film"]]
+    rows, word_positions, origins = make_template(backbone).word_rows(texts)
+    assert origins.tolist() == [1]
+    assert word_positions[0].tolist() == read_at
+    assert backbone.tokenizer.decode(rows[0][read_at[0]]).strip() == "good"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "running"),
+    [
+        ("film: {text} it was", "a book it was good"),
+        ("film: {text}\n", "a book\ngood"),
+    ],
+)
+def test_continuations_when_joined_then_are_one_running_text(
+    prompt, running, tiny_llama
+):
+    backbone = load_tiny(tiny_llama)
+    template = make_template(backbone, prompt)
+    row = template.rows([["a book"]])[0].tolist()
+    (good,) = template.continuations(["good"])
+    assert backbone.tokenizer.decode(row + good).strip() == running
