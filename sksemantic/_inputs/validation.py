@@ -5,6 +5,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
@@ -15,20 +16,34 @@ from sklearn.utils.validation import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from sklearn.base import BaseEstimator
 
     from sksemantic._backbone.source import BackboneSource
 
 
-def check_columns(estimator: "BaseEstimator", X: Any, *, reset: bool) -> None:
-    """Set or compare `n_features_in_` and `feature_names_in_`, for tables only."""
-    if reset:
-        for name in ("n_features_in_", "feature_names_in_"):
-            estimator.__dict__.pop(name, None)
-    is_table = len(getattr(X, "shape", ())) == 2
-    if is_table and (reset or hasattr(estimator, "n_features_in_")):
-        _check_feature_names(estimator, X, reset=reset)
-        _check_n_features(estimator, X, reset=reset)
+def column_attributes(X: Any) -> dict[str, Any]:
+    """Return `n_features_in_` and `feature_names_in_` of a table; nothing of others."""
+    holder = BaseEstimator()
+    if _is_table(X):
+        _check_feature_names(holder, X, reset=True)
+        _check_n_features(holder, X, reset=True)
+    return vars(holder)
+
+
+def check_columns(estimator: BaseEstimator, X: Any) -> None:
+    """Compare a table with the one that the estimator was fitted on, if it was one.
+
+    Raises
+    ------
+    ValueError
+        If it has other columns.
+    """
+    if _is_table(X) and hasattr(estimator, "n_features_in_"):
+        _check_feature_names(estimator, X, reset=False)
+        _check_n_features(estimator, X, reset=False)
+
+
+def _is_table(X: Any) -> bool:
+    return len(getattr(X, "shape", ())) == 2
 
 
 def check_weights(sample_weight: Any, texts: "Sized") -> "NDArray | None":

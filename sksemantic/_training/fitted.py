@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class FittedModel:
     config : Config
     task : Task
     result : TrainingResult
-    columns : dict of str to object
+    columns : SimpleNamespace
         ``n_features_in_`` and ``feature_names_in_``, as far as X had them.
     weights : dict of str to ndarray
         Of adapter and head, and the scale of the features.
@@ -56,7 +57,7 @@ class FittedModel:
     config: Config
     task: Task
     result: TrainingResult
-    columns: dict[str, Any]
+    columns: SimpleNamespace
     weights: dict[str, "np.ndarray"]
     # The module around the shared backbone, and what lays out its texts. Both are made
     # again when they are first needed after unpickling.
@@ -76,7 +77,8 @@ class FittedModel:
         state = module.state_dict()
         weights = {name: value.cpu().numpy() for name, value in state.items()}
         config = Config(module.config, training)
-        return cls(config, task, result, columns, weights, [(module, template)])
+        names = SimpleNamespace(**columns)
+        return cls(config, task, result, names, weights, [(module, template)])
 
     @property
     def n_trained(self) -> int:
@@ -128,7 +130,7 @@ class FittedModel:
             "model": self.config.model.to_dict(),
             "training": self.config.training.to_dict(),
             "task": {"name": self.task.name, "values": self.task.to_state()},
-            "columns": self.columns,
+            "columns": vars(self.columns),
             "weights": self.weights,
             "history": [*map(dict, self.result.history)],
             "linear_probe": None if probe is None else asdict(probe),
@@ -165,7 +167,7 @@ class FittedModel:
             ),
             task=Task.from_state(state["task"]["name"], state["task"]["values"]),
             result=result,
-            columns=state["columns"],
+            columns=SimpleNamespace(**state["columns"]),
             weights=state["weights"],
         )
 
