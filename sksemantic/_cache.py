@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 _MEMORY_SHARE = 1 / 8  # of what is available when the process first asks
 # Enough for 100,000 short texts of Gemma 3 270M: 1.4 GB of states, 0.3 GB of features.
-_MOST_MEMORY = 2**31
+_MAX_MEMORY = 2**31
 # Memory is taken in large pieces: many small ones of different sizes leave gaps.
 _CHUNK_BYTES = 2**23
 
 
 def _available_memory() -> int:
-    """Return the bytes that new allocations may take, as far as the system tells."""
+    """Return how many bytes are free, as the system reports it."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":", 1) for line in file)
@@ -33,9 +33,9 @@ def _available_memory() -> int:
 
 @dataclass(eq=False)
 class _Chunk:
-    """Rows of one kind, end to end in a piece of memory."""
+    """Entries of one kind, end to end in one piece of memory."""
 
-    values: "Tensor"  # (n_most, C), the first n_used of them filled
+    values: "Tensor"  # (size, C), of which n_used are filled
     n_used: int = 0
     keys: list[Hashable] = field(default_factory=list)
     last_use: int = 0
@@ -47,14 +47,14 @@ class _Chunk:
 
 @dataclass(eq=False)
 class _Kind:
-    """The rows of one kind: where each key's values are, and the memory they are in."""
+    """The entries of one kind."""
 
-    # Of each key: the chunk, and the first and the stop of its values there.
+    # By key: the chunk, and the start and stop of the values in it.
     places: dict[Hashable, tuple[_Chunk, int, int]] = field(default_factory=dict)
     chunks: list[_Chunk] = field(default_factory=list)
 
     def drop(self, chunk: _Chunk) -> None:
-        """Forget the rows of a chunk."""
+        """Drop the entries of a chunk."""
         self.chunks.remove(chunk)
         for key in chunk.keys:
             if self.places.get(key, (None,))[0] is chunk:  # not put again since
@@ -62,17 +62,17 @@ class _Kind:
 
 
 class ActivationCache:
-    """Rows (T_i, C) of frozen activations by backbone, kind and key.
+    """Frozen activations by backbone, kind and key.
 
-    A kind is all that decides a row's values besides backbone and text. Rows are kept
-    in chunks, and the least recently used chunk is dropped first. What belongs to a
-    backbone is freed with it. All methods may be called from several threads.
+    An entry (T_i, C) has the activations of one text, which the key identifies. A kind
+    is all else that decides the values, such as prompt and layer. Entries are kept in
+    chunks, and the least recently used chunk is dropped first. The entries of a
+    backbone are freed with it. All methods may be called from several threads.
 
     Parameters
     ----------
     limit : int or None
-        The most bytes to keep. None: a share of the available memory, decided when it
-        is first needed.
+        The most bytes to keep. None: a share of what is available at the first use.
     chunk_bytes : int
         The size of a chunk.
     """
@@ -87,7 +87,7 @@ class ActivationCache:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         with self._lock:
             self._kinds: WeakKeyDictionary[Any, dict] = WeakKeyDictionary()
 
@@ -97,7 +97,7 @@ class ActivationCache:
         with self._lock:
             if self._limit is None:
                 share = int(_MEMORY_SHARE * _available_memory())
-                self._limit = min(_MOST_MEMORY, share)
+                self._limit = min(_MAX_MEMORY, share)
             return self._limit
 
     @property
@@ -108,7 +108,7 @@ class ActivationCache:
 
     @property
     def moment(self) -> int:
-        """How often the cache has been used; a moment to tell uses before and after."""
+        """The number of uses so far, to tell later uses from earlier ones."""
         return self._n_uses
 
     def room(self, since: int) -> int:
@@ -118,7 +118,7 @@ class ActivationCache:
             return self.limit - sum(chunk.n_bytes for chunk in in_use)
 
     def has(self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]) -> "NDArray":
-        """Return which keys have a row (n,), bool."""
+        """Return which keys have an entry (n,), bool."""
         with self._lock:
             places = self._use(backbone, kind, keys)
         return np.array([place is not None for place in places], bool)
@@ -126,23 +126,24 @@ class ActivationCache:
     def get(
         self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]
     ) -> "tuple[NDArray, Tensor | None]":
-        """Return which keys have a row (n,), and a copy of these rows (sum of T_i, C).
+        """Return which keys have an entry (n,), and a copy of these (sum of T_i, C).
 
-        The rows are end to end in the keys' order; None if there are none.
+        The entries are end to end in the keys' order; None if there are none.
         """
         with self._lock:
             places = self._use(backbone, kind, keys)
-            has_row = np.array([place is not None for place in places], bool)
-            rows = [place for place in places if place is not None]
-            if not rows:
-                return has_row, None
-            like = rows[0][0].values
-            values = like.new_empty(sum(r[2] - r[1] for r in rows), like.shape[1])
+            has_entry = np.array([place is not None for place in places], bool)
+            entries = [place for place in places if place is not None]
+            if not entries:
+                return has_entry, None
+            like = entries[0][0].values
+            n = sum(stop - start for _, start, stop in entries)
+            values = like.new_empty(n, like.shape[1])
             n_done = 0
-            for chunk, first, stop in rows:
-                values[n_done : n_done + stop - first] = chunk.values[first:stop]
-                n_done += stop - first
-            return has_row, values
+            for chunk, start, stop in entries:
+                values[n_done : n_done + stop - start] = chunk.values[start:stop]
+                n_done += stop - start
+            return has_entry, values
 
     def put(
         self,
@@ -154,17 +155,17 @@ class ActivationCache:
         *,
         since: int | None = None,
     ) -> None:
-        """Keep a copy of rows, laid end to end (sum of T_i, C), if there is room.
+        """Keep a copy of entries, end to end (sum of T_i, C), if there is room.
 
         Parameters
         ----------
         backbone, kind, keys
-            What to find the rows by.
+            What the entries are looked up by.
         values : Tensor of shape (sum of T_i, C)
         lengths : ndarray of shape (n,)
-            T_i of each row.
+            T_i of each entry.
         since : int or None
-            A moment: rows used after it are not dropped for these. None: now.
+            A moment: entries used after it are not dropped for these. None: now.
         """
         values = values.detach().cpu()
         n_bytes = values.numel() * values.element_size()
@@ -173,20 +174,19 @@ class ActivationCache:
             if n_bytes == 0 or n_bytes > self.room(since):
                 return
             self._shrink(self.limit - n_bytes)
-            of_backbone = self._kinds.setdefault(backbone, {})
-            rows = of_backbone.setdefault(kind, _Kind())
-            chunk = self._chunk_with_room(rows, values)
-            first = chunk.n_used
-            chunk.values[first : first + len(values)] = values
+            kinds = self._kinds.setdefault(backbone, {})
+            entries = kinds.setdefault(kind, _Kind())
+            chunk = self._chunk_with_room(entries, values)
+            start = chunk.n_used
+            chunk.values[start : start + len(values)] = values
             chunk.n_used += len(values)
             chunk.keys += keys
             self._n_uses += 1
             chunk.last_use = self._n_uses
-            stops = first + np.cumsum(lengths)
-            spans = zip(keys, (stops - lengths).tolist(), stops.tolist(), strict=True)
-            rows.places.update(
-                {key: (chunk, start, stop) for key, start, stop in spans}
-            )
+            stops = start + np.cumsum(lengths)
+            spans = zip((stops - lengths).tolist(), stops.tolist(), strict=True)
+            for key, span in zip(keys, spans, strict=True):
+                entries.places[key] = (chunk, *span)
 
     @contextmanager
     def limited(self, memory: int | None) -> Iterator[None]:
@@ -210,23 +210,23 @@ class ActivationCache:
     def _use(
         self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]
     ) -> list[tuple[_Chunk, int, int] | None]:
-        """Return where the rows of keys are, and note that they were used."""
+        """Return where the entries of keys are, and note that they were used."""
         self._n_uses += 1
-        rows = self._kinds.get(backbone, {}).get(kind)
-        places = [rows.places.get(key) if rows else None for key in keys]
+        entries = self._kinds.get(backbone, {}).get(kind)
+        places = [entries.places.get(key) if entries else None for key in keys]
         for place in places:
             if place is not None:
                 place[0].last_use = self._n_uses
         return places
 
-    def _chunk_with_room(self, rows: _Kind, values: "Tensor") -> _Chunk:
+    def _chunk_with_room(self, entries: _Kind, values: "Tensor") -> _Chunk:
         """Return the latest chunk, or a new one if it is too full."""
         n, width = values.shape
-        chunk = rows.chunks[-1] if rows.chunks else None
+        chunk = entries.chunks[-1] if entries.chunks else None
         if chunk is None or chunk.n_used + n > len(chunk.values):
-            n_most = max(n, self._chunk_bytes // (width * values.element_size()))
-            chunk = _Chunk(values.new_empty(n_most, width))
-            rows.chunks.append(chunk)
+            size = max(n, self._chunk_bytes // (width * values.element_size()))
+            chunk = _Chunk(values.new_empty(size, width))
+            entries.chunks.append(chunk)
         return chunk
 
     def _shrink(self, n_bytes: int) -> None:
@@ -262,12 +262,12 @@ def clear_cache() -> None:
 
 @contextmanager
 def cache_limits(memory: int | None = None) -> Iterator[None]:
-    """Bound, or switch off, what is kept of texts' activations between fits.
+    """Limit the memory for the activations of texts that are kept between fits.
 
-    Every fit looks up what the frozen layers below the first tuned one make of a text,
-    and the features of the linear probe, before it computes them. By default an eighth
-    of the available memory is used for that, at most 2 GiB. The least recently used
-    are dropped first; what does not fit is computed again in each epoch.
+    Every fit looks up the outputs of the frozen layers below the first tuned one, and
+    the features of the linear probe, before it computes them. By default they may take
+    an eighth of the available memory, at most 2 GiB. The least recently used ones are
+    dropped first; what does not fit is computed again in each epoch.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ def cache_limits(memory: int | None = None) -> Iterator[None]:
     Raises
     ------
     ValueError
-        If the limit is no number of bytes.
+        If `memory` is no number of bytes.
 
     Examples
     --------
