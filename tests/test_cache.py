@@ -217,8 +217,8 @@ def test_clear_cache_when_called_then_frees_activations_and_backbone(
     classifier, texts, labels
 ):
     # So many layers no other test's estimator holds.
-    clf = clone(classifier).set_params(n_layers=1).fit(texts, labels)
-    held = weakref.ref(clf.net_.module_.backbone)
+    clf = clone(classifier).set_params(model_kwargs__n_layers=1).fit(texts, labels)
+    held = weakref.ref(clf.module_.backbone)
     assert activations.n_bytes > 0
     clear_cache()
     assert activations.n_bytes == 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BACKBONES, FAST, TEXTS, quietly_fit, values_of
+from conftest import BACKBONES, FAST, TEXTS, quietly_fit, values_of, with_training
 from sklearn.utils.class_weight import compute_sample_weight
 
 from sksemantic import SKTuningClassifier
@@ -30,10 +30,12 @@ def nouns(texts):
 
 
 @pytest.fixture
-def learner(fast, tiny_roberta, no_dropout):
+def learner(fast, tiny_roberta):
     """Return a classifier that learns the rule quickly."""
     return SKTuningClassifier(
-        **{**fast, "model": tiny_roberta, "lr": 1e-2, "head_lr": 1e-2}
+        **with_training(
+            {**fast, "model": tiny_roberta, "lr": 1e-2}, head_lr=1e-2, dropout=0.0
+        )
     )
 
 
@@ -141,10 +143,16 @@ def test_tiny_set_when_any_backbone_then_is_learned(name, tiny, learner, texts, 
 
 @pytest.mark.parametrize(("method", "adapter"), METHODS)
 def test_adapter_when_head_stands_still_then_learns_alone(
-    method, adapter, classifier, many, many_labels, no_dropout
+    method, adapter, classifier, many, many_labels
 ):
-    classifier.set_params(method=method, adapter=adapter, head_init="random")
-    classifier.set_params(head_lr=1e-12, lr=3e-2, max_epochs=10, contrast=0)
+    classifier.set_params(method=method, adapter=adapter, training__head_init="random")
+    classifier.set_params(
+        training__head_lr=1e-12,
+        training__contrast=0,
+        training__dropout=0,
+        lr=3e-2,
+        max_epochs=10,
+    )
     classifier.fit(many, many_labels)
     losses = classifier.history_[:, "train_loss"]
     assert min(losses) < 0.8 * losses[0]
@@ -157,7 +165,7 @@ def test_prompt_when_worded_differently_then_predictions_differ(
 ):
     one, other = (
         SKTuningClassifier(**{**fast, "model": tiny(name), "method": method})
-        .set_params(prompt=prompt, head_init="random")
+        .set_params(prompt=prompt, training__head_init="random")
         .fit(texts, labels)
         for prompt in ("rate the film", "what is this about?")
     )
@@ -205,8 +213,8 @@ def test_virtual_tokens_when_fitted_then_are_the_prompts(fitted):
     [
         ({}, 2 * (8 * (32 + 64) + 4 * (32 + 32))),
         ({"adapter_rank": 4}, 2 * (4 * (32 + 64) + 4 * (32 + 32))),
-        ({"text_rank": 3}, 2 * (8 * (32 + 64) + 3 * (32 + 32))),
-        ({"text_rank": 0}, 2 * 8 * (32 + 64)),
+        ({"training__text_rank": 3}, 2 * (8 * (32 + 64) + 3 * (32 + 32))),
+        ({"training__text_rank": 0}, 2 * 8 * (32 + 64)),
         ({"tuned_layers": 1}, 8 * (32 + 64) + 4 * (32 + 32)),
         ({"adapter": "linear"}, 2 * 32 * 64),
         ({"adapter": "embedding"}, 5 * 32),
@@ -245,7 +253,9 @@ def test_max_epochs_when_chosen_then_history_has_as_many(
 
 def test_pooling_when_changed_then_embeddings_differ(classifier, texts, labels):
     one, other = (
-        classifier.set_params(pooling=pooling).fit(texts, labels).transform(texts)
+        classifier.set_params(training__pooling=pooling)
+        .fit(texts, labels)
+        .transform(texts)
         for pooling in ("mean", "first")
     )
     assert np.abs(one - other).max() > 1e-2
@@ -376,7 +386,7 @@ def test_partial_fit_when_weighted_then_weights_count(fast, texts, labels):
     weights = np.where(labels == "good", 10.0, 0.1)
     plain, weighted = (
         SKTuningClassifier(**fast)
-        .set_params(lr=1e-2, head_lr=1e-2)
+        .set_params(lr=1e-2, training__head_lr=1e-2)
         .partial_fit(texts, labels, classes=["bad", "good"], sample_weight=w)
         for w in (None, weights)
     )
@@ -392,8 +402,8 @@ def test_partial_fit_when_batch_has_one_text_then_is_fine(classifier, texts, lab
 def test_warm_start_when_on_then_training_starts_where_it_ended(
     classifier, texts, labels, start_values
 ):
-    classifier.set_params(callbacks=[start_values], warm_start=True)
-    ended = values_of(classifier.fit(texts, labels).net_)
+    classifier.set_params(training__callbacks=[start_values], warm_start=True)
+    ended = values_of(classifier.fit(texts, labels).module_)
     classifier.fit(texts, labels)
     first, second = start_values.seen
     np.testing.assert_array_equal(second, ended)
@@ -403,7 +413,7 @@ def test_warm_start_when_on_then_training_starts_where_it_ended(
 def test_warm_start_when_off_then_training_starts_afresh(
     classifier, texts, labels, start_values
 ):
-    classifier.set_params(callbacks=[start_values])
+    classifier.set_params(training__callbacks=[start_values])
     classifier.fit(texts, labels).fit(texts, labels)
     first, second = start_values.seen
     np.testing.assert_array_equal(second, first)
@@ -439,7 +449,7 @@ def test_transform_when_called_then_gives_one_embedding_per_text(fitted, texts):
 
 
 def test_transform_when_called_then_is_what_the_head_reads(fitted, texts):
-    module = fitted.net_.module_
+    module = fitted.module_
     mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
     features = (fitted.transform(texts) - mean) / scale
     weight, bias = (p.detach().numpy() for p in module.head.parameters())

@@ -49,9 +49,9 @@ def test_run_when_on_a_gpu_then_as_on_the_cpu(directory):
 
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 def test_fit_when_device_is_auto_then_on_the_gpu_in_bfloat16(directory, method):
-    params = FAST | {"device": "auto", "dtype": "auto", "method": method}
+    params = FAST | {"device": "auto", "model_kwargs": None, "method": method}
     clf = SKTuningClassifier(model=directory, **params).fit(TEXTS, LABELS)
-    module = clf.net_.module_
+    module = clf.module_
     assert module.backbone.device.type == "cuda"
     assert module.backbone.model.dtype == torch.bfloat16
     assert {p.dtype for p in module.parameters()} == {torch.float32}
@@ -60,7 +60,7 @@ def test_fit_when_device_is_auto_then_on_the_gpu_in_bfloat16(directory, method):
 
 
 def test_fit_when_top_layers_are_tuned_then_stored_states_come_to_the_gpu(directory):
-    params = FAST | {"device": "cuda", "dtype": "float32", "tuned_layers": 1}
+    params = FAST | {"device": "cuda", "tuned_layers": 1}
     clf = SKTuningClassifier(model=directory, **params).fit(TEXTS, LABELS)
     found = clf.predict_proba(TEXTS)
     activations.clear()  # now the states are computed with the predictions

@@ -282,7 +282,10 @@ def test_transform_when_pairs_then_encoders_read_them_together_and_apart(fast):
     hidden_size = 32
     read = SKTuningClassifier(**fast).fit(PAIRS, SAME)
     assert read.transform(PAIRS).shape == (24, 3 * hidden_size)
-    for changes in ({"pooling": "mean"}, {"prompt": "film: {0} book: {1} it was"}):
+    for changes in (
+        {"training__pooling": "mean"},
+        {"prompt": "film: {0} book: {1} it was"},
+    ):
         clf = SKTuningClassifier(**fast | changes).fit(PAIRS, SAME)
         assert clf.transform(PAIRS).shape == (24, hidden_size)
 
@@ -300,7 +303,7 @@ def test_scale_when_pairs_then_small_products_are_not_taken_for_constants(
 
     monkeypatch.setattr(FrozenFeatures, "features", loud)
     clf = SKTuningClassifier(**fast).fit(PAIRS, SAME)
-    scale = clf.net_.module_.feature_scale.numpy()
+    scale = clf.module_.feature_scale.numpy()
     assert scale[3] > 1e3
     assert (scale[32:] < 1).all()
 

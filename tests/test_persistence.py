@@ -94,11 +94,11 @@ def test_pickle_when_loaded_then_backbone_comes_back_only_when_needed(fitted, te
     assert copied.n_trainable_params_ == fitted.n_trainable_params_
     assert "_net" not in copied.__dict__
     copied.predict(texts)
-    assert copied.net_.module_.backbone is fitted.net_.module_.backbone
+    assert copied.module_.backbone is fitted.module_.backbone
 
 
 def test_pickle_when_made_then_holds_trained_values_and_no_backbone(fitted):
-    backbone = fitted.net_.module_.backbone
+    backbone = fitted.module_.backbone
     n_frozen = sum(p.numel() for p in backbone.model.parameters())
     size = len(pickle.dumps(fitted))
     assert size < 4 * n_frozen
@@ -129,7 +129,7 @@ def test_pickle_when_parameters_were_changed_after_fit_then_fit_counts(
     classifier.fit(texts, labels)
     expected = classifier.predict_proba(texts)
     classifier.set_params(prompt="another", method="prompt", adapter_rank=3)
-    classifier.set_params(max_length=5, model="elsewhere", pooling="first")
+    classifier.set_params(max_length=5, model="elsewhere", training__pooling="first")
     np.testing.assert_array_equal(classifier.predict_proba(texts), expected)
     np.testing.assert_array_equal(
         with_pickle(classifier).predict_proba(texts), expected
@@ -156,8 +156,8 @@ def test_fit_when_unpickled_then_starts_afresh(fast, texts, labels):
 def test_warm_start_when_unpickled_then_starts_where_it_ended(
     classifier, texts, labels, start_values
 ):
-    classifier.set_params(warm_start=True, callbacks=[start_values])
-    ended = values_of(classifier.fit(texts, labels).net_)
+    classifier.set_params(warm_start=True, training__callbacks=[start_values])
+    ended = values_of(classifier.fit(texts, labels).module_)
     with_pickle(classifier).fit(texts, labels)
     np.testing.assert_array_equal(start_values.seen[1], ended)
 
@@ -187,13 +187,13 @@ def test_deepcopy_when_trained_on_then_original_stays(fitted, texts, labels):
 def test_deepcopy_when_made_then_shares_the_backbone(fitted, texts):
     copied = copy.deepcopy(fitted)
     copied.predict(texts)
-    assert copied.net_.module_.backbone is fitted.net_.module_.backbone
+    assert copied.module_.backbone is fitted.module_.backbone
 
 
 def test_pickle_when_there_are_callbacks_then_predicts_identically(
     classifier, texts, labels
 ):
-    classifier.set_params(callbacks=[EpochScoring("accuracy")])
+    classifier.set_params(training__callbacks=[EpochScoring("accuracy")])
     classifier.fit(texts, labels)
     copied = with_pickle(classifier)
     np.testing.assert_array_equal(
@@ -255,7 +255,9 @@ def test_pickle_when_backbone_comes_back_then_predicts(moved, texts, tmp_path):
 
 
 def test_pickle_when_dtype_was_auto_then_the_one_in_use_is_kept(fast, texts, labels):
-    clf = SKTuningClassifier(**{**fast, "dtype": "bfloat16"}).fit(texts, labels)
-    copied = with_pickle(clf.set_params(dtype="auto"))
-    dtype = copied.net_.module_.backbone.model.dtype
-    assert dtype == clf.net_.module_.backbone.model.dtype
+    clf = SKTuningClassifier(**{**fast, "model_kwargs": {"dtype": "bfloat16"}}).fit(
+        texts, labels
+    )
+    copied = with_pickle(clf.set_params(model_kwargs__dtype="auto"))
+    dtype = copied.module_.backbone.model.dtype
+    assert dtype == clf.module_.backbone.model.dtype

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import values_of
+from conftest import values_of, with_training
 from sklearn.metrics import r2_score
 
 from sksemantic import SKTuningRegressor
@@ -17,10 +17,12 @@ def many_targets(targets):
 
 
 @pytest.fixture
-def learner(fast, tiny_roberta, no_dropout):
+def learner(fast, tiny_roberta):
     """Return a regressor that learns the rule quickly."""
     return SKTuningRegressor(
-        **{**fast, "model": tiny_roberta, "lr": 1e-2, "head_lr": 1e-2}
+        **with_training(
+            {**fast, "model": tiny_roberta, "lr": 1e-2}, head_lr=1e-2, dropout=0.0
+        )
     )
 
 
@@ -114,8 +116,8 @@ def test_partial_fit_when_first_batch_has_one_text_then_is_fine(regressor, texts
 def test_warm_start_when_on_then_training_starts_where_it_ended(
     regressor, texts, targets, start_values
 ):
-    regressor.set_params(callbacks=[start_values], warm_start=True)
-    ended = values_of(regressor.fit(texts, targets).net_)
+    regressor.set_params(training__callbacks=[start_values], warm_start=True)
+    ended = values_of(regressor.fit(texts, targets).module_)
     regressor.fit(texts, 10 * targets)
     np.testing.assert_array_equal(start_values.seen[1], ended)
 

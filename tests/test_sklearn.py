@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+from conftest import with_training
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -232,7 +233,7 @@ def test_randomized_search_when_over_several_parameters_then_finds_some(
         "method": ["prefix", "prompt"],
         "adapter_rank": [2, 4],
         "lr": [1e-3, 1e-2],
-        "pooling": ["mean", "first"],
+        "training__pooling": ["mean", "first"],
     }
     search = RandomizedSearchCV(
         SKTuningClassifier(**fast),
@@ -281,8 +282,8 @@ def test_search_when_done_then_all_estimators_share_one_backbone(fast, texts, la
     ]
     fitted = [clf for result in results for clf in result["estimator"]]
     assert len(fitted) == 8
-    assert len({id(clf.net_) for clf in fitted}) == 8
-    assert len({id(clf.net_.module_.backbone.model) for clf in fitted}) == 1
+    assert len({id(clf.module_) for clf in fitted}) == 8
+    assert len({id(clf.module_.backbone.model) for clf in fitted}) == 1
 
 
 @pytest.mark.parametrize("form", [list, np.array, pd.Series, pl.Series])
@@ -408,7 +409,7 @@ def test_sample_weight_when_routed_then_reaches_fit(
 ):
     y = np.array(labels == "good", float)
     weights = np.where(labels == "good", 9.0, 1.0)
-    fast["head_init"] = "random"
+    fast = with_training(fast, head_init="random")
     estimator = make(**fast).set_fit_request(sample_weight=True)
     pipeline = make_pipeline(FunctionTransformer(whisper), estimator)
     pipeline.fit(texts, y, sample_weight=weights)

@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny, stir
+from conftest import (
+    BACKBONES,
+    DECODERS,
+    ENCODERS,
+    build_module,
+    load_tiny,
+    stir,
+    with_training,
+)
 from sklearn.base import clone
 from sklearn.model_selection import (
     GridSearchCV,
@@ -50,7 +58,9 @@ def template(backbone, prompt="find", max_length=None):
 
 
 def thorough(fast):
-    return fast | {"max_epochs": 30, "lr": 1e-2, "head_lr": 1e-2}
+    return with_training(
+        fast | {"max_epochs": 30, "lr": 1e-2}, head_lr=1e-2, dropout=0.0
+    )
 
 
 def test_lr_when_auto_then_is_that_of_words(fast):
@@ -158,9 +168,7 @@ def test_predict_when_texts_come_in_any_form_then_is_the_same(form, fast):
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
-def test_fit_when_words_are_labelled_then_learns_them(
-    name, method, fast, tiny, no_dropout
-):
+def test_fit_when_words_are_labelled_then_learns_them(name, method, fast, tiny):
     parameters = thorough(fast) | {"model": tiny(name), "method": method}
     tagger = SKTuningTokenClassifier(**parameters).fit(WORDS, TAGS)
     assert tagger.classes_.tolist() == ["B-TIME", "B-WORK", "O"]

@@ -302,6 +302,8 @@ def test_fit_when_backbone_cannot_take_a_prefix_then_refused_before_training(
 def test_injection_when_past_is_swallowed_silently_then_is_not_the_cache(tmp_path):
     distilbert = next(a for a in ARCHITECTURES if a.name == "DistilBERT")
     distilbert.make(save_wordpiece(tmp_path)).save_pretrained(tmp_path)
-    clf = SKTuningClassifier(model=str(tmp_path), prefix_mechanism="kv_cache", **FAST)
+    clf = SKTuningClassifier(model=str(tmp_path), **FAST).set_params(
+        model_kwargs__prefix_mechanism="kv_cache"
+    )
     with pytest.raises(UnsupportedBackboneError, match="0 of its 3 layers use a cache"):
         clf.fit(TEXTS, LABELS)

@@ -19,7 +19,11 @@ PREFIX_MECHANISMS = ["attention", "kv_cache", "hidden_states"]
 
 @pytest.mark.parametrize("name", PREFIX_MECHANISMS)
 def test_fit_when_injection_is_named_then_it_is_used_and_kept(name, fast):
-    clf = SKTuningClassifier(**fast, prefix_mechanism=name).fit(TEXTS, LABELS)
+    clf = (
+        SKTuningClassifier(**fast)
+        .set_params(model_kwargs__prefix_mechanism=name)
+        .fit(TEXTS, LABELS)
+    )
     assert clf.prefix_mechanism_ == name
     assert clf.net_.module_.backbone.prefix_mechanism.name == name
     copy = pickle.loads(pickle.dumps(clf))
@@ -32,7 +36,9 @@ def test_fit_when_injection_is_named_then_it_is_used_and_kept(name, fast):
 def test_fit_when_adapter_differs_then_every_value_of_it_is_trained(
     name, adapter, fast
 ):
-    clf = SKTuningClassifier(**fast, prefix_mechanism=name, adapter=adapter)
+    clf = SKTuningClassifier(**fast, adapter=adapter).set_params(
+        model_kwargs__prefix_mechanism=name
+    )
     module = clf.fit(TEXTS, LABELS).net_.module_
     ids = torch.tensor([[20, 21, 22]])
     module(input_ids=ids, attention_mask=torch.ones_like(ids)).square().sum().backward()
@@ -44,9 +50,9 @@ def test_fit_when_adapter_differs_then_every_value_of_it_is_trained(
 def test_features_when_untrained_then_are_the_same_by_all_injections(name, tiny):
     params = {**FAST, "model": tiny(name), "lr": 1e-30, "head_lr": 1e-30}
     attention, *others = (
-        SKTuningClassifier(**params, prefix_mechanism=prefix_mechanism).fit(
-            TEXTS, LABELS
-        )
+        SKTuningClassifier(**params)
+        .set_params(model_kwargs__prefix_mechanism=prefix_mechanism)
+        .fit(TEXTS, LABELS)
         for prefix_mechanism in PREFIX_MECHANISMS
     )
     for other in others:

@@ -51,7 +51,9 @@ def test_fit_when_layers_are_chosen_then_so_many_are_run(
     name, n_layers, expected, tall_llama, tiny_bert
 ):
     model = tall_llama if name == "llama" else tiny_bert
-    clf = SKTuningClassifier(**FAST | {"model": model}, n_layers=n_layers)
+    clf = SKTuningClassifier(**FAST | {"model": model}).set_params(
+        model_kwargs__n_layers=n_layers
+    )
     clf.fit(TEXTS, LABELS)
     assert clf.n_layers_ == expected
     backbone = clf.net_.module_.backbone
@@ -102,8 +104,8 @@ def test_label_texts_when_layers_are_auto_then_the_top_is_kept(
 ):
     label_texts = {"good": "great", "bad": "awful"}
     clf = SKTuningClassifier(
-        **FAST | {"model": tall_llama}, n_layers=n_layers, label_texts=label_texts
-    )
+        **FAST | {"model": tall_llama}, label_texts=label_texts
+    ).set_params(model_kwargs__n_layers=n_layers)
     assert clf.fit(TEXTS, LABELS).n_layers_ == expected
 
 
@@ -123,7 +125,7 @@ def test_fit_when_layers_are_shared_then_auto_keeps_all_and_a_number_is_refused(
     clf = SKTuningClassifier(**FAST | {"model": albert})
     assert clf.fit(TEXTS, LABELS).n_layers_ == 6
     with pytest.raises(ValueError, match=r"'n_layers' parameter must be .* Got 3"):
-        clf.set_params(n_layers=3).fit(TEXTS, LABELS)
+        clf.set_params(model_kwargs__n_layers=3).fit(TEXTS, LABELS)
     assert clf.n_layers_ == 6  # what was there before is still there
 
 
@@ -131,19 +133,25 @@ def test_fit_when_layers_are_shared_then_auto_keeps_all_and_a_number_is_refused(
 def test_warm_start_when_another_number_of_layers_is_run_then_refused(
     method, tall_llama
 ):
-    clf = SKTuningClassifier(
-        **FAST | {"model": tall_llama}, method=method, n_layers=5, warm_start=True
-    ).fit(TEXTS, LABELS)
+    clf = (
+        SKTuningClassifier(
+            **FAST | {"model": tall_llama}, method=method, warm_start=True
+        )
+        .set_params(model_kwargs__n_layers=5)
+        .fit(TEXTS, LABELS)
+    )
     with pytest.raises(ValueError, match="'n_layers'.* ran 5 layers; now .* be 6"):
-        clf.set_params(n_layers=6).fit(TEXTS, LABELS)
-    clf.set_params(n_layers=5).fit(TEXTS, LABELS)
+        clf.set_params(model_kwargs__n_layers=6).fit(TEXTS, LABELS)
+    clf.set_params(model_kwargs__n_layers=5).fit(TEXTS, LABELS)
 
 
 def test_tuned_layers_when_too_many_for_a_cut_backbone_then_error_says_how(tall_llama):
     clf = SKTuningClassifier(**FAST | {"model": tall_llama}, tuned_layers=5)
     with pytest.raises(ValueError, match=r"at most 4.*n_layers='all' runs all"):
         clf.fit(TEXTS, LABELS)
-    assert clf.set_params(n_layers="all").fit(TEXTS, LABELS).n_layers_ == 6
+    assert (
+        clf.set_params(model_kwargs__n_layers="all").fit(TEXTS, LABELS).n_layers_ == 6
+    )
 
 
 @torch.no_grad()

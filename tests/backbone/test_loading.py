@@ -228,7 +228,11 @@ def test_fit_when_weights_are_quantized_then_adapter_learns_and_pickles(name, ti
 @pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}])
 def test_fit_when_spread_by_a_device_map_then_predicts_as_on_one(device_map, fast):
     pytest.importorskip("accelerate")
-    spread = SKTuningClassifier(**fast, device_map=device_map).fit(TEXTS, LABELS)
+    spread = (
+        SKTuningClassifier(**fast)
+        .set_params(model_kwargs__device_map=device_map)
+        .fit(TEXTS, LABELS)
+    )
     alone = SKTuningClassifier(**fast).fit(TEXTS, LABELS)
     np.testing.assert_allclose(
         spread.predict_proba(TEXTS), alone.predict_proba(TEXTS), atol=1e-6

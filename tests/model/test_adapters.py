@@ -256,7 +256,9 @@ def test_text_adapter_when_its_forward_ends_then_backbone_is_as_before(tiny_bert
 def test_fit_when_text_rank_is_given_then_it_learns_and_survives(
     classifier, texts, labels, tmp_path
 ):
-    clf = clone(classifier).set_params(text_rank=3, head_init="random")
+    clf = clone(classifier).set_params(
+        training__text_rank=3, training__head_init="random"
+    )
     for _ in range(2):
         clf.partial_fit(texts, labels, classes=["bad", "good"])
     maps = clf.net_.module_.text_adapter.maps
@@ -266,7 +268,9 @@ def test_fit_when_text_rank_is_given_then_it_learns_and_survives(
 
 
 def test_fit_when_text_rank_meets_the_prompt_method_then_refused_before_any_loading():
-    clf = SKTuningClassifier(model="./nowhere", method="prompt", text_rank=2)
+    clf = SKTuningClassifier(model="./nowhere", method="prompt").set_params(
+        training__text_rank=2
+    )
     with pytest.raises(ValueError, match="'text_rank' parameter must be 'auto' or 0"):
         clf.fit(["a", "b"], [0, 1])
 
@@ -276,6 +280,8 @@ def test_fit_when_labels_have_texts_then_auto_is_none(
     given, expected, classifier, texts, labels
 ):
     told = {"good": "a good one", "bad": "a bad one"}
-    clf = clone(classifier).set_params(label_texts=told, text_rank=given, max_epochs=1)
+    clf = clone(classifier).set_params(
+        label_texts=told, training__text_rank=given, max_epochs=1
+    )
     adapter = clf.fit(texts, labels).net_.module_.text_adapter
     assert (adapter and adapter.maps[0][0].out_features) == expected

@@ -194,7 +194,7 @@ def test_fit_when_prompts_differ_then_activations_do_too(classifier, texts, labe
 def test_transform_when_trained_then_is_not_taken_from_the_frozen_features(
     classifier, texts, labels
 ):
-    classifier.set_params(tuned_layers=1, head_init="random")
+    classifier.set_params(tuned_layers=1, training__head_init="random")
     for _ in range(2):
         classifier.partial_fit(texts, labels, classes=["bad", "good"])
     trained = classifier.transform(texts)

@@ -202,7 +202,9 @@ class Modes(Callback):
 def test_backbone_when_training_then_stays_in_eval_mode(fast, texts, labels):
     assert load_tiny(fast["model"]).model.config.hidden_dropout_prob > 0
     Modes.seen.clear()
-    SKTuningClassifier(**fast, callbacks=[Modes()]).fit(texts, labels)
+    SKTuningClassifier(**fast).set_params(training__callbacks=[Modes()]).fit(
+        texts, labels
+    )
     assert Modes.seen
     assert all(mode == (True, {False}) for mode in Modes.seen)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-from conftest import GOOD, NOUNS, TEXTS
+from conftest import GOOD, NOUNS, TEXTS, with_training
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, QuantileRegressor, Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -24,7 +24,9 @@ KINDS = np.array([next(i for i, n in enumerate(NOUNS) if n in t) for t in TEXTS]
 
 
 def thorough(fast):
-    return fast | {"max_epochs": 30, "lr": 1e-2, "head_lr": 1e-2}
+    return with_training(
+        fast | {"max_epochs": 30, "lr": 1e-2}, head_lr=1e-2, dropout=0.0
+    )
 
 
 # Several labels a text
@@ -41,7 +43,7 @@ def thorough(fast):
     ],
     ids=["array", "lists", "table", "sparse", "bool"],
 )
-def test_fit_when_indicators_then_labels_come_out(form, fast, no_dropout):
+def test_fit_when_indicators_then_labels_come_out(form, fast):
     clf = SKTuningClassifier(**thorough(fast)).fit(TEXTS, form(TAGS))
     assert clf.classes_.tolist() == [0, 1, 2]
     found = clf.predict(TEXTS)
@@ -185,13 +187,11 @@ def test_ordinal_when_trained_then_loss_is_the_log_loss_of_the_class():
     ],
     ids=["numbers", "names"],
 )
-def test_fit_when_classes_are_ordered_then_predicts_them(
-    labels, ordinal, fast, no_dropout
-):
+def test_fit_when_classes_are_ordered_then_predicts_them(labels, ordinal, fast):
     y = labels[KINDS]
     clf = SKTuningClassifier(**thorough(fast), ordinal=ordinal).fit(TEXTS, y)
     np.testing.assert_array_equal(clf.classes_, np.unique(labels))
-    assert clf.net_.module_.head.out_features == 3
+    assert clf.module_.head.out_features == 3
     assert clf.score(TEXTS, y) > 0.8
     probabilities = clf.predict_proba(TEXTS)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
@@ -226,7 +226,7 @@ def test_fit_when_order_is_bad_then_says_so_before_any_loading(ordinal, message)
 # Several targets, robust losses
 
 
-def test_fit_when_several_targets_then_each_has_its_units(fast, no_dropout):
+def test_fit_when_several_targets_then_each_has_its_units(fast):
     reg = SKTuningRegressor(**thorough(fast)).fit(TEXTS, TARGETS)
     found = reg.predict(TEXTS)
     assert found.shape == TARGETS.shape

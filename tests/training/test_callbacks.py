@@ -17,7 +17,7 @@ def test_epoch_scoring_when_given_then_history_has_the_score(
     scoring, on_train, classifier, texts, labels
 ):
     scorer = EpochScoring(scoring, name="score", on_train=on_train)
-    classifier.set_params(callbacks=[scorer]).fit(texts, labels)
+    classifier.set_params(training__callbacks=[scorer]).fit(texts, labels)
     scores = classifier.history_[:, "score"]
     assert len(scores) == 2
     assert np.isfinite(scores).all()
@@ -26,7 +26,9 @@ def test_epoch_scoring_when_given_then_history_has_the_score(
 def test_epoch_scoring_when_regressor_then_history_has_the_score(
     regressor, texts, targets
 ):
-    regressor.set_params(callbacks=[EpochScoring("r2", lower_is_better=False)])
+    regressor.set_params(
+        training__callbacks=[EpochScoring("r2", lower_is_better=False)]
+    )
     regressor.fit(texts, targets)
     assert np.isfinite(regressor.history_[:, "r2"]).all()
 
@@ -34,7 +36,9 @@ def test_epoch_scoring_when_regressor_then_history_has_the_score(
 def test_valid_accuracy_when_fitted_with_held_back_texts_then_is_in_history(
     classifier, texts, labels
 ):
-    classifier.set_params(early_stopping=True, validation_fraction=0.3)
+    classifier.set_params(
+        training__early_stopping=True, training__validation_fraction=0.3
+    )
     classifier.fit(texts, labels)
     best = int(np.argmin(classifier.history_[:, "valid_loss"]))
     expected = 1 - classifier.comparison_.trained[0]  # of the restored epoch
@@ -43,27 +47,31 @@ def test_valid_accuracy_when_fitted_with_held_back_texts_then_is_in_history(
 
 def test_lr_scheduler_when_given_then_replaces_the_schedule(classifier, texts, labels):
     scheduler = LRScheduler(StepLR, step_size=1, gamma=0.1, event_name="event_lr")
-    classifier.set_params(callbacks=[scheduler], lr=0.01, head_lr=0.01, max_epochs=3)
+    classifier.set_params(
+        training__callbacks=[scheduler], lr=0.01, training__head_lr=0.01, max_epochs=3
+    )
     classifier.fit(texts, labels)
     assert classifier.history_[:, "event_lr"] == pytest.approx([0.01, 0.001, 0.0001])
 
 
 def test_lr_scheduler_when_named_then_replaces_the_schedule(classifier, texts, labels):
     scheduler = ("decay", LRScheduler(StepLR, step_size=1, gamma=0.1))
-    classifier.set_params(callbacks=[scheduler]).fit(texts, labels)
+    classifier.set_params(training__callbacks=[scheduler]).fit(texts, labels)
     assert [name for name, _ in classifier.net_.callbacks_].count("schedule") == 0
 
 
 def test_early_stopping_when_skorchs_own_then_ends_training(classifier, texts, labels):
     stop = EarlyStopping(patience=1, threshold=1e9, threshold_mode="abs", sink=list)
-    classifier.set_params(callbacks=[stop], max_epochs=9).fit(texts, labels)
+    classifier.set_params(training__callbacks=[stop], max_epochs=9).fit(texts, labels)
     assert len(classifier.history_) == 2
 
 
 def test_callbacks_when_given_then_held_back_texts_stay_held_back(
     classifier, texts, labels
 ):
-    classifier.set_params(callbacks=[EpochScoring("accuracy")]).fit(texts, labels)
+    classifier.set_params(training__callbacks=[EpochScoring("accuracy")]).fit(
+        texts, labels
+    )
     assert all("valid_loss" in row for row in classifier.history_)
     assert set(classifier.history_[:, "train_batch_count"]) == {2}
 
@@ -71,18 +79,20 @@ def test_callbacks_when_given_then_held_back_texts_stay_held_back(
 def test_callbacks_when_given_then_are_copied_not_changed(classifier, texts, labels):
     scorer = EpochScoring("accuracy")
     before = dict(vars(scorer))
-    classifier.set_params(callbacks=[scorer]).fit(texts, labels)
+    classifier.set_params(training__callbacks=[scorer]).fit(texts, labels)
     assert classifier.callbacks == [scorer]
     assert vars(scorer) == before
 
 
 def test_callbacks_when_a_tuple_then_work_as_well(classifier, texts, labels):
-    classifier.set_params(callbacks=(EpochScoring("accuracy"),)).fit(texts, labels)
+    classifier.set_params(training__callbacks=(EpochScoring("accuracy"),)).fit(
+        texts, labels
+    )
     assert "accuracy" in classifier.history_[0]
 
 
 def test_clone_when_there_are_callbacks_then_it_fits(classifier, texts, labels):
-    classifier.set_params(callbacks=[EpochScoring("accuracy")])
+    classifier.set_params(training__callbacks=[EpochScoring("accuracy")])
     copy = clone(clone(classifier).fit(texts, labels)).fit(texts, labels)
     assert len(copy.history_[:, "accuracy"]) == 2
 
@@ -109,7 +119,9 @@ def test_verbose_when_two_then_shows_one_line_per_epoch(
 ):
     y = targets if make is SKTuningRegressor else targets > 3
     estimator = make(**{**fast, "max_epochs": 3}, verbose=2)
-    estimator.set_params(early_stopping=True, validation_fraction=0.3).fit(texts, y)
+    estimator.set_params(
+        training__early_stopping=True, training__validation_fraction=0.3
+    ).fit(texts, y)
     out, err = capfd.readouterr()
     *lines, last = out.split("\n")
     assert (last, err) == ("", "")

@@ -48,7 +48,7 @@ def test_fit_when_few_of_very_many_texts_count_then_closed_form_reads_those(
     seen = spy_on_references(monkeypatch)
     weights = np.zeros(len(texts))
     weights[[0, 3, 6, 9, 12, 15, 18, 21]] = 1.0  # four of each class
-    classifier.set_params(max_epochs=1, validation_fraction=0.01)
+    classifier.set_params(max_epochs=1, training__validation_fraction=0.01)
     classifier.fit(texts, labels, sample_weight=weights)
     n_held = classifier.comparison_.n_texts if classifier.comparison_ else 0
     assert seen[0] == 8 - n_held

@@ -42,7 +42,7 @@ def untempered(monkeypatch):
 
 
 @pytest.fixture
-def learn(tiny_roberta, fast, no_dropout, untempered):
+def learn(tiny_roberta, fast, untempered):
     """Parameters that learn the rule, so that training beats the closed form."""
     found = {**fast, "model": tiny_roberta, "max_epochs": 12, **rates(1e-2)}
     return {**found, "head_init": "random"}  # which learns sooner in so few steps
@@ -115,8 +115,8 @@ def test_fit_when_it_falls_back_then_embeddings_are_the_frozen_ones(
     learned = SKTuningClassifier(**learn).fit(many, many_labels)
     assert learned.comparison_.kept == "trained"
     assert np.abs(learned.transform(many) - clf.transform(many)).max() > 1e-3
-    learned.net_.module_.adapter.reset()
-    learned.net_.module_.text_adapter.reset()
+    learned.module_.adapter.reset()
+    learned.module_.text_adapter.reset()
     np.testing.assert_allclose(learned.transform(many), clf.transform(many), atol=1e-5)
 
 
@@ -148,7 +148,7 @@ def test_fit_when_a_warm_start_worsens_then_falls_back_to_the_closed_form(
 
 
 def standardised_features(clf, X):
-    module = clf.net_.module_
+    module = clf.module_
     mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
     return (clf.transform(X) - mean) / scale
 
@@ -171,7 +171,9 @@ def test_fit_when_done_then_not_worse_on_held_back_texts_than_the_closed_form(
 def test_head_init_when_chosen_then_training_starts_there(
     head_init, classifier, texts, labels, start_values
 ):
-    classifier.set_params(head_init=head_init, callbacks=[start_values])
+    classifier.set_params(
+        training__head_init=head_init, training__callbacks=[start_values]
+    )
     classifier.fit(texts[1:5], labels[1:5])  # too few to hold any back
     head = start_values.seen[0][-2 * (32 + 1) :]
     reference = classifier.linear_probe_
@@ -197,7 +199,7 @@ def test_held_back_texts_when_settled_then_join_for_the_epochs_left(
 def test_held_back_texts_when_it_merely_leads_then_join_for_the_last_half(
     classifier, texts, labels
 ):
-    classifier.set_params(max_epochs=6, head_init="random").fit(texts, labels)
+    classifier.set_params(max_epochs=6, training__head_init="random").fit(texts, labels)
     assert classifier.comparison_.kept == "trained"
     assert not classifier.comparison_.settled
     counts = [row["train_batch_count"] for row in classifier.history_]
@@ -210,7 +212,7 @@ def test_held_back_texts_when_it_merely_leads_then_join_for_the_last_half(
 def test_held_back_texts_when_there_is_no_epoch_left_then_all_are_trained_on_afresh(
     classifier, texts, labels
 ):
-    classifier.set_params(max_epochs=1, head_init="random").fit(texts, labels)
+    classifier.set_params(max_epochs=1, training__head_init="random").fit(texts, labels)
     assert classifier.comparison_.kept == "trained"
     assert not classifier.comparison_.settled
     assert [row["train_batch_count"] for row in classifier.history_] == [3]
@@ -237,12 +239,14 @@ def test_held_back_texts_when_classes_are_uneven_then_held_in_proportion(
 def test_validation_fraction_when_no_early_stopping_then_is_a_least_share(
     fraction, expected, classifier, many, many_labels
 ):
-    classifier.set_params(validation_fraction=fraction).fit(many, many_labels)
+    classifier.set_params(training__validation_fraction=fraction).fit(many, many_labels)
     assert classifier.comparison_.n_texts == expected
 
 
 def test_early_stopping_when_on_then_rowsstay_held_back(classifier, many, many_labels):
-    classifier.set_params(early_stopping=True, validation_fraction=0.25)
+    classifier.set_params(
+        training__early_stopping=True, training__validation_fraction=0.25
+    )
     classifier.fit(many, many_labels)
     assert classifier.comparison_.n_texts == 18
     assert [row["train_batch_count"] for row in classifier.history_] == [7, 7]
@@ -253,9 +257,9 @@ def test_early_stopping_when_loss_stops_falling_then_stops_and_restores_the_best
     classifier, many, coin_labels, untempered
 ):
     classifier.set_params(
-        early_stopping=True,
-        validation_fraction=0.3,
-        n_iter_no_change=2,
+        training__early_stopping=True,
+        training__validation_fraction=0.3,
+        training__n_iter_no_change=2,
         max_epochs=20,
         **rates(3e-2),
     )
@@ -269,7 +273,9 @@ def test_early_stopping_when_loss_stops_falling_then_stops_and_restores_the_best
 def test_early_stopping_when_too_few_texts_to_hold_back_then_still_fits(
     classifier, texts, labels
 ):
-    classifier.set_params(early_stopping=True, validation_fraction=0.01)
+    classifier.set_params(
+        training__early_stopping=True, training__validation_fraction=0.01
+    )
     classifier.fit(texts, labels)
     assert classifier.comparison_ is None
     assert len(classifier.history_) == 2
@@ -447,7 +453,9 @@ def test_schedule_when_fitting_then_rates_rise_and_fall_linearly(
     classifier, many, many_labels, steps
 ):
     n_epochs, n_batches = 12, 6
-    classifier.set_params(max_epochs=n_epochs, lr=0.01, head_lr=0.1, callbacks=[steps])
+    classifier.set_params(
+        max_epochs=n_epochs, lr=0.01, training__head_lr=0.1, training__callbacks=[steps]
+    )
     classifier.fit(many, many_labels)
     found = np.array(steps.rates)
     assert found.shape == (n_epochs * n_batches, 2)
@@ -482,7 +490,9 @@ def test_schedule_when_texts_join_then_it_goes_on_where_it_was(
 def test_partial_fit_when_fitted_before_then_rates_are_the_full_ones(
     classifier, texts, labels, steps
 ):
-    classifier.set_params(lr=0.01, head_lr=0.1, callbacks=[steps]).fit(texts, labels)
+    classifier.set_params(
+        lr=0.01, training__head_lr=0.1, training__callbacks=[steps]
+    ).fit(texts, labels)
     steps.rates.clear()
     classifier.partial_fit(texts, labels)
     assert {tuple(sorted(rates)) for rates in steps.rates} == {(0.01, 0.1)}
@@ -491,19 +501,21 @@ def test_partial_fit_when_fitted_before_then_rates_are_the_full_ones(
 def test_partial_fit_when_fitted_before_with_early_stopping_then_epoch_is_not_undone(
     classifier, texts, labels
 ):
-    classifier.set_params(early_stopping=True, validation_fraction=0.3)
+    classifier.set_params(
+        training__early_stopping=True, training__validation_fraction=0.3
+    )
     classifier.fit(texts, labels)
-    before = values_of(classifier.net_)
+    before = values_of(classifier.module_)
     for _ in range(3):
         classifier.partial_fit(texts, labels)
-        assert not np.array_equal(values_of(classifier.net_), before)
-        before = values_of(classifier.net_)
+        assert not np.array_equal(values_of(classifier.module_), before)
+        before = values_of(classifier.module_)
 
 
 def test_partial_fit_when_called_then_rates_are_constant(
     classifier, texts, labels, steps
 ):
-    classifier.set_params(lr=0.01, head_lr=0.1, callbacks=[steps])
+    classifier.set_params(lr=0.01, training__head_lr=0.1, training__callbacks=[steps])
     for _ in range(2):
         classifier.partial_fit(texts, labels, classes=["bad", "good"])
     assert len(steps.rates) == 6
@@ -511,7 +523,7 @@ def test_partial_fit_when_called_then_rates_are_constant(
 
 
 def test_gradient_when_large_then_is_clipped(classifier, texts, coin_labels, steps):
-    classifier.set_params(callbacks=[steps], **rates(0.5))
+    classifier.set_params(training__callbacks=[steps], **rates(0.5))
     classifier.fit(texts, coin_labels[: len(texts)])
     assert max(steps.norms) == pytest.approx(1.0, abs=1e-4)
 
@@ -519,22 +531,28 @@ def test_gradient_when_large_then_is_clipped(classifier, texts, coin_labels, ste
 def test_weights_when_fitted_then_are_the_average_of_the_last_steps(
     learn, many, many_labels, steps
 ):
-    clf = SKTuningClassifier(**learn, callbacks=[steps]).fit(many, many_labels)
+    clf = (
+        SKTuningClassifier(**learn)
+        .set_params(training__callbacks=[steps])
+        .fit(many, many_labels)
+    )
     assert clf.comparison_.kept == "trained"
     tail = steps.values[round(_AVERAGE_FROM * len(steps.values)) :]
     assert 12 < len(tail) < 72 == len(steps.values)
-    np.testing.assert_allclose(values_of(clf.net_), np.mean(tail, axis=0), atol=1e-6)
+    np.testing.assert_allclose(values_of(clf.module_), np.mean(tail, axis=0), atol=1e-6)
 
 
 def test_weights_when_fitted_with_early_stopping_then_are_those_of_one_epoch(
     learn, many, many_labels, steps
 ):
-    clf = SKTuningClassifier(**learn, callbacks=[steps], early_stopping=True)
-    clf.set_params(validation_fraction=0.3).fit(many, many_labels)
+    clf = SKTuningClassifier(**learn).set_params(
+        training__callbacks=[steps], training__early_stopping=True
+    )
+    clf.set_params(training__validation_fraction=0.3).fit(many, many_labels)
     ends = steps.values[6::7]  # 52 texts in batches of 8
     best = int(np.argmin(clf.history_[:, "valid_loss"]))
     assert clf.comparison_.kept == "trained"
-    np.testing.assert_array_equal(values_of(clf.net_), ends[best])
+    np.testing.assert_array_equal(values_of(clf.module_), ends[best])
 
 
 @pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])
@@ -565,7 +583,7 @@ def test_random_state_when_a_generator_then_goes_on_between_fits(fast, texts, la
         rng = np.random.RandomState(0)
         clf = SKTuningClassifier(**{**fast, "random_state": rng})
         return [
-            values_of(clf.partial_fit(texts, labels, classes=["bad", "good"]).net_)
+            values_of(clf.partial_fit(texts, labels, classes=["bad", "good"]).module_)
             for clf in (clf, SKTuningClassifier(**{**fast, "random_state": rng}))
         ]
 
@@ -701,7 +719,7 @@ def test_contrast_when_labels_have_texts_then_auto_is_none(classifier, texts, la
     classifier.set_params(label_texts={label: label for label in labels})
     clf = classifier.fit(texts, labels)
     assert clf.net_.criterion_.contrast == 0
-    clf.set_params(contrast=0.5).fit(texts, labels)
+    clf.set_params(training__contrast=0.5).fit(texts, labels)
     assert clf.net_.criterion_.contrast == 0.5
 
 
@@ -725,11 +743,11 @@ def test_contrast_when_texts_are_more_or_less_alike_then_none_and_a_number_is_re
     classifier.set_params(ordinal=kind == "ordered")
     assert classifier.fit(texts, y).net_.criterion_.contrast == 0
     with pytest.raises(ValueError, match="'contrast' parameter must be 'auto' or 0"):
-        classifier.set_params(contrast=1.0).fit(texts, y)
+        classifier.set_params(training__contrast=1.0).fit(texts, y)
 
 
 def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
-    classifier, many, many_labels, no_dropout
+    classifier, many, many_labels
 ):
     def spread(contrast):
         params = {"max_epochs": 5, "contrast": contrast}
@@ -763,9 +781,9 @@ def gradients_of_one_step(clf, data, budget):
 
 @pytest.mark.parametrize("budget", [1, 30, 100])
 def test_step_when_batch_has_many_tokens_then_gradient_is_that_of_the_whole(
-    budget, classifier, texts, labels, no_dropout, monkeypatch
+    budget, classifier, texts, labels, monkeypatch
 ):
-    clf = classifier.set_params(head_init="random").fit(texts, labels)
+    clf = classifier.set_params(training__head_init="random").fit(texts, labels)
     data = clf._dataset(
         check_texts(texts[:9]),
         np.arange(9) % 2,
@@ -780,7 +798,7 @@ def test_step_when_batch_has_many_tokens_then_gradient_is_that_of_the_whole(
 
 @pytest.mark.parametrize("budget", [1, 60])
 def test_step_when_pairs_are_many_tokens_then_gradient_is_that_of_the_whole(
-    budget, classifier, texts, labels, no_dropout
+    budget, classifier, texts, labels
 ):
     pairs = list(zip(texts, texts[::-1], strict=True))
     clf = classifier.fit(pairs, labels)
@@ -792,13 +810,13 @@ def test_step_when_pairs_are_many_tokens_then_gradient_is_that_of_the_whole(
 
 
 def test_step_when_gpu_memory_runs_out_then_parts_are_halved_and_step_repeated(
-    classifier, texts, labels, no_dropout, monkeypatch
+    classifier, texts, labels, monkeypatch
 ):
     clf = classifier.fit(texts, labels)
     data = clf._dataset(check_texts(texts[:8]), np.arange(8) % 2)
     expected = gradients_of_one_step(clf, data, 10**6)
     sizes = []
-    infer = type(clf.net_).infer
+    infer = type(clf.module_).infer
 
     def infer_small(net, x, **params):
         sizes.append(len(x["input_ids"]))
@@ -806,7 +824,7 @@ def test_step_when_gpu_memory_runs_out_then_parts_are_halved_and_step_repeated(
             raise torch.cuda.OutOfMemoryError("out of memory")
         return infer(net, x, **params)
 
-    monkeypatch.setattr(type(clf.net_), "infer", infer_small)
+    monkeypatch.setattr(type(clf.module_), "infer", infer_small)
     found = gradients_of_one_step(clf, data, 10**6)
     assert sizes == [8, 4, 2, 2, 2, 2]
     for one, other in zip(found, expected, strict=True):
@@ -824,6 +842,6 @@ def test_step_when_not_even_one_text_fits_then_the_error_is_the_users(
     def infer(net, x, **params):
         raise torch.cuda.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(type(clf.net_), "infer", infer)
+    monkeypatch.setattr(type(clf.module_), "infer", infer)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         clf.net_.train_step_single(collate(0)(clf._check_and_tokenise(texts[:8])))
