@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, behind an adapter that turns numbers into texts.
+"""scikit-learn's own checks, through an adapter that turns numbers into texts.
 
 The checks feed numeric arrays. The subclasses here write each row as a short text, and
 take over what belongs to arrays: their validation and their number of columns.
@@ -22,6 +22,17 @@ def as_texts(X):
 
 class NumbersAsTexts:
     """Mixin before an estimator of texts: takes arrays of numbers."""
+
+    @property
+    def n_features_in_(self):
+        try:
+            return self.__dict__["_n_numbers"]
+        except KeyError:
+            raise AttributeError("not fitted") from None
+
+    @n_features_in_.setter
+    def n_features_in_(self, value):
+        self.__dict__["_n_numbers"] = value
 
     def fit(self, X, y, sample_weight=None):
         texts = as_texts(validate_data(self, X))
@@ -74,7 +85,7 @@ def expected_failures(estimator):
     return {
         "check_sample_weight_equivalence_on_dense_data": (
             "a repeated text changes which texts share a batch, and which are held "
-            "back: weights and repetitions agree in expectation only"
+            "out: weights and repetitions agree in expectation only"
         )
     }
 

@@ -12,6 +12,7 @@ PUBLIC = [
     "SKTuningClassifier",
     "SKTuningRegressor",
     "SKTuningTokenClassifier",
+    "TrainingConfig",
     "TruncationWarning",
     "UnsupportedBackboneError",
     "cache_limits",

@@ -31,7 +31,7 @@ class NestedParameters(BaseEstimator):
         """
         params = super().get_params(deep=False)
         for group, defaults in self._nested_parameters.items() if deep else ():
-            options = defaults | (params[group] or {})
+            options = defaults | _as_dict(params[group])
             params |= {f"{group}__{name}": value for name, value in options.items()}
         return params
 
@@ -50,22 +50,26 @@ class NestedParameters(BaseEstimator):
             The estimator.
         """
         nested: dict[str, dict[str, Any]] = {}
-        for key in [
-            key for key in params if key.partition("__")[0] in self._nested_parameters
-        ]:
-            group, separator, name = key.partition("__")
-            if separator and name in self._nested_parameters[group]:
+        for key in [*params]:
+            group, _, name = key.partition("__")
+            if name in self._nested_parameters.get(group, {}):
                 nested.setdefault(group, {})[name] = params.pop(key)
         super().set_params(**params)
         for group, changes in nested.items():
-            options = (getattr(self, group) or {}) | changes
+            defaults = self._nested_parameters[group]
+            options = _as_dict(getattr(self, group)) | changes
             kept = {
                 name: value
                 for name, value in options.items()
-                if not _is_default(value, self._nested_parameters[group].get(name))
+                if not _is_default(value, defaults.get(name))
             }
             setattr(self, group, kept or None)
         return self
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """Return a dictionary; `fit` refuses what is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def _is_default(value: Any, default: Any) -> bool:

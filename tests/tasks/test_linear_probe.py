@@ -4,7 +4,11 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 
-from sksemantic._tasks.linear_probe import fit_logistic, fit_ridge
+from sksemantic._tasks.linear_probe import (
+    fit_each_logistic,
+    fit_logistic,
+    fit_ridge,
+)
 
 
 def problem(n_classes, n=150, n_features=6):
@@ -167,3 +171,26 @@ def test_ridge_when_weight_is_zero_then_row_does_not_count():
     np.testing.assert_allclose(
         ridge(features, wild, weights, penalty=1.0).coef, expected.coef
     )
+
+
+def test_each_logistic_when_compared_then_is_scikit_learns():
+    rng = np.random.RandomState(0)
+    features = rng.randn(60, 4)
+    y = (features[:, :3] + 0.3 * rng.randn(60, 3) > 0).astype(float)
+    y[:20, 2] = np.nan
+    head = fit_each_logistic(features, y, np.ones(60), rng, penalty=2.0)
+    for k in range(3):
+        rows = np.isfinite(y[:, k])
+        own = LogisticRegression(C=0.5, max_iter=200, tol=1e-3)
+        own.fit(features[rows], y[rows, k])
+        np.testing.assert_allclose(head.coef[k], own.coef_[0], atol=1e-6)
+        np.testing.assert_allclose(head.intercept[k], own.intercept_[0], atol=1e-6)
+
+
+def test_ridge_when_several_targets_then_is_scikit_learns():
+    rng = np.random.RandomState(0)
+    features, y = rng.randn(30, 4), rng.randn(30, 2)
+    head = fit_ridge(features, y, np.ones(30), 2.0)
+    own = Ridge(alpha=2.0).fit(features, y)
+    np.testing.assert_allclose(head.coef, own.coef_)
+    np.testing.assert_allclose(head.intercept, own.intercept_)

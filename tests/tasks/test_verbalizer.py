@@ -7,15 +7,11 @@ import pytest
 import torch
 from conftest import LABELS, TEXTS, load_tiny
 from safetensors.torch import load_file, save_file
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression
 
 from sksemantic import SKTuningClassifier
 from sksemantic._backbone.loading import output_embeddings
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
-from sksemantic._tasks.linear_probe import fit_logistic_towards
-from sksemantic._tasks.verbalizer import calibrated
 
 NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
 NONE = ["-1"] * len(TEXTS)
@@ -72,8 +68,8 @@ def test_fit_when_causal_then_logits_are_those_of_the_next_token(
         output = backbone.model.get_input_embeddings().weight
     else:
         output = tiny_llama_with_head[1]
-    directions = np.stack([output[i].mean(dim=0).numpy() for i in ids])
-    expected = clf.transform(TEXTS) @ directions.T
+    vectors = np.stack([output[i].mean(dim=0).numpy() for i in ids])
+    expected = clf.transform(TEXTS) @ vectors.T
     margins = expected[:, 1] - expected[:, 0]
     logits = clf._scores(TEXTS)
     found = logits[:, 1] - logits[:, 0]
@@ -104,7 +100,7 @@ def test_continuations_when_encoded_then_go_on_naturally(name, prompt, expected,
 )
 def test_fit_when_some_are_labelled_then_learns_from_there(few, fast):
     clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, few)
-    assert len(clf.history_) == 2  # trained, with none held back
+    assert len(clf.history_) == 2  # trained, with none held out
     assert clf.comparison_ is None
     rows = [i for i, label in enumerate(FEW) if label != -1]
     assert clf.score([TEXTS[i] for i in rows], [FEW[i] for i in rows]) > 0.5
@@ -117,7 +113,7 @@ def test_fit_when_a_class_has_no_example_then_is_still_known(fast):
     assert clf.predict_proba(TEXTS)[:, 0].max() > 0.1
 
 
-def test_fit_when_very_few_are_labelled_then_is_the_closed_form(fast):
+def test_fit_when_very_few_are_labelled_then_is_the_linear_probe(fast):
     labels = LABELS[:1] + [-1] * 22 + LABELS[-1:]
     clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, labels)
     assert len(clf.history_) == 0
@@ -140,57 +136,6 @@ def test_fit_when_weights_and_groups_are_given_then_go_with_the_labelled(fast):
     weights = np.linspace(1, 2, 24)
     clf.fit(TEXTS, FEW, sample_weight=weights, groups=np.arange(24) % 4)
     assert np.isfinite(clf.predict_proba(TEXTS)).all()
-
-
-def test_head_when_there_are_no_texts_then_is_the_prior():
-    prior = np.random.RandomState(0).randn(3, 5)
-    rng = np.random.RandomState(0)
-    empty = np.zeros((0, 5)), np.zeros(0, int), np.zeros(0)
-    head = fit_logistic_towards(prior, *empty, rng)
-    np.testing.assert_array_equal(head.coef, prior)
-    np.testing.assert_array_equal(head.intercept, 0)
-
-
-def test_head_when_prior_is_zero_then_is_scikit_learns():
-    rng = np.random.RandomState(0)
-    features, y = rng.randn(90, 5), np.arange(90) % 3
-    features[:, :3] += np.eye(3)[y]
-    features -= features.mean(axis=0)
-    head = fit_logistic_towards(
-        np.zeros((3, 5)), features, y, np.ones(90), rng, penalty=2.0
-    )
-    own = LogisticRegression(C=0.5, tol=1e-8).fit(features, y)
-    np.testing.assert_allclose(head.coef, own.coef_, atol=0.02)
-
-
-def test_head_when_data_speak_then_overrule_the_prior():
-    rng = np.random.RandomState(0)
-    prior = np.array([[1.0], [-1.0]])
-    signs = rng.randn(4000, 1)
-    y = (signs[:, 0] > 0).astype(int)  # the opposite of what the prior says
-    correct = []
-    for n in (4, 4000):
-        head = fit_logistic_towards(prior, signs[:n], y[:n], np.ones(n), rng, 100.0)
-        found = softmax(head.scores(signs), axis=1).argmax(axis=1)
-        correct.append((found == y).mean())
-    assert correct[0] < 0.5
-    assert correct[1] > 0.9
-
-
-def test_head_when_classes_are_many_enough_then_penalty_is_chosen():
-    rng = np.random.RandomState(0)
-    features = rng.randn(60, 3)
-    y = (features[:, 0] > 0).astype(int)
-    wrong = np.array([[1.0, 0, 0], [-1.0, 0, 0]])
-    head = fit_logistic_towards(wrong, features, y, np.ones(60), rng)
-    assert head.penalty < 100
-    assert np.isfinite(head.cv_loss)
-
-
-def test_calibrated_when_directions_are_equal_then_is_zero():
-    rng = np.random.RandomState(0)
-    same = np.ones((2, 4))
-    assert not calibrated(same, rng.randn(10, 4), np.ones(4)).any()
 
 
 BAD = {
