@@ -101,18 +101,3 @@ def test_backbone_when_training_then_stays_in_eval_mode(fast, texts, labels):
     SKTuningClassifier(**fast, callbacks=[Modes()]).fit(texts, labels)
     assert Modes.seen
     assert all(mode == (True, {False}) for mode in Modes.seen)
-
-
-@methods
-def test_adapter_when_trained_then_has_moved(method, adapter, fast, texts, labels):
-    clf = SKTuningClassifier(**fast).set_params(method=method, adapter=adapter)
-    clf.partial_fit(texts, labels, classes=["bad", "good"])  # which never falls back
-    adapter = clf.net_.module_.adapter
-    moved = adapter()
-    adapter.reset()
-    start = adapter()
-    if method == "prompt":
-        moved, start = [[moved]], [[start]]
-    for before, after in zip(start, moved, strict=True):
-        pairs = zip(before, after, strict=True)
-        assert all((new - old).abs().max() > 1e-5 for old, new in pairs)
