@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from scipy.sparse import csr_array
 from sklearn.exceptions import DataConversionWarning
 
 from sksemantic._inputs.targets import (
@@ -196,13 +197,7 @@ TABLE = np.array([[0, 1, 0], [1, 1, 0]])
 
 @pytest.mark.parametrize(
     "y",
-    [
-        TABLE,
-        TABLE.tolist(),
-        TABLE == 1,
-        pd.DataFrame(TABLE),
-        scipy.sparse.csr_array(TABLE),
-    ],
+    [TABLE.tolist(), TABLE == 1, pd.DataFrame(TABLE), csr_array(TABLE)],
 )
 def test_indicators_when_in_any_form_then_are_float32(y):
     indicators = check_indicators(y, 2)
