@@ -25,11 +25,22 @@ def test_windows_when_text_is_too_long_then_they_overlap_by_half():
     ]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_windows_when_words_have_any_lengths_then_each_belongs_to_one(seed):
-    lengths = np.random.RandomState(seed).randint(1, 9, 60)
-    windows = list(overlapping_windows(lengths, 8))
-    assert [word for _, own in windows for word in own] == list(range(60))
+RANDOM = np.random.RandomState(0).randint(1, 11, 60)
+
+
+@pytest.mark.parametrize("lengths", [[1], [3, 1, 2], [10] * 7, [1, 10] * 9, RANDOM])
+@pytest.mark.parametrize("budget", [10, 13, 100])
+def test_windows_when_cut_then_each_word_belongs_to_one(lengths, budget):
+    lengths = np.array(lengths)
+    windows = list(overlapping_windows(lengths, budget))
+    assert [word for _, own in windows for word in own] == list(range(len(lengths)))
     for window, own in windows:
-        assert lengths[window.start : window.stop].sum() <= 8
+        assert lengths[window.start : window.stop].sum() <= budget
         assert set(own) <= set(window)
+
+
+def test_windows_when_in_the_middle_then_words_have_context_on_both_sides():
+    _, *windows, _ = overlapping_windows(np.ones(100, int), 20)
+    for window, own in windows:
+        assert own.start - window.start >= 4
+        assert window.stop - own.stop >= 4

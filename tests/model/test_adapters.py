@@ -1,12 +1,9 @@
-import pickle
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import BACKBONES, build_module, load_tiny, random_ids, stir
-from sklearn.base import clone
 
-from sksemantic import SKTuningClassifier
 from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.adapters import PrefixAdapter, TextAdapter
@@ -251,37 +248,3 @@ def test_text_adapter_when_its_forward_ends_then_backbone_is_as_before(tiny_bert
     before = features(build_module(backbone))
     features(stirred(backbone))
     torch.testing.assert_close(features(build_module(backbone)), before)
-
-
-def test_fit_when_text_rank_is_given_then_it_learns_and_survives(
-    classifier, texts, labels, tmp_path
-):
-    clf = clone(classifier).set_params(
-        training__text_rank=3, training__head_init="random"
-    )
-    for _ in range(2):
-        clf.partial_fit(texts, labels, classes=["bad", "good"])
-    maps = clf.net_.module_.text_adapter.maps
-    assert all(last.weight.abs().max() > 0 for _, last in maps)
-    again = pickle.loads(pickle.dumps(clf))
-    assert (again.predict_proba(texts) == clf.predict_proba(texts)).all()
-
-
-def test_fit_when_text_rank_meets_the_prompt_method_then_refused_before_any_loading():
-    clf = SKTuningClassifier(model="./nowhere", method="prompt").set_params(
-        training__text_rank=2
-    )
-    with pytest.raises(ValueError, match="'text_rank' parameter must be 'auto' or 0"):
-        clf.fit(["a", "b"], [0, 1])
-
-
-@pytest.mark.parametrize(("given", "expected"), [("auto", None), (2, 2)])
-def test_fit_when_labels_have_texts_then_auto_is_none(
-    given, expected, classifier, texts, labels
-):
-    told = {"good": "a good one", "bad": "a bad one"}
-    clf = clone(classifier).set_params(
-        label_texts=told, training__text_rank=given, max_epochs=1
-    )
-    adapter = clf.fit(texts, labels).net_.module_.text_adapter
-    assert (adapter and adapter.maps[0][0].out_features) == expected

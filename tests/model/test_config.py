@@ -1,7 +1,5 @@
-"""Every "auto" of the model is decided once, and can be written down and read again."""
-
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,6 +21,7 @@ from sksemantic._model.config import (
 from sksemantic._model.inference import compute_scores
 from sksemantic._model.module import SemanticModule, load_model
 from sksemantic._model.pooling import POOLINGS
+from sksemantic.exceptions import UnsupportedBackboneError
 
 CPU = torch.device("cpu")
 TEXT = "rate {{the}} film: {a}, or {b}?"
@@ -38,8 +37,8 @@ def resolve(backbone, prompt=TEXT, **changes):
         "adapter_rank": 4,
         "tuned_layers": "auto",
         "frozen_share": 1 / 3,
-        "text_rank": "auto",
-        "default_text_rank": 4,
+        "text_rank": 4,
+        "is_text_rank_default": True,
         "pooling": "auto",
         "dropout": 0.3,
         "n_outputs": 3,
@@ -68,13 +67,13 @@ def test_resolve_when_all_is_left_open_then_backbone_decides(
     assert "auto" not in json.dumps(config.to_dict())
 
 
-def test_resolve_when_prompt_method_then_nothing_is_said_of_layers(tiny_bert):
+def test_resolve_when_method_is_prompt_then_no_layer_is_tuned(tiny_bert):
     config, _ = resolve(load_tiny(tiny_bert), method="prompt")
     assert config.backbone.prefix_mechanism is None
     assert (config.tuned_layers, config.text_rank) == ((0, 0), 0)
 
 
-def test_resolve_when_a_pair_has_no_slots_then_encoders_read_it_apart_too(tiny_bert):
+def test_resolve_when_a_pair_has_no_slots_then_encoders_read_it_three_times(tiny_bert):
     backbone = load_tiny(tiny_bert)
     assert resolve(backbone, "rate both")[0].pooling == "pair"
     assert resolve(backbone, "rate it", n_texts=1)[0].pooling == "mean"
@@ -113,22 +112,18 @@ def test_config_when_written_as_json_then_gives_the_same_model(method, name, tin
     np.testing.assert_array_equal(*scores)
 
 
-def test_config_when_backbone_is_special_then_dictionary_tells(tiny_bert):
+def test_config_when_backbone_is_special_then_dictionary_has_it_all(tiny_bert):
     config, _ = resolve(load_tiny(tiny_bert))
-    values = {
-        **{name: getattr(config, name) for name in ModelConfig.__dataclass_fields__},
-        "backbone": BackboneSpec(
-            config.backbone.source,
-            torch.device("meta"),
-            torch.bfloat16,
-            "kv_cache",
-            {"quant_method": "torchao"},
-            {"": "cpu"},
-            2,
-        ),
-    }
-    told = ModelConfig(**values).to_dict()["backbone"]
-    assert told == {
+    spec = BackboneSpec(
+        config.backbone.source,
+        torch.device("meta"),
+        torch.bfloat16,
+        "kv_cache",
+        {"quant_method": "torchao"},
+        {"": "cpu"},
+        2,
+    )
+    assert replace(config, backbone=spec).to_dict()["backbone"] == {
         "source": asdict(config.backbone.source),
         "dtype": "bfloat16",
         "prefix_mechanism": "kv_cache",
@@ -180,24 +175,29 @@ def test_pooling_when_auto_then_follows_backbone_and_texts(
 
 
 @pytest.mark.parametrize(
-    ("name", "method", "adapter", "expected"),
+    ("name", "method", "adapter", "default", "asked"),
     [
-        *((name, "prefix", "low_rank", 4) for name in BACKBONES),
-        ("bert", "prefix", "linear", 0),
-        ("bert", "prefix", "embedding", 0),
-        ("bert", "prompt", "low_rank", 0),
+        *((name, "prefix", "low_rank", 4, 4) for name in BACKBONES),
+        ("bert", "prefix", "linear", 0, 4),
+        ("bert", "prefix", "embedding", 0, 4),
+        ("bert", "prompt", "low_rank", 0, None),
     ],
 )
-def test_text_rank_when_auto_then_only_with_the_default_adapter_is_there_one(
-    name, method, adapter, expected, tiny
+def test_text_rank_when_default_then_is_for_the_default_adapter_alone(
+    name, method, adapter, default, asked, tiny
 ):
     backbone = load_tiny(tiny(name))
-    assert resolve_text_rank("auto", backbone, method, adapter, 4) == expected
-    assert resolve_text_rank(5, backbone, "prefix", adapter, 4) == 5
+    assert resolve_text_rank(4, True, backbone, method, adapter) == default
+    assert resolve_text_rank(0, False, backbone, method, adapter) == 0
+    if asked is None:
+        with pytest.raises(ValueError, match="'text_rank' .* Got 4"):
+            resolve_text_rank(4, False, backbone, method, adapter)
+    else:
+        assert resolve_text_rank(4, False, backbone, method, adapter) == asked
 
 
-def test_text_rank_when_layers_cannot_be_told_apart_then_auto_is_none():
-    config = AlbertConfig(  # whose layers are one
+def test_text_rank_when_layers_share_weights_then_must_not_be_asked_for():
+    config = AlbertConfig(
         vocab_size=40,
         embedding_size=8,
         hidden_size=16,
@@ -206,4 +206,7 @@ def test_text_rank_when_layers_cannot_be_told_apart_then_auto_is_none():
         num_hidden_layers=2,
     )
     backbone = SimpleNamespace(model=AlbertModel(config).eval())
-    assert resolve_text_rank("auto", backbone, "prefix", "low_rank", 4) == 0
+    assert resolve_text_rank(4, True, backbone, "prefix", "low_rank") == 0
+    assert resolve_text_rank(0, False, backbone, "prefix", "low_rank") == 0
+    with pytest.raises(UnsupportedBackboneError):
+        resolve_text_rank(4, False, backbone, "prefix", "low_rank")

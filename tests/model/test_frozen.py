@@ -1,12 +1,9 @@
-"""Frozen features: computed once, kept, and the same as running the whole backbone."""
-
 import numpy as np
 import pytest
 import torch
 from conftest import build_module, counted, load_tiny, random_ids, stir
-from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from sksemantic import SKTuningClassifier, cache_limits
+from sksemantic import cache_limits
 from sksemantic._cache import activations
 from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import Ragged, TextDataset
@@ -15,7 +12,6 @@ from sksemantic._model.inference import compute_features
 
 NAMES = ["bert", "roberta", "llama", "gemma3"]
 every_backbone = pytest.mark.parametrize("name", NAMES)
-SLACK = 12  # the prompt, and the tiny texts of the self-tests
 
 
 def batch(*rows):
@@ -131,73 +127,53 @@ def test_keep_states_when_room_is_short_then_runs_those_that_fit_alone(
         assert activations.n_bytes == n_bytes
 
 
-@every_backbone
-def test_fit_when_top_layers_are_tuned_then_each_text_passes_the_lower_ones_once(
-    name, tiny, fast, texts, labels
-):
-    params = {**fast, "model": tiny(name), "tuned_layers": 1, "max_epochs": 3}
-    clf = SKTuningClassifier(**params)
-    backbone = load_tiny(params["model"], n_layers="auto")
+def test_states_when_texts_are_trained_on_again_then_lower_layers_run_once(tiny_bert):
+    backbone = load_tiny(tiny_bert)
+    module = build_module(backbone, tuned_layers=1)
+    rows = random_ids(4, 9, 6)
     with counted(backbone.model) as counts:
-        clf.fit(texts, labels)
-        clf.predict(texts)
-    n_texts = len(set(texts))
-    assert counts["bottom"] <= n_texts + SLACK
-    assert counts["top"] > 3 * n_texts
+        module.frozen.features(TextDataset(rows))
+        for _ in range(3):
+            module(**batch(*rows))
+        compute_features(module, TextDataset(rows))
+    assert counts == {"bottom": 3, "top": 5 * 3}
 
 
-@pytest.mark.parametrize("limit", [0, 10_000])  # nothing, or half of the texts
-def test_fit_when_little_may_be_kept_then_predictions_are_the_same(
-    limit, classifier, texts, labels
-):
-    classifier.set_params(tuned_layers=1, max_epochs=3)
-    expected = classifier.fit(texts, labels).predict_proba(texts)
-    assert activations.n_bytes > 15_000
+@pytest.mark.parametrize("n_kept", [0, 2])
+def test_features_when_little_may_be_kept_then_are_the_same(n_kept, tiny_bert):
+    module = stir(build_module(load_tiny(tiny_bert), tuned_layers=1))
+    data = TextDataset(random_ids(5, 5, 5, 5))
+    expected = module.frozen.features(data), compute_features(module, data)
     activations.clear()
-    with cache_limits(limit):
-        found = classifier.fit(texts, labels).predict_proba(texts)
-        assert limit / 2 <= activations.n_bytes <= limit
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    n_bytes = n_kept * (5 + 1) * 32 * 4  # states and features of so many texts
+    with cache_limits(n_bytes):
+        computed = [module.frozen.features(data) for _ in range(2)]
+        again = compute_features(module, data)
+        assert activations.n_bytes <= n_bytes
+    for features in computed:
+        np.testing.assert_allclose(features, expected[0], atol=1e-5)
+    np.testing.assert_allclose(again, expected[1], atol=1e-5)
 
 
-def test_cross_validation_when_top_layers_are_tuned_then_texts_are_encoded_once(
-    classifier, texts, labels
+@pytest.mark.parametrize(("prompt_ids", "n_run"), [((5, 6, 7), 0), ((5, 6, 8), 3)])
+def test_features_when_modules_differ_then_are_shared_for_one_prompt(
+    prompt_ids, n_run, tiny_bert
 ):
-    classifier.set_params(tuned_layers=1)
-    with counted(load_tiny(classifier.model).model) as counts:
-        cross_val_score(classifier, texts, labels, cv=4)
-    # The first fold's held-out texts are met by predict, before any fit has kept them.
-    assert counts["bottom"] <= 1.5 * len(set(texts)) + 4 * SLACK
-
-
-def test_grid_search_when_rates_differ_then_frozen_pass_is_done_once(
-    classifier, texts, labels
-):
-    classifier.set_params(tuned_layers=1)
-    search = GridSearchCV(classifier, {"lr": [1e-3, 2e-3, 3e-3]}, cv=2)
-    with counted(load_tiny(classifier.model).model) as counts:
-        search.fit(texts, labels)
-    assert counts["bottom"] <= 2 * len(set(texts)) + 7 * SLACK
-
-
-def test_fit_when_prompts_differ_then_activations_do_too(classifier, texts, labels):
-    classifier.set_params(tuned_layers=1, prompt="rate the film")
-    first = classifier.fit(texts, labels).linear_probe_.coef
-    classifier.set_params(prompt="is it about a book")
-    second = classifier.fit(texts, labels).linear_probe_.coef
+    backbone = load_tiny(tiny_bert)
+    data = TextDataset(random_ids(4, 9, 6))
+    other = build_module(backbone, prompt_ids, seed=1, tuned_layers=1)
+    expected = other.frozen.features(data)
     activations.clear()
-    fresh = classifier.fit(texts, labels).linear_probe_.coef
-    np.testing.assert_allclose(second, fresh, atol=1e-4)
-    assert not np.allclose(first, second, atol=1e-4)
+    first = build_module(backbone, (5, 6, 7), tuned_layers=1).frozen.features(data)
+    with counted(backbone.model) as counts:
+        features = other.frozen.features(data)
+    assert counts == {"bottom": n_run, "top": n_run}
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    assert np.allclose(first, expected, atol=1e-3) == (n_run == 0)
 
 
-def test_transform_when_trained_then_is_not_taken_from_the_frozen_features(
-    classifier, texts, labels
-):
-    classifier.set_params(tuned_layers=1, training__head_init="random")
-    for _ in range(2):
-        classifier.partial_fit(texts, labels, classes=["bad", "good"])
-    trained = classifier.transform(texts)
-    data = classifier._check_and_tokenise(texts)
-    frozen = classifier.net_.module_.frozen.features(data)
-    assert np.abs(trained - frozen).max() > 1e-3
+def test_compute_features_when_trained_then_are_not_the_frozen_ones(tiny_bert):
+    module = stir(build_module(load_tiny(tiny_bert), tuned_layers=1))
+    data = TextDataset(random_ids(4, 9, 6))
+    difference = compute_features(module, data) - module.frozen.features(data)
+    assert np.abs(difference).max() > 1e-3

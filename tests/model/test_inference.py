@@ -1,5 +1,3 @@
-"""Features and scores of texts, from one thread or from several."""
-
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -31,12 +29,13 @@ def test_compute_features_when_many_then_order_is_restored(name, tiny):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def test_compute_scores_when_done_then_are_the_heads(tiny_bert):
+def test_compute_scores_when_training_then_nothing_is_dropped(tiny_bert):
     module = stir(build_module(load_tiny(tiny_bert), PROMPT_IDS, n_outputs=3)).train()
     rows = random_ids(5, 3)
     expected = module.head(torch.cat([features(module, row) for row in rows])).detach()
-    found = compute_scores(module, TextDataset(rows))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    scores = compute_scores(module, TextDataset(rows))
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+    assert module.training
 
 
 @pytest.mark.parametrize("compute", [compute_features, compute_scores])

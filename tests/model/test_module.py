@@ -1,13 +1,18 @@
 import copy
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from conftest import BACKBONES, FAST, build_module, load_tiny, random_ids, stir
-from skorch.callbacks import Callback
+from conftest import (
+    BACKBONES,
+    build_module,
+    load_backbone,
+    load_tiny,
+    random_ids,
+    stir,
+)
 from transformers import AutoModel
 
-from sksemantic import SKTuningClassifier
 from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
 
@@ -77,13 +82,12 @@ def test_features_when_condition_is_given_then_is_used_in_place_of_its_own(
 ):
     module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
     inputs, _ = collate(0)(TextDataset(random_ids(4, 6)))
-    del inputs["sample_weight"]
     before, condition = module.features(inputs), module.condition()
     stir(module)
     given = module.features(inputs, condition)
     torch.testing.assert_close(given, before, rtol=0, atol=0)
     assert (module.features(inputs) - before).abs().max() > 1e-3
-    scores = module(condition=condition, **inputs)
+    scores = module.scores(inputs, condition)
     torch.testing.assert_close(scores, module.head(before))
 
 
@@ -160,68 +164,41 @@ def test_trainable_names_when_built_then_are_adapter_and_head_alone(
     assert set(module.state_dict()) == names | {"feature_mean", "feature_scale"}
 
 
-def test_optimizer_when_fitted_then_holds_exactly_the_trainable_ones(fitted):
-    net = fitted.net_
-    held = {id(p) for group in net.optimizer_.param_groups for p in group["params"]}
-    assert held == {id(p) for p in net.module_.parameters()}
+def train(module):
+    """Take a few steps, as training does."""
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    inputs, _ = collate(0)(TextDataset(random_ids(4, 6, 9)))
+    for _ in range(3):
+        loss = module.train()(**inputs).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 
 
 @methods
-def test_backbone_when_fitted_then_is_byte_identical(
-    method, adapter, fast, texts, labels
+def test_training_when_done_then_adapter_has_moved_and_backbone_is_the_same(
+    method, adapter, backbone
 ):
-    model = load_tiny(fast["model"]).model
-    before = copy.deepcopy(model.state_dict())
-    clf = SKTuningClassifier(**fast).set_params(method=method, adapter=adapter)
-    clf.fit(texts, labels)
-    assert clf.net_.module_.backbone.model is model
-    after = model.state_dict()
+    module = build_module(backbone, PROMPT_IDS, method=method, adapter=adapter)
+    before = copy.deepcopy(backbone.model.state_dict())
+    train(module)
+    after = backbone.model.state_dict()
     assert after.keys() == before.keys()
     for name, value in after.items():
         assert value.numpy().tobytes() == before[name].numpy().tobytes(), name
+    assert all(p.grad is None for p in backbone.model.parameters())
+    assert not any(p.requires_grad for p in backbone.model.parameters())
+    assert backbone.model.config.hidden_dropout_prob > 0
+    assert not any(each.training for each in backbone.model.modules())
 
-
-def test_backbone_when_fitted_then_has_neither_gradients_nor_their_want(fitted):
-    for parameter in fitted.net_.module_.backbone.model.parameters():
-        assert not parameter.requires_grad
-        assert parameter.grad is None
-
-
-class Modes(Callback):
-    """Note in which mode module and backbone are while a batch is trained on."""
-
-    seen = []
-
-    def on_batch_end(self, net, training, **kwargs):
-        if training:
-            backbone = net.module_.backbone.model
-            modes = {part.training for part in backbone.modules()}
-            self.seen.append((net.module_.training, modes))
-
-
-def test_backbone_when_training_then_stays_in_eval_mode(fast, texts, labels):
-    assert load_tiny(fast["model"]).model.config.hidden_dropout_prob > 0
-    Modes.seen.clear()
-    SKTuningClassifier(**fast).set_params(training__callbacks=[Modes()]).fit(
-        texts, labels
-    )
-    assert Modes.seen
-    assert all(mode == (True, {False}) for mode in Modes.seen)
-
-
-@methods
-def test_adapter_when_trained_then_has_moved(method, adapter, fast, texts, labels):
-    clf = SKTuningClassifier(**fast).set_params(method=method, adapter=adapter)
-    clf.partial_fit(texts, labels, classes=["bad", "good"])  # which never falls back
-    adapter = clf.net_.module_.adapter
-    moved = adapter()
-    adapter.reset()
-    start = adapter()
+    trained = module.condition()
+    module.adapter.reset()
+    start = module.condition()
     if method == "prompt":
-        moved, start = [[moved]], [[start]]
-    for before, after in zip(start, moved, strict=True):
-        pairs = zip(before, after, strict=True)
-        assert all((new - old).abs().max() > 1e-5 for old, new in pairs)
+        trained, start = [[trained]], [[start]]
+    for layer, former in zip(trained, start, strict=True):
+        for one, other in zip(layer, former, strict=True):
+            assert (one - other).abs().max() > 1e-5
 
 
 @pytest.mark.parametrize("other_seed", [0, 1])
@@ -235,9 +212,9 @@ def test_seeded_module_when_seed_differs_then_so_do_the_start_values(
     assert same == (other_seed == 0)
 
 
-def test_dtype_when_bfloat16_then_trained_part_stays_float32(fast, texts, labels):
-    clf = SKTuningClassifier(**{**FAST, **fast, "dtype": "bfloat16"})
-    module = clf.fit(texts, labels).net_.module_
-    assert module.backbone.model.dtype == torch.bfloat16
+def test_dtype_when_bfloat16_then_trained_part_stays_float32(backbone):
+    half = load_backbone(replace(backbone.spec, dtype=torch.bfloat16))
+    module = build_module(half, PROMPT_IDS)
+    assert half.model.dtype == torch.bfloat16
     assert {p.dtype for p in module.parameters()} == {torch.float32}
-    assert clf.transform(texts).dtype == np.float32
+    assert features(module, random_ids(5)).dtype == torch.float32

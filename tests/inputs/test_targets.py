@@ -1,0 +1,293 @@
+import re
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_array
+from sklearn.exceptions import DataConversionWarning
+
+from sksemantic._inputs.targets import (
+    check_indicators,
+    check_label_texts,
+    check_labels,
+    check_targets,
+    check_threshold,
+    check_word_labels,
+    refuse_unnamed,
+    unlabelled_rows,
+)
+
+N = 24
+NUMBERS = np.arange(N, dtype=float)
+TWO_KINDS = np.array([0, 1] * (N // 2))
+BOTH = pytest.mark.parametrize("check", [check_labels, check_targets])
+
+
+@BOTH
+@pytest.mark.parametrize("n", [1, N - 1, N + 1])
+def test_y_when_lengths_differ_then_error_gives_both(check, n):
+    message = rf"inconsistent numbers of samples: \[{N}, {n}\]"
+    with pytest.raises(ValueError, match=message):
+        check(np.arange(n) % 2, N)
+
+
+@BOTH
+def test_y_when_none_then_refused(check):
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        check(None, N)
+
+
+@BOTH
+def test_y_when_a_column_then_is_flattened_with_a_warning(check):
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        assert check(TWO_KINDS[:, None], N).tolist() == TWO_KINDS.tolist()
+
+
+STRINGS = np.array(["no", "yes"])[TWO_KINDS]
+LABEL_FORMS = {
+    "list of int": TWO_KINDS.tolist(),
+    "list of str": STRINGS.tolist(),
+    "tuple of str": tuple(STRINGS.tolist()),
+    "list of bool": (TWO_KINDS == 1).tolist(),
+    "int array": TWO_KINDS,
+    "negative int array": TWO_KINDS - 5,
+    "uint8 array": TWO_KINDS.astype(np.uint8),
+    "whole floats": TWO_KINDS.astype(float),
+    "bool array": TWO_KINDS == 1,
+    "str array": STRINGS,
+    "object array of str": STRINGS.astype(object),
+    "object array of int": TWO_KINDS.astype(object),
+    "object array of bool": (TWO_KINDS == 1).astype(object),
+    "object Series of str": pd.Series(STRINGS, dtype=object),
+    "object Series of int": pd.Series(TWO_KINDS, dtype=object),
+    "object Series of bool": pd.Series(TWO_KINDS == 1, dtype=object),
+    "default Series of str": pd.Series(STRINGS),
+    "string Series": pd.Series(STRINGS, dtype="string[python]"),
+    "arrow string Series": pd.Series(STRINGS, dtype="string[pyarrow]"),
+    "nullable int Series": pd.Series(TWO_KINDS, dtype="Int64"),
+    "nullable bool Series": pd.Series(TWO_KINDS == 1, dtype="boolean"),
+    "arrow int Series": pd.Series(TWO_KINDS, dtype=pd.ArrowDtype(pa.int64())),
+    "categorical Series of str": pd.Series(STRINGS, dtype="category"),
+    "categorical Series of int": pd.Series(TWO_KINDS, dtype="category"),
+    "categorical Series of bool": pd.Series(TWO_KINDS == 1, dtype="category"),
+    "Categorical with an unused category": pd.Categorical(
+        STRINGS, categories=["yes", "maybe", "no"]
+    ),
+    "pyarrow": pa.array(STRINGS),
+    "polars Series of str": pl.Series(STRINGS.tolist()),
+    "polars Series of int": pl.Series(TWO_KINDS),
+    "polars categorical": pl.Series(STRINGS.tolist(), dtype=pl.Categorical),
+    "table": pd.DataFrame({"label": STRINGS}),
+}
+
+
+@pytest.mark.parametrize("y", LABEL_FORMS.values(), ids=LABEL_FORMS)
+@pytest.mark.filterwarnings(
+    "ignore:A column-vector y:sklearn.exceptions.DataConversionWarning"
+)
+def test_labels_when_in_any_form_then_are_an_array_of_their_kind(y):
+    labels = check_labels(y, N)
+    assert labels.tolist() == np.asarray(y).ravel().tolist()
+    assert labels.dtype.kind in "Uifub"
+    assert len(np.unique(labels)) == 2
+
+
+BAD_LABELS = {
+    "inf": ([np.inf, 0.0, 1.0] * 8, "Input y contains infinity"),
+    "numbers": (NUMBERS + 0.5, "Unknown label type: continuous"),
+    "None among str": (["a", None, "b"] * 8, r"8 labels are missing.*row\(s\) 1, 4, 7"),
+    "nan": ([0.0, np.nan, 1.0] * 8, "8 labels are missing"),
+    "NA": (pd.Series([1, pd.NA, 0] * 8, dtype="Int64"), "8 labels are missing"),
+    "polars null": (pl.Series(["a", None, "b"] * 8), "8 labels are missing"),
+    "str and int": (
+        np.array(["a", 1] * 12, dtype=object),
+        "labels of one kind.* Got a mix of int, str instead",
+    ),
+}
+
+
+@pytest.mark.parametrize(("y", "message"), BAD_LABELS.values(), ids=BAD_LABELS)
+def test_labels_when_bad_then_error_says_what_is_wrong(y, message):
+    with pytest.raises(ValueError, match=message):
+        check_labels(y, N)
+
+
+BAD_TARGETS = {
+    "nan": (np.where(NUMBERS == 3, np.nan, NUMBERS), "Input y contains NaN"),
+    "inf": (np.where(NUMBERS == 3, np.inf, NUMBERS), "Input y contains infinity"),
+    "str": (
+        STRINGS,
+        r"must hold numbers for a regressor\. Got str .*SKTuningClassifier",
+    ),
+    "numerals": (["1", "2"] * 12, r"Got str instead.*y\.astype\(float\)"),
+    "object str": (STRINGS.astype(object), "must hold numbers for a regressor"),
+    "None": ([1.0, None] * 12, "Input y contains NaN"),
+    "NA": (pd.Series([1, pd.NA] * 12, dtype="Int64"), "NaN|NA"),
+    "complex": (NUMBERS + 1j, "[Cc]omplex"),
+    "one str": ([1.0] * 23 + ["b"], "must hold numbers for a regressor"),
+}
+
+
+@pytest.mark.parametrize(("y", "message"), BAD_TARGETS.values(), ids=BAD_TARGETS)
+def test_targets_when_bad_then_error_says_what_is_wrong(y, message):
+    with pytest.raises(ValueError, match=message):
+        check_targets(y, N)
+
+
+TARGET_FORMS = {
+    "ints": NUMBERS.astype(int),
+    "list": NUMBERS.tolist(),
+    "float32": NUMBERS.astype(np.float32),
+    "object": NUMBERS.astype(object),
+    "bool": NUMBERS > 11,
+    "Series": pd.Series(NUMBERS),
+    "nullable Series": pd.Series(NUMBERS, dtype="Float64"),
+    "arrow Series": pd.Series(NUMBERS, dtype=pd.ArrowDtype(pa.float64())),
+    "polars": pl.Series(NUMBERS),
+    "pyarrow": pa.array(NUMBERS),
+}
+
+
+@pytest.mark.parametrize("y", TARGET_FORMS.values(), ids=TARGET_FORMS)
+def test_targets_when_in_any_form_then_are_floats(y):
+    targets = check_targets(y, N)
+    assert targets.dtype == np.float64
+    assert targets.tolist() == np.asarray(y, dtype=float).tolist()
+
+
+def test_targets_when_several_a_text_then_stay_a_table():
+    y = NUMBERS.reshape(8, 3)
+    assert check_targets(y, 8).tolist() == y.tolist()
+
+
+WORDS = [["a", "b"], [], ["c"]]
+
+
+@pytest.mark.parametrize(
+    "y", [[["X", "O"], [], ["O"]], [[1, 0], (), np.array([2])], [[True, 0], [], [1]]]
+)
+def test_word_labels_when_one_a_word_then_are_lists(y):
+    assert check_word_labels(y, WORDS) == [list(labels) for labels in y]
+    series = pd.Series([list(labels) for labels in y])
+    assert check_word_labels(series, WORDS) == series.tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "requires y to be passed"),
+        ("XO", "sequence of lists of labels.* Got str instead"),
+        (3, "sequence of lists of labels.* Got int instead"),
+        ([["X", "O"], []], r"inconsistent numbers of samples: \[3, 2\]"),
+        ([["X", "O"], [], "O"], r"Got str \('O'\) in row 2 instead"),
+        ([["X"], [], ["O"]], r"Row 0 has 2 words and 1 labels: \['a', 'b'\]"),
+        ([["X", 1], [], ["O"]], r"all str or all int\. Got int \(1\) in row 0"),
+        ([[1, 0], [], [1.5]], r"all str or all int\. Got float \(1.5\) in row 2"),
+    ],
+)
+def test_word_labels_when_bad_then_error_says_what_is_wrong(y, message):
+    with pytest.raises(ValueError, match=message):
+        check_word_labels(y, WORDS)
+
+
+TABLE = np.array([[0, 1, 0], [1, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [TABLE.tolist(), TABLE == 1, pd.DataFrame(TABLE), csr_array(TABLE)],
+)
+def test_indicators_when_in_any_form_then_are_float32(y):
+    indicators = check_indicators(y, 2)
+    assert indicators.dtype == np.float32
+    assert indicators.tolist() == TABLE.tolist()
+
+
+@pytest.mark.parametrize("y", [[0, 1], ["a", "b"], TABLE[:, :1]])
+def test_indicators_when_y_is_no_table_then_none(y):
+    assert check_indicators(y, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([{"a"}, set()], "Got sets of labels instead.*MultiLabelBinarizer"),
+        ([["a"], []], "Got lists of different lengths instead.*MultiLabelBinarizer"),
+        (np.eye(3), r"inconsistent numbers of samples: \[2, 3\]"),
+        ([[1, None], [0, 1]], r"1 rows lack an indicator, the first row\(s\) 0"),
+        ([[0, 1], [0, 2]], r"matrix of 0 and 1. Got \[0, 2\] in row 1 instead"),
+    ],
+)
+def test_indicators_when_bad_then_error_says_what_is_wrong(y, message):
+    with pytest.raises(ValueError, match=message):
+        check_indicators(y, 2)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "n_labels"), [(0.3, None), (0.3, 2), ([0.3, 0.9], 2)]
+)
+def test_threshold_when_between_0_and_1_then_is_an_array(threshold, n_labels):
+    np.testing.assert_array_equal(check_threshold(threshold, n_labels), threshold)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "n_labels", "expected"),
+    [
+        (0, None, "between 0 and 1. Got 0 instead"),
+        ([0.5, 0.5], None, r"between 0 and 1. Got \[0.5, 0.5\] instead"),
+        ([0.5, 0.5], 3, "between 0 and 1, or 3 of them. Got"),
+        ([0.5, 1.0], 2, "between 0 and 1, or 2 of them. Got"),
+    ],
+)
+def test_threshold_when_bad_then_refused(threshold, n_labels, expected):
+    with pytest.raises(ValueError, match=f"'threshold' .* {expected}"):
+        check_threshold(threshold, n_labels)
+
+
+def test_label_texts_when_given_then_come_in_the_order_of_the_labels():
+    labels, texts = check_label_texts({1: " great ", 0: ["bad", "dull"]})
+    assert labels.tolist() == [0, 1]
+    assert texts == [["bad", "dull"], ["great"]]
+
+
+@pytest.mark.parametrize(
+    ("label_texts", "message"),
+    [
+        ({0: "bad"}, r"Got 1 label\(s\) only"),
+        ({0: "bad", "b": "good"}, "labels of one kind"),
+        ({0: "bad", 1: " "}, r"Got ' ' for the label 1"),
+        ({0: "bad", 1: []}, r"Got \[\] for the label 1"),
+        ({0: ["bad", 3], 1: "good"}, re.escape("Got ['bad', 3] for the label 0")),
+    ],
+)
+def test_label_texts_when_bad_then_error_says_what_is_wrong(label_texts, message):
+    with pytest.raises(ValueError, match=message):
+        check_label_texts(label_texts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "message"),
+    [
+        ([0, 2, 1], [0, 1], r"must name every label .* without \[2\]"),
+        (["a", "b"], [0, 1], r"of the same kind\. Got \[0, 1\] .* \['a', 'b'\]"),
+    ],
+)
+def test_labels_when_not_named_then_refused(labels, named, message):
+    with pytest.raises(ValueError, match=message):
+        refuse_unnamed(np.array(labels), np.array(named))
+    refuse_unnamed(np.array(named), np.array(named))
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        ([0, -1, 1], [False, True, False]),
+        (np.array([-1.0, 1.0]), [True, False]),
+        (["a", "-1", -1], [False, True, True]),
+        (pd.Series([True, False]), [False, False]),
+    ],
+)
+def test_unlabelled_when_minus_one_then_found_among_labels_of_any_kind(y, expected):
+    assert unlabelled_rows(y).tolist() == expected
