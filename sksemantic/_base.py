@@ -339,11 +339,12 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         source = resolve(self.model, self.revision)
         dtype = resolve_dtype(self.dtype, device)
 
-        from sksemantic._backbone.loading import BackboneSpec, load_backbone
+        from sksemantic._backbone.loading import BackboneConfig
+        from sksemantic._backbone.registry import load_backbone
         from sksemantic._model.config import resolve_model_config
         from sksemantic._model.module import SemanticModule
 
-        spec = BackboneSpec(
+        backbone_config = BackboneConfig(
             source,
             device,
             dtype,
@@ -352,7 +353,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.device_map,
             self._given("n_layers"),
         )
-        backbone = load_backbone(spec)
+        backbone = load_backbone(backbone_config)
         n_texts = self._n_texts(texts)
         prompt = self.prompt
         if prompt is None:
@@ -360,7 +361,7 @@ class BaseSKTuning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._model_config, self._template = resolve_model_config(
             backbone,
             Prompt.parse(prompt),
-            backbone_config=spec,
+            backbone_config=backbone_config,
             n_texts=n_texts,
             max_length=self.max_length,
             method=self.method,

@@ -57,9 +57,9 @@ class Template:
         self._backbone = backbone
         self.n_texts = n_texts
         literals, self._spaces = _natural_boundaries(prompt, backbone, n_texts)
-        self._going_on = backbone.is_causal
+        self._is_continuation = backbone.is_causal
         (before,) = backbone.encode([literals[0]])
-        inner = backbone.encode(literals[1:], going_on=self._going_on)
+        inner = backbone.encode(literals[1:], is_continuation=self._is_continuation)
         left, right = backbone.special_tokens
         self._filler = backbone.start_id
         self._tail = literals[-1]
@@ -79,7 +79,7 @@ class Template:
         self._around = [np.array(ids, np.int32) for ids in around]
         if not self.prompt_ids:
             self.prompt_ids = [self._filler_id(prompt)]
-        room = backbone.room(method, len(self.prompt_ids))
+        room = backbone.max_text_length(method, len(self.prompt_ids))
         self.max_length = self._fit(max_length, room, backbone, prompt)
 
     @property
@@ -126,7 +126,7 @@ class Template:
             _encode(
                 self._backbone,
                 [space + text for text in texts] if space else texts,
-                going_on=self._going_on,
+                is_continuation=self._is_continuation,
             )
             for space, texts in zip(self._spaces, columns, strict=True)
         ]
@@ -162,7 +162,7 @@ class Template:
         """
         backbone = self._backbone
         # The space belongs to the word behind it, unless a tokenizer adds one anyway.
-        space = "" if backbone.puts_a_space_first else " "
+        space = "" if backbone.adds_leading_space else " "
         flat = _encode(backbone, [space + word for words in texts for word in words])
         budget = self.max_length - self._n_around
         filler = np.array([backbone.unknown_id], np.int32)
@@ -201,8 +201,8 @@ class Template:
     def continuations(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of texts that would go on where a row ends."""
         if self._tail[-1:].isspace():
-            return self._backbone.encode(texts, going_on=True)
-        space = "" if self._backbone.puts_a_space_first else " "
+            return self._backbone.encode(texts, is_continuation=True)
+        space = "" if self._backbone.adds_leading_space else " "
         return self._backbone.encode([space + text for text in texts])
 
     def _filler_id(self, prompt: "Prompt") -> int:
@@ -241,10 +241,11 @@ class Template:
 
 
 def _encode(
-    backbone: "Backbone", texts: list[str], *, going_on: bool = False
+    backbone: "Backbone", texts: list[str], *, is_continuation: bool = False
 ) -> list["NDArray"]:
     """Return the token ids (T_i,), int32, of each text."""
-    return [np.array(i, np.int32) for i in backbone.encode(texts, going_on=going_on)]
+    encoded = backbone.encode(texts, is_continuation=is_continuation)
+    return [np.array(ids, np.int32) for ids in encoded]
 
 
 def _natural_boundaries(

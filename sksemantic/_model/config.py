@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sksemantic._backbone.layers import make_visitable
-from sksemantic._backbone.loading import BackboneSpec
+from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
 from sksemantic._model.pooling import PAIR
-from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -25,7 +23,7 @@ class ModelConfig:
 
     Attributes
     ----------
-    backbone : BackboneSpec
+    backbone : BackboneConfig
         Its `n_layers` is a number. Its `prefix_mechanism` is the one that is used, by
         name; None for a soft prompt.
     prompt : str
@@ -48,7 +46,7 @@ class ModelConfig:
         K.
     """
 
-    backbone: BackboneSpec
+    backbone: BackboneConfig
     prompt: str
     n_texts: int
     max_length: int
@@ -80,7 +78,7 @@ class ModelConfig:
             "device": torch.device("cpu"),
         }
         changed = {
-            "backbone": BackboneSpec(**backbone),
+            "backbone": BackboneConfig(**backbone),
             "tuned_layers": tuple(values["tuned_layers"]),
         }
         return cls(**(values | changed))
@@ -94,7 +92,7 @@ def resolve_model_config(
     backbone: "Backbone",
     prompt: Prompt,
     *,
-    backbone_config: BackboneSpec,
+    backbone_config: BackboneConfig,
     n_texts: int,
     max_length: int | None,
     method: str,
@@ -114,7 +112,7 @@ def resolve_model_config(
     ----------
     backbone : Backbone
     prompt : Prompt
-    backbone_config : BackboneSpec
+    backbone_config : BackboneConfig
         What the backbone was asked for by. The copy that several estimators share may
         have been loaded under another name.
     frozen_share : float
@@ -206,11 +204,7 @@ def resolve_text_rank(
         return int(text_rank)
     if method != "prefix" or adapter != "low_rank":
         return 0
-    try:
-        make_visitable(backbone.model)
-    except UnsupportedBackboneError:
-        return 0
-    return default
+    return default if backbone.has_layer_hooks else 0
 
 
 def resolve_pooling(pooling: str, is_causal: bool, *, is_pair: bool = False) -> str:

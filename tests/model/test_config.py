@@ -10,7 +10,7 @@ import torch
 from conftest import BACKBONES, load_tiny
 from transformers import AlbertConfig, AlbertModel
 
-from sksemantic._backbone.loading import BackboneSpec
+from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._model.config import (
@@ -45,9 +45,8 @@ def resolve(backbone, prompt=TEXT, **changes):
         "n_outputs": 3,
         **changes,
     }
-    spec = backbone.spec
     return resolve_model_config(
-        backbone, Prompt.parse(prompt), backbone_config=spec, **params
+        backbone, Prompt.parse(prompt), backbone_config=backbone.config, **params
     )
 
 
@@ -117,7 +116,7 @@ def test_config_when_backbone_is_special_then_dictionary_tells(tiny_bert):
     config, _ = resolve(load_tiny(tiny_bert))
     values = {
         **{name: getattr(config, name) for name in ModelConfig.__dataclass_fields__},
-        "backbone": BackboneSpec(
+        "backbone": BackboneConfig(
             config.backbone.source,
             torch.device("meta"),
             torch.bfloat16,
@@ -132,7 +131,7 @@ def test_config_when_backbone_is_special_then_dictionary_tells(tiny_bert):
         "source": asdict(config.backbone.source),
         "dtype": "bfloat16",
         "prefix_mechanism": "kv_cache",
-        "quantization": {"quant_method": "torchao"},
+        "quantization_config": {"quant_method": "torchao"},
         "device_map": {"": "cpu"},
         "n_layers": 2,
     }
