@@ -227,7 +227,7 @@ class _HookedForward:
 def hook_layers(model: "PreTrainedModel") -> bool:
     """Set the hooks on a model's layers; return whether it has layers that take them.
 
-    It has none where layers are shared, or do not hand on hidden states. To be called
+    It has none where layers are shared, or do not pass hidden states on. To be called
     before the model is used by others: it runs the model to find its layers.
     """
     layers, calls = find_layers(model)

@@ -198,7 +198,7 @@ class PrefixMechanism(ABC):
         """Whether the layers from a split layer on give the same output when run alone.
 
         That is tried, on two tiny texts after the prompt: layers may share weights, or
-        hand on more than hidden states.
+        pass on more than hidden states.
         """
         n_layers = self.model.config.num_hidden_layers
         if not self.has_layer_hooks or not 0 < split_layer.layer < n_layers:
@@ -208,7 +208,7 @@ class PrefixMechanism(ABC):
         inputs = {"input_ids": ids, "attention_mask": mask}
         expected = self.run(inputs, read.prefix)
         try:
-            # A layer may lack what one below it hands on besides hidden states.
+            # A layer may lack what one below it passes on besides hidden states.
             with refuse_model_errors():
                 states = self.run_lower(inputs, read.prefix, split_layer)
                 output = self.run_upper(inputs, read.prefix, split_layer, states)
