@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._backbone.device import resolve_device
-from sksemantic._backbone.loading import load_backbone
+from sksemantic._backbone.registry import load_backbone
 from sksemantic._inputs.columns import Columns, check_texts
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.model_options import ModelOptions

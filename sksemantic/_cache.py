@@ -254,10 +254,10 @@ def clear_cache() -> None:
     >>> sksemantic.clear_cache()
     """
     # Here, as it imports torch and transformers, which take seconds.
-    from sksemantic._backbone.loading import release
+    from sksemantic._backbone.registry import release_backbones
 
     activations.clear()
-    release()
+    release_backbones()
 
 
 @contextmanager

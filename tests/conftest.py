@@ -27,7 +27,8 @@ from transformers import (
 )
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor
-from sksemantic._backbone.loading import BackboneSpec, load_backbone
+from sksemantic._backbone.loading import BackboneConfig
+from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import resolve
 from sksemantic._cache import activations
 from sksemantic._model.config import ModelConfig, resolve_pooling, resolve_tuned_layers
@@ -232,7 +233,9 @@ def quietly_fit(estimator, X, y, **fit_params):
 def load_tiny(directory, prefix_mechanism="auto", n_layers="all"):
     """Return the shared float32 backbone of a directory."""
     source = resolve(directory)
-    spec = BackboneSpec(source, CPU, torch.float32, prefix_mechanism, n_layers=n_layers)
+    spec = BackboneConfig(
+        source, CPU, torch.float32, prefix_mechanism, n_layers=n_layers
+    )
     return load_backbone(spec)
 
 
@@ -252,7 +255,8 @@ def build_module(backbone, prompt_ids=(5, 6, 7), seed=0, **changes):
     tuned = resolve_tuned_layers(config["tuned_layers"], backbone.n_layers, 0)
     config["tuned_layers"] = tuned
     config["pooling"] = resolve_pooling(config["pooling"], backbone.is_causal)
-    config = ModelConfig(backbone.spec, "a prompt", 1, 128, **config)
+    config["n_virtual_tokens"] = len(prompt_ids)
+    config = ModelConfig(backbone.config, "a prompt", 1, 128, **config)
     return SemanticModule.seeded(backbone, list(prompt_ids), config, seed).eval()
 
 

@@ -9,7 +9,8 @@ from architectures import ARCHITECTURES
 from conftest import FAST, LABELS, TEXTS, random_ids, save_wordpiece
 
 from sksemantic import SKTuningClassifier
-from sksemantic._backbone.loading import BackboneSpec, load_backbone
+from sksemantic._backbone.loading import BackboneConfig
+from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import resolve
 from sksemantic._cache import activations
 
@@ -29,8 +30,8 @@ def directory(request, tmp_path):
 
 @torch.no_grad()
 def behind_prefix(directory, device):
-    spec = BackboneSpec(resolve(directory), torch.device(device), torch.float32)
-    backbone = load_backbone(spec)
+    config = BackboneConfig(resolve(directory), torch.device(device), torch.float32)
+    backbone = load_backbone(config)
     ids = torch.tensor([[10, 11, 12]], device=device)
     prefix = backbone.prefix_mechanism.read(backbone.embed(ids)).prefix
     text = torch.tensor(random_ids(9), device=device)

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from skorch.callbacks import EpochScoring
 
 from sksemantic import BackboneNotFoundError, SKTuningClassifier, SKTuningRegressor
-from sksemantic._backbone import loading as _loading
+from sksemantic._backbone.registry import release_backbones
 
 METHODS = [
     (method, adapter)
@@ -88,7 +88,7 @@ def test_pickle_when_loaded_then_attributes_are_there(fitted):
 
 def test_pickle_when_loaded_then_backbone_comes_back_only_when_needed(fitted, texts):
     saved = pickle.dumps(fitted)
-    _loading._latest.clear()
+    release_backbones()
     copied = pickle.loads(saved)
     assert "_net" not in copied.__dict__
     assert copied.n_trainable_params_ == fitted.n_trainable_params_

@@ -1,1 +1,1 @@
-"""The frozen language model: found, loaded, inspected, run behind a prefix."""
+"""The frozen language model: its weights, its layers, and its prefix."""

@@ -1,58 +1,51 @@
-"""Backbones: frozen language models, inspected and proved when they are made.
-
-With `_loading` and `_injection` the only module that knows transformers' models.
-"""
+"""Backbones: frozen language models, inspected and tested when they are made."""
 
 from functools import cached_property
-from inspect import signature
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sksemantic._backbone.kernels import speed_up_norms
-from sksemantic._backbone.prefix import (
-    agree,
-    choose_prefix_mechanism,
+from sksemantic._backbone.layers import hook_layers, refuse_model_errors
+from sksemantic._backbone.loading import read_output_embeddings
+from sksemantic._backbone.prefix.attention import replace_attention
+from sksemantic._backbone.prefix.base import (
     first_position,
-    is_self_test_on,
-    make_joinable,
+    outputs_agree,
     position_table,
-    run_bare,
+    run_model,
+)
+from sksemantic._backbone.prefix.choice import (
+    choose_prefix_mechanism,
+    is_self_test_on,
+)
+from sksemantic._backbone.tokenizer import (
+    adds_leading_space,
+    encode,
+    encode_without_space,
+    find_pair_tokens,
+    find_special_tokens,
+    find_start_id,
 )
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from sksemantic._backbone.prefix import PrefixMechanism
+    from sksemantic._backbone.loading import BackboneConfig
+    from sksemantic._backbone.prefix.base import PrefixMechanism
 
-_LINE_END = "\n"
-_KEPT_PER_LAYER = 40  # bytes for each hidden unit of a token; Gemma 3 270M keeps 38
-_ROOM = 2**30
+# Activations in bytes for each hidden feature of a token; Gemma 3 270M keeps 38.
+_BYTES_PER_FEATURE = 40
+_TRAINING_BYTES = 2**30
 # On a CPU measured with MiniLM and Gemma 3 270M: half or twice as many are slower.
-_TOKENS_AT_ONCE = {"cpu": 1024, "gpu": 16384}
+_INFERENCE_TOKENS = {"cpu": 1024, "gpu": 16384}
 _SHARE_OF_GPU = 1 / 2
 _FEWEST_TOKENS = 256
-
-
-class SpecialTokens(NamedTuple):
-    """Token ids that the tokenizer puts to the left and right of a text."""
-
-    left: list[int]
-    right: list[int]
-
-
-class PairTokens(NamedTuple):
-    """How the tokenizer puts two texts into one row."""
-
-    left: list[int]
-    middle: list[int]
-    right: list[int]
-    has_types: bool  # whether the tokens of the second text are of another type
-    n_first: int  # how many tokens in the middle still are of the first
 
 
 class Backbone:
@@ -61,18 +54,20 @@ class Backbone:
     Parameters
     ----------
     model : PreTrainedModel
-        The bare model, without a task head. It is frozen and put in eval mode for good.
+        The model without a task head. It is frozen and put in eval mode for good.
     tokenizer : PreTrainedTokenizerBase
         A fast tokenizer.
-    reload : tuple of (callable, arguments) or None
-        What gives it back: all that a pickle of a backbone holds.
-    mechanism_name : {"auto", "attention", "kv_cache", "hidden_states"}
-        How it is to be given a prefix.
+    config : BackboneConfig or None
+        What it was loaded by.
+    load : callable or None
+        Returns the backbone of a config. A pickle holds `config` and `load` alone.
 
     Attributes
     ----------
     is_causal : bool
-        Whether a token sees only the tokens before it, found by a probe forward.
+        Whether a token sees only the tokens before it, as a tiny forward shows.
+    has_layer_hooks : bool
+        Whether its layers can be skipped, and their outputs edited.
     hidden_size : int
         C.
     max_positions : int
@@ -81,27 +76,52 @@ class Backbone:
         What the tokenizer puts around one text.
     pair_tokens : PairTokens or None
         What it puts around two; None if it has no form for pairs.
+    adds_leading_space : bool
+        Whether the tokenizer puts a space before every text (SentencePiece).
+    pad_id : int
+        Id that fills up short rows; always masked, so any id serves.
+    start_id : int or None
+        Id that can stand where a sequence must not be empty.
+    unknown_id : int
+        Id for a word of which the tokenizer makes no tokens.
     """
 
     def __init__(
         self,
         model: "PreTrainedModel",
         tokenizer: "PreTrainedTokenizerBase",
-        reload: "tuple[Callable[..., Backbone], tuple[Any, ...]] | None" = None,
-        mechanism_name: str = "auto",
+        config: "BackboneConfig | None" = None,
+        load: "Callable[[BackboneConfig], Backbone] | None" = None,
     ) -> None:
-        self._reload = reload
-        self.mechanism_name = mechanism_name
         self.model = model.requires_grad_(False).eval()
-        model.config.use_cache = False  # nothing is ever generated
         self.tokenizer = tokenizer
-        make_joinable(model)
+        self.config = config
+        self._load = load
+        self._mechanism_name = config.prefix_mechanism if config else "auto"
+        self.special_tokens = find_special_tokens(tokenizer)
+        self.pair_tokens = find_pair_tokens(tokenizer, model)
+        self.adds_leading_space = adds_leading_space(tokenizer)
+        pad_id, unknown_id = tokenizer.pad_token_id, tokenizer.unk_token_id
+        self.pad_id: int = 0 if pad_id is None else pad_id
+        self.start_id = find_start_id(tokenizer)
+        self.unknown_id: int = self.start_id or 0 if unknown_id is None else unknown_id
+        model.config.use_cache = False  # nothing is ever generated
+        replace_attention(model)
         speed_up_norms(model)
+        if is_self_test_on():
+            self._check_reading()
+        self.is_causal = sees_only_the_past(model)
+        self.has_layer_hooks = hook_layers(model)
         self.hidden_size: int = model.config.hidden_size
-        self.is_causal = self._probe()
         self.max_positions = _max_positions(model, tokenizer)
-        self.special_tokens = _special_tokens(tokenizer)
-        self.pair_tokens = _pair_tokens(tokenizer, model)
+
+    def with_config(self, config: "BackboneConfig") -> "Backbone":
+        """Return a backbone of another prefix mechanism that shares the weights."""
+        other = object.__new__(Backbone)
+        vars(other).update(vars(self), config=config)
+        other._mechanism_name = config.prefix_mechanism
+        vars(other).pop("prefix_mechanism", None)
+        return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Backbone":
         """Share: a frozen model never needs a copy."""
@@ -109,9 +129,9 @@ class Backbone:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a reference to the weights, never the weights."""
-        if self._reload is None:
+        if self._load is None:
             raise TypeError("A backbone without a source cannot be pickled.")
-        return self._reload
+        return self._load, (self.config,)
 
     @cached_property
     def prefix_mechanism(self) -> "PrefixMechanism":
@@ -122,27 +142,24 @@ class Backbone:
         UnsupportedBackboneError
             If there is none that works.
         """
-        return choose_prefix_mechanism(self.model, self.is_causal, self.mechanism_name)
+        return choose_prefix_mechanism(
+            self.model, self.is_causal, self.has_layer_hooks, self._mechanism_name
+        )
 
-    @property
-    def spec(self) -> Any:
-        """What it was loaded by, or None."""
-        return None if self._reload is None else self._reload[1][0]
-
-    def answers_to(self, mechanism_name: str) -> bool:
-        """Whether it was asked for, or has chosen, the named mechanism."""
+    def has_mechanism(self, name: str) -> bool:
+        """Whether a mechanism was asked for, or has been chosen."""
         chosen = vars(self).get("prefix_mechanism")
-        return mechanism_name in (self.mechanism_name, getattr(chosen, "name", None))
+        return name in (self._mechanism_name, getattr(chosen, "name", None))
 
-    def room(self, method: str, n_prompt: int) -> int:
-        """Return how many tokens a text may have behind a prompt of P tokens."""
+    def max_text_length(self, method: str, n_prompt: int) -> int:
+        """Return how many tokens a text may have after a prompt of P tokens."""
         if method == "prompt":
             return self.max_positions - n_prompt
-        return self.prefix_mechanism.room(self.max_positions, n_prompt)
+        return self.prefix_mechanism.max_text_length(self.max_positions, n_prompt)
 
     def run(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return the last hidden states (B, T, C) of the model as it is."""
-        return run_bare(self.model, inputs)
+        """Return the last hidden states (B, T, C) of the model without a prefix."""
+        return run_model(self.model, inputs)
 
     @property
     def n_layers(self) -> int:
@@ -157,7 +174,7 @@ class Backbone:
     @property
     def inference_tokens(self) -> int:
         """How many tokens, padding included, suit one forward without gradient."""
-        return _TOKENS_AT_ONCE["cpu" if self.device.type == "cpu" else "gpu"]
+        return _INFERENCE_TOKENS["cpu" if self.device.type == "cpu" else "gpu"]
 
     @property
     def training_tokens(self) -> int:
@@ -165,88 +182,52 @@ class Backbone:
 
         Estimated from the activations that a layer keeps for its backward pass.
         """
-        per_token = (
-            _KEPT_PER_LAYER * self.hidden_size * self.model.config.num_hidden_layers
-        )
-        room = _ROOM
+        bytes_per_token = _BYTES_PER_FEATURE * self.hidden_size * self.n_layers
+        n_bytes = _TRAINING_BYTES
         if self.device.type == "cuda":
-            room = int(_SHARE_OF_GPU * torch.cuda.mem_get_info(self.device)[0])
-        return max(_FEWEST_TOKENS, room // per_token)
-
-    @property
-    def pad_id(self) -> int:
-        """Id that fills up short rows; always masked, so any id serves."""
-        pad_id = self.tokenizer.pad_token_id
-        return 0 if pad_id is None else pad_id
-
-    @property
-    def start_id(self) -> int | None:
-        """Id that can stand where a sequence must not be empty."""
-        names = ("bos_token_id", "cls_token_id", "eos_token_id", "pad_token_id")
-        ids = [getattr(self.tokenizer, name, None) for name in names]
-        return next((i for i in ids if i is not None), None)
-
-    @property
-    def unknown_id(self) -> int:
-        """Id for a word that the tokenizer makes nothing of."""
-        unknown = self.tokenizer.unk_token_id
-        return (self.start_id or 0) if unknown is None else unknown
+            n_bytes = int(_SHARE_OF_GPU * torch.cuda.mem_get_info(self.device)[0])
+        return max(_FEWEST_TOKENS, n_bytes // bytes_per_token)
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """Look up input embeddings: (..., T) -> (..., T, C), without positions."""
         return self.model.get_input_embeddings()(input_ids)
 
-    def encode(self, texts: list[str], *, going_on: bool = False) -> list[list[int]]:
-        """Tokenise texts as they are, without special tokens.
+    def output_embeddings(self, ids: list[int]) -> "NDArray":
+        """Return the output embeddings (n, C) of some tokens.
 
-        With `going_on` they are the continuation of another text: a tokenizer that puts
-        a space before every text (SentencePiece) is kept from doing so.
-        """
-        if not texts:
-            return []
-        if going_on and self.puts_a_space_first:
-            # Behind a line's end there is none; the line's end itself is cut off again.
-            (lead,) = self._encode([_LINE_END])
-            whole = self._encode([_LINE_END + text for text in texts])
-            if all(ids[: len(lead)] == lead for ids in whole):
-                return [ids[len(lead) :] for ids in whole]
-        return self._encode(texts)
-
-    def _encode(self, texts: list[str]) -> list[list[int]]:
-        encoded = self.tokenizer(
-            texts,
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        return encoded["input_ids"]
-
-    @cached_property
-    def puts_a_space_first(self) -> bool:
-        """Whether the tokenizer puts a space in front of every text (SentencePiece)."""
-        tokens = self.tokenizer.tokenize("a")
-        return bool(tokens) and tokens[0].startswith("▁")
-
-    def _probe(self) -> bool:
-        """Run tiny batches; return whether a token sees only those before it.
+        They are the input's where the two are tied; else they are read from the
+        weights' files.
 
         Raises
         ------
-        UnsupportedBackboneError
-            If the model cannot read a text.
+        ValueError
+            If there are none.
         """
-        try:
-            if is_self_test_on():
-                self._check_reading()
-            return sees_only_the_past(self.model)
-        except UnsupportedBackboneError:
-            raise
-        except Exception as exc:  # an architecture may fail in any way of its own
-            raise UnsupportedBackboneError(
-                f"{type(self.model).__name__} does not read texts as language models "
-                f"do: {exc}. Use another `model`."
-            ) from exc
+        rows = None
+        if self.model.config.get_text_config().tie_word_embeddings:
+            rows = self.model.get_input_embeddings().weight[ids]
+        elif self.config is not None:
+            rows = read_output_embeddings(self.config.source, ids)
+        if rows is not None:
+            return rows.float().cpu().numpy()
+        raise ValueError(
+            "The 'label_texts' parameter needs a causal backbone with output "
+            f"embeddings, but the weights of {type(self.model).__name__} have none: "
+            "they were saved without its language modelling head. Use the whole "
+            "model's weights."
+        )
+
+    def encode(
+        self, texts: list[str], *, is_continuation: bool = False
+    ) -> list[list[int]]:
+        """Return the token ids of texts, without special tokens.
+
+        With `is_continuation` they continue another text: a tokenizer that puts a space
+        before every text is kept from doing so.
+        """
+        if is_continuation and self.adds_leading_space:
+            return encode_without_space(self.tokenizer, texts)
+        return encode(self.tokenizer, texts)
 
     @torch.no_grad()
     def _check_reading(self) -> None:
@@ -256,17 +237,20 @@ class Backbone:
         ------
         UnsupportedBackboneError
         """
-        ids = torch.tensor([[5, 6, 7]], device=self.device)
-        padded = torch.cat([ids, torch.full_like(ids, self.pad_id)], dim=1)
-        mask = torch.ones_like(padded)
-        mask[:, ids.shape[1] :] = 0
-        plain = {"attention_mask": torch.ones_like(ids)}
-        expected = self.run({"input_ids": ids, **plain})
-        behind = self.run({"input_ids": padded, "attention_mask": mask})
-        embedded = self.run({"inputs_embeds": self.embed(ids), **plain})
-        if not agree(behind[:, : ids.shape[1]], expected, self.model):
-            problem = "depends on the padding behind a text"
-        elif not agree(embedded, expected, self.model):
+        with refuse_model_errors(_cannot_read(self.model)):
+            ids = torch.tensor([[5, 6, 7]], device=self.device)
+            n_tokens = ids.shape[1]
+            padded = torch.cat([ids, torch.full_like(ids, self.pad_id)], dim=1)
+            padded_mask = torch.ones_like(padded)
+            padded_mask[:, n_tokens:] = 0
+            mask = {"attention_mask": torch.ones_like(ids)}
+            expected = self.run({"input_ids": ids, **mask})
+            output = self.run({"input_ids": padded, "attention_mask": padded_mask})
+            before_padding = output[:, :n_tokens]
+            from_embeddings = self.run({"inputs_embeds": self.embed(ids), **mask})
+        if not outputs_agree(before_padding, expected, self.model):
+            problem = "depends on the padding after a text"
+        elif not outputs_agree(from_embeddings, expected, self.model):
             problem = "is another one if it reads embeddings instead of token ids"
         else:
             return
@@ -278,11 +262,26 @@ class Backbone:
 
 @torch.no_grad()
 def sees_only_the_past(model: "PreTrainedModel") -> bool:
-    """Compare the first token's output before two different second tokens."""
+    """Compare the first token's output before two different second tokens.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If the model cannot read a text.
+    """
     ids = torch.tensor([[5, 6], [5, 7]], device=model.device)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    first = run_bare(model, inputs)[:, 0].float()  # (2, C)
+    with refuse_model_errors(_cannot_read(model)):
+        first = run_model(model, inputs)[:, 0].float()  # (2, C)
     return torch.allclose(first[0], first[1], rtol=1e-3, atol=1e-4)
+
+
+def _cannot_read(model: "PreTrainedModel") -> str:
+    """Return the message for a model that fails on any text."""
+    return (
+        f"{type(model).__name__} does not read texts as language models do: {{error}}. "
+        "Use another `model`."
+    )
 
 
 def _max_positions(
@@ -297,31 +296,3 @@ def _max_positions(
     if configured:
         limits.append(configured)
     return int(min(limits))
-
-
-def _special_tokens(tokenizer: "PreTrainedTokenizerBase") -> SpecialTokens:
-    """Find what the tokenizer puts around a text, by showing it one."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    starts = range(len(full) - len(plain) + 1)
-    at = next(i for i in starts if full[i : i + len(plain)] == plain)
-    return SpecialTokens(full[:at], full[at + len(plain) :])
-
-
-def _pair_tokens(
-    tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel"
-) -> PairTokens | None:
-    """Find how the tokenizer joins two texts, by showing it a pair."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    encoded = tokenizer("a", "a", return_token_type_ids=True)
-    ids, types = encoded["input_ids"], encoded["token_type_ids"]
-    n = len(plain)
-    places = [i for i in range(len(ids) - n + 1) if ids[i : i + n] == plain]
-    if len(places) != 2 or places[1] == places[0] + n:
-        return None  # the texts would run into each other
-    first, second = places
-    middle = ids[first + n : second]
-    takes_types = "token_type_ids" in signature(model.forward).parameters
-    has_types = takes_types and types[second] == 1 and types[first] == 0
-    n_first = types[first + n : second].count(0)
-    return PairTokens(ids[:first], middle, ids[second + n :], has_types, n_first)

@@ -1,15 +1,19 @@
-"""Which device and which precision a frozen backbone runs in."""
+"""Which device and which precision a frozen backbone runs in.
+
+Estimators are made, and refuse bad input, without torch, whose import takes seconds:
+it is imported inside the functions here.
+"""
 
 from functools import cache
-from time import perf_counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-_MUCH = 0.7
-_TIMES = 12
+# Arithmetic in bfloat16, as torch and Linux call it: of AVX-512 and AMX, and of ARM.
+_BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def resolve_device(device: "str | torch.device") -> "torch.device":
@@ -23,12 +27,18 @@ def resolve_device(device: "str | torch.device") -> "torch.device":
     import torch
 
     if device == "auto":
-        return torch.device(_best_device())
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError as exc:
         raise ValueError(_no_device(device, "torch does not know it")) from exc
-    present = _n_devices(resolved.type)
+    present = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(resolved.type, 0)
     if (resolved.index or 0) >= present:
         raise ValueError(_no_device(device, f"{present} such device(s) are present"))
     return resolved
@@ -37,8 +47,8 @@ def resolve_device(device: "str | torch.device") -> "torch.device":
 def resolve_dtype(dtype: str, device: "torch.device") -> "torch.dtype":
     """Turn the `dtype` parameter into a torch dtype.
 
-    "auto" is bfloat16 where the device is much faster with it (float16 on older CUDA
-    devices), else float32.
+    "auto" is bfloat16 where the device has arithmetic for it. Without it CUDA devices
+    take float16, and processors, which would be several times slower, float32.
     """
     import torch
 
@@ -46,27 +56,41 @@ def resolve_dtype(dtype: str, device: "torch.device") -> "torch.dtype":
         return getattr(torch, dtype)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "cpu" and is_bfloat16_fast():
+    if device.type == "cpu" and has_bfloat16(processor_flags()):
         return torch.bfloat16
     return torch.float32
 
 
-def _best_device() -> str:
+def has_bfloat16(flags: frozenset[str]) -> bool:
+    """Whether a processor with these flags has arithmetic in bfloat16."""
+    return bool(flags & _BFLOAT16_FLAGS)
+
+
+@cache
+def processor_flags() -> frozenset[str]:
+    """Return what this processor can do, as torch or, before it can tell, Linux says.
+
+    None are known on other systems with an older torch.
+    """
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    get_capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if get_capabilities is not None:
+        return frozenset(
+            name for name, has in get_capabilities().items() if has is True
+        )
+    return read_cpuinfo(Path("/proc/cpuinfo"))
 
 
-def _n_devices(kind: str) -> int:
-    import torch
-
-    if kind == "cuda":
-        return torch.cuda.device_count()
-    if kind == "mps":
-        return int(torch.backends.mps.is_available())
-    return int(kind == "cpu")
+def read_cpuinfo(file: Path) -> frozenset[str]:
+    """Return the flags of the first processor that Linux lists."""
+    if not file.is_file():
+        return frozenset()
+    for line in file.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # x86, ARM
+            return frozenset(value.split())
+    return frozenset()
 
 
 def _no_device(device: object, why: str) -> str:
@@ -75,31 +99,3 @@ def _no_device(device: object, why: str) -> str:
         f"be there. Got {str(device)!r} instead: {why}. device='auto' takes the best "
         "one there is."
     )
-
-
-@cache
-def is_bfloat16_fast() -> bool:
-    """Whether this processor multiplies matrices of bfloat16 much faster than float32.
-
-    Measured once per process, in some milliseconds: on the processors that have no
-    instruction for it, it is several times slower. Nothing in between is known.
-    """
-    import torch
-
-    return _seconds_to_multiply(torch.bfloat16) < _MUCH * _seconds_to_multiply(
-        torch.float32
-    )
-
-
-def _seconds_to_multiply(dtype: "torch.dtype") -> float:
-    """Return the best of several times of one product of a layer's size."""
-    import torch
-
-    x = torch.ones(128, 512, dtype=dtype)
-    weight = torch.ones(512, 512, dtype=dtype)
-    seconds = []
-    for _ in range(_TIMES):
-        start = perf_counter()
-        torch.nn.functional.linear(x, weight)
-        seconds.append(perf_counter() - start)
-    return min(seconds)

@@ -44,8 +44,7 @@ def speed_up_norms(model: nn.Module) -> int:
 
     Only norms whose output stays the same to the last bit, which is tried.
     """
-    found = [_fast(module) for module in model.modules() if _may_be_norm(module)]
-    return sum(found)
+    return sum(_speed_up(module) for module in model.modules() if _may_be_norm(module))
 
 
 def _may_be_norm(module: nn.Module) -> bool:
@@ -63,7 +62,7 @@ def _may_be_norm(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _fast(module: nn.Module) -> bool:
+def _speed_up(module: nn.Module) -> bool:
     """Replace a norm's forward by the one of ours that computes the same, if any."""
     eps = next((getattr(module, n) for n in _EPS_NAMES if hasattr(module, n)), None)
     if not isinstance(eps, float):

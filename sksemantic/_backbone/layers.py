@@ -1,16 +1,15 @@
-"""A backbone's layers: how to run, or to have, only some, and to edit what they say.
+"""Hooks on the layers of a backbone.
 
-What enters a layer can be recorded, and put back later: the layers below are then
-skipped, while everything around them (embeddings, masks, rotary tables, the running
-index of a layer) is made by the backbone's own code as always.
+The hooks are set once, when a backbone is made. What they do belongs to one call and is
+held in a context variable: another thread that runs the same backbone never sees it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -20,298 +19,281 @@ from sksemantic.exceptions import UnsupportedBackboneError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# Takes a layer's number and hidden states (B, T, C); returns what takes their place.
+StatesHook = Callable[[int, Tensor], Tensor]
+# Module, key, value, mask, and whether the attention is causal besides.
+AttentionCall = tuple[Tensor, Tensor, Tensor | None, bool]
+AttentionHook = Callable[
+    [nn.Module, Tensor, Tensor, Tensor | None, bool], AttentionCall
+]
 
-class _Reached(Exception):
-    """A layer was reached, and nothing above it is wanted."""
+# What the code of an architecture raises on a call it was not written for: arguments it
+# does not take (TypeError), layers or attributes it does not have, or tensors whose
+# shapes do not fit (RuntimeError, ValueError). Warnings are not among them.
+_MODEL_ERRORS = (
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@contextmanager
+def refuse_model_errors(problem: str = "{error}") -> Iterator[None]:
+    """Turn an error in a model's own code into an UnsupportedBackboneError.
+
+    An error in this package is a bug, and a lack of memory is no property of the model:
+    both are left as they are.
+    """
+    try:
+        yield
+    except (UnsupportedBackboneError, torch.OutOfMemoryError):
+        raise
+    except _MODEL_ERRORS as exc:
+        if _is_raised_here(exc):
+            raise
+        error = f"{type(exc).__name__}: {exc}"
+        raise UnsupportedBackboneError(problem.format(error=error)) from exc
+
+
+def _is_raised_here(error: Exception) -> bool:
+    """Whether the last line of Python that ran before an error is in this package."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").startswith("sksemantic.")
+
+
+@dataclass(frozen=True)
+class LayerHooks:
+    """What is done at the layers during one call of a backbone.
+
+    Attributes
+    ----------
+    first_layer : int
+        The layers below it are skipped.
+    on_input, on_output : tuple of callables
+        Each is called with the number of a layer and the hidden states (B, T, C) that
+        enter or leave it, and returns the ones that are used in their place.
+    on_attention : callable or None
+        Is called with what an attention call attends to, and returns it changed.
+    """
+
+    first_layer: int = 0
+    on_input: tuple[StatesHook, ...] = ()
+    on_output: tuple[StatesHook, ...] = ()
+    on_attention: AttentionHook | None = None
+
+
+_NO_HOOKS = LayerHooks()
+_HOOKS: ContextVar[LayerHooks] = ContextVar("layer_hooks", default=_NO_HOOKS)
+
+
+def current_hooks() -> LayerHooks:
+    """Return the hooks of the call that the current thread makes."""
+    return _HOOKS.get()
+
+
+@contextmanager
+def add_hooks(
+    *,
+    first_layer: int = 0,
+    on_input: StatesHook | None = None,
+    on_output: StatesHook | None = None,
+    on_attention: AttentionHook | None = None,
+) -> Iterator[None]:
+    """Add hooks to those there are, for the calls that this thread makes inside."""
+    hooks = _HOOKS.get()
+    token = _HOOKS.set(
+        replace(
+            hooks,
+            first_layer=max(hooks.first_layer, first_layer),
+            on_input=hooks.on_input + ((on_input,) if on_input else ()),
+            on_output=hooks.on_output + ((on_output,) if on_output else ()),
+            on_attention=on_attention or hooks.on_attention,
+        )
+    )
+    try:
+        yield
+    finally:
+        _HOOKS.reset(token)
 
 
 @dataclass
-class _Visit:
-    """What is to happen at one layer: its states are recorded, or replaced.
-
-    The states (B, T, C) are the text's: the last T of what enters the layer.
-    """
+class RecordedStates:
+    """The text's hidden states (B, T, C) that entered a layer, once it was called."""
 
     layer: int
-    length: int
     states: Tensor | None = None
-    stops: bool = False
 
-    def recorded(self) -> Tensor:
-        """Return the recorded states (B, T, C)."""
+    def get(self) -> Tensor:
+        """Return the states (B, T, C)."""
         if self.states is None:
-            raise UnsupportedBackboneError(f"Layer {self.layer} was never reached.")
+            raise UnsupportedBackboneError(f"Layer {self.layer} was never called.")
         return self.states
 
-    def see(self, hidden: Tensor) -> Tensor:
-        """Record what enters the layer, or return what is to enter in its place."""
-        before = hidden.shape[1] - self.length
-        if self.states is None:
-            self.states = hidden[:, before:]
-            if self.stops:
-                raise _Reached
-            return hidden
-        return _rejoined(hidden, self.states.to(hidden))
 
-
-@dataclass
-class _Skip:
-    """Everything below a layer is skipped."""
-
-    visit: _Visit
-
-
-@dataclass
-class _Edits:
-    """What layers put out is changed: the text's states (B, T, C), the last T."""
-
-    length: int
-    maps: "Mapping[int, Callable[[Tensor], Tensor]]"
-
-    def edited(self, index: int, output: Any, is_tuple: bool) -> Any:
-        """Return a layer's output with its text's states mapped."""
-        hidden = output[0] if is_tuple else output
-        text = hidden[:, hidden.shape[1] - self.length :]
-        hidden = _rejoined(hidden, self.maps[index](text))
-        return (hidden, *output[1:]) if is_tuple else hidden
-
-
-def _rejoined(hidden: Tensor, states: Tensor) -> Tensor:
-    """Return hidden states whose last ones, the text's, are replaced by these."""
-    before = hidden.shape[1] - states.shape[1]
-    return torch.cat([hidden[:, :before], states], dim=1) if before else states
-
-
-_FATAL = (torch.cuda.OutOfMemoryError, KeyboardInterrupt)  # no fault of a model
-_LISTS = ("architectures",)  # in a config, that are not of layers
-
-_ACTIVE: ContextVar["_Visit | _Skip | None"] = ContextVar("visit", default=None)
-_EDITS: ContextVar["_Edits | None"] = ContextVar("edits", default=None)
-_visited: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
-
-
-def make_visitable(model: "PreTrainedModel") -> int:
-    """Let a model's layers be recorded, skipped, edited; return how many there are.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If it has no list of layers that pass the hidden states on.
-    """
-    if model not in _visited:
-        layers = find_layers(model)
-        for index, (layer, is_tuple) in enumerate(layers.items()):
-            layer.forward = _visiting(layer.forward, index, is_tuple)
-        _visited[model] = len(layers)
-    return _visited[model]
+class _Stop(Exception):
+    """A layer was reached, and the layers above it need not run."""
 
 
 @contextmanager
-def recording(layer: int, length: int, *, stop: bool = False) -> Iterator[_Visit]:
-    """Record the last `length` states (B, T, C) that enter a layer.
+def record_states(
+    layer: int, length: int, *, stop: bool = False
+) -> Iterator[RecordedStates]:
+    """Record the last `length` hidden states (B, T, C) that enter a layer.
 
-    With `stop` the forward ends there, and leaves the block.
+    With `stop` the call ends there, and so does the block.
     """
-    visit = _Visit(layer, length, stops=stop)
-    token = _ACTIVE.set(visit)
-    try:
-        yield visit
-    except _Reached:
-        pass
-    finally:
-        _ACTIVE.reset(token)
+    recorded = RecordedStates(layer)
+
+    def record(index: int, hidden: Tensor) -> Tensor:
+        if index == layer:
+            recorded.states = hidden[:, hidden.shape[1] - length :]
+            if stop:
+                raise _Stop
+        return hidden
+
+    with suppress(_Stop), add_hooks(on_input=record):
+        yield recorded
 
 
 @contextmanager
-def entering(layer: int, states: Tensor) -> Iterator[None]:
-    """Skip all layers below one, and let these states (B, T, C) enter it."""
-    token = _ACTIVE.set(_Skip(_Visit(layer, states.shape[1], states)))
-    try:
+def start_at(layer: int, states: Tensor) -> Iterator[None]:
+    """Skip the layers below one; let the text's states (B, T, C) enter it.
+
+    All that is around the layers (embeddings, masks, tables of positions) is still
+    computed by the backbone's own code.
+    """
+
+    def put_in(index: int, hidden: Tensor) -> Tensor:
+        return _replace_last(hidden, states.to(hidden)) if index == layer else hidden
+
+    with add_hooks(first_layer=layer, on_input=put_in):
         yield
-    finally:
-        _ACTIVE.reset(token)
 
 
 @contextmanager
-def editing(
-    maps: "Mapping[int, Callable[[Tensor], Tensor]]", length: int
+def edit_outputs(
+    edits: Mapping[int, Callable[[Tensor], Tensor]], length: int
 ) -> Iterator[None]:
-    """Map the last `length` states (B, T, C) that some layers put out."""
-    token = _EDITS.set(_Edits(length, maps))
-    try:
+    """Change the last `length` hidden states (B, T, C) that some layers put out."""
+
+    def edit(index: int, hidden: Tensor) -> Tensor:
+        if index not in edits:
+            return hidden
+        text = hidden[:, hidden.shape[1] - length :]
+        return _replace_last(hidden, edits[index](text))
+
+    with add_hooks(on_output=edit):
         yield
-    finally:
-        _EDITS.reset(token)
 
 
-def _visiting(
-    forward: Callable[..., Any], index: int, is_tuple: bool
-) -> Callable[..., Any]:
-    """Wrap a layer's forward, which runs as always unless a block above is active."""
-
-    def visited(*args: Any, **kwargs: Any) -> Any:
-        active = _ACTIVE.get()
-        if active is not None:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            visit = active.visit if isinstance(active, _Skip) else active
-            if isinstance(active, _Skip) and index < visit.layer:
-                return (hidden, None) if is_tuple else hidden
-            if index == visit.layer:
-                hidden = visit.see(hidden)
-            if args:
-                args = (hidden, *args[1:])
-            else:
-                kwargs["hidden_states"] = hidden
-        output = forward(*args, **kwargs)
-        edits = _EDITS.get()
-        if edits is None or index not in edits.maps:
-            return output
-        return edits.edited(index, output, is_tuple)
-
-    return visited
+def _replace_last(hidden: Tensor, states: Tensor) -> Tensor:
+    """Return hidden states whose last ones, the text's, are replaced."""
+    n_before = hidden.shape[1] - states.shape[1]
+    return torch.cat([hidden[:, :n_before], states], dim=1) if n_before else states
 
 
-def cut(model: "PreTrainedModel", n_layers: int) -> None:
-    """Take away all layers above the `n_layers` lowest.
+class _HookedForward:
+    """A layer's forward that does what the hooks of the current call say."""
 
-    What the last of them puts out then goes where the whole model's went: through a
-    final norm, where there is one.
+    def __init__(
+        self, forward: Callable[..., Any], index: int, returns_tuple: bool
+    ) -> None:
+        self._forward = forward
+        self._index = index
+        self._returns_tuple = returns_tuple
 
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the model cannot do without; it is left as it was.
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        hooks = _HOOKS.get()
+        if hooks is _NO_HOOKS:
+            return self._forward(*args, **kwargs)
+        hidden = args[0] if args else kwargs["hidden_states"]
+        if self._index < hooks.first_layer:
+            return (hidden, None) if self._returns_tuple else hidden
+        for change in hooks.on_input:
+            hidden = change(self._index, hidden)
+        if args:
+            output = self._forward(hidden, *args[1:], **kwargs)
+        else:
+            output = self._forward(**kwargs | {"hidden_states": hidden})
+        hidden = output[0] if self._returns_tuple else output
+        for change in hooks.on_output:
+            hidden = change(self._index, hidden)
+        return (hidden, *output[1:]) if self._returns_tuple else hidden
+
+
+def hook_layers(model: "PreTrainedModel") -> bool:
+    """Set the hooks on a model's layers; return whether it has layers that take them.
+
+    It has none where layers are shared, or do not pass hidden states on. To be called
+    before the model is used by others: it runs the model to find its layers.
     """
-    try:
-        layers = _find_list(model)[0]
-        upper = layers[n_layers:]
-        expected = _what_enters(model, upper[0])
-    except _FATAL:
-        raise
-    except Exception as exc:  # an architecture may fail in any way of its own
-        raise UnsupportedBackboneError(
-            f"Its layers cannot be told apart: {exc}"
-        ) from exc
-    config = model.config
-    n_all = len(layers)
-    former = {
-        name: value
-        for name, value in vars(config).items()
-        if isinstance(value, list) and len(value) == len(layers) and name not in _LISTS
-    }
-    is_same = False
-    try:
-        config.num_hidden_layers = n_layers
-        del layers[n_layers:]
-        for name, value in former.items():
-            setattr(config, name, value[:n_layers])
-        is_same = torch.equal(_what_leaves(model, layers[-1]), expected)
-    except _FATAL:
-        raise
-    except Exception as exc:
-        problem = f"It cannot do without its upper layers: {exc}"
-        raise UnsupportedBackboneError(problem) from exc
-    finally:
-        is_changed = len(layers) < n_all or config.num_hidden_layers != n_all
-        if is_changed and not is_same:
-            layers.extend(upper[len(layers) - n_layers :])
-            config.num_hidden_layers = n_all
-            for name, value in former.items():
-                setattr(config, name, value)
-    if not is_same:
-        raise UnsupportedBackboneError(
-            "Without its upper layers, the others put out something else."
-        )
+    layers, calls = find_layers(model)
+    returns_tuple = {call.module: isinstance(call.output, tuple) for call in calls}
+    for index, layer in enumerate(layers or ()):
+        if not isinstance(layer.forward, _HookedForward):
+            layer.forward = _HookedForward(layer.forward, index, returns_tuple[layer])
+    return layers is not None
 
 
-def _what_enters(model: "PreTrainedModel", layer: nn.Module) -> Tensor:
-    """Return the hidden states (1, T, C) that enter a layer, of some tokens."""
-    seen: list[Tensor] = []
-
-    def note(module: nn.Module, args: Any, kwargs: Any) -> None:
-        seen.append(args[0] if args else kwargs["hidden_states"])
-
-    with _hooked(layer.register_forward_pre_hook(note, with_kwargs=True)):
-        _try(model)
-    return seen[0]
+def no_layers_error(model: "PreTrainedModel") -> UnsupportedBackboneError:
+    """Return the error for a model whose layers take no hooks."""
+    return UnsupportedBackboneError(
+        f"No list of {model.config.num_hidden_layers} layers was found that pass "
+        "hidden states on."
+    )
 
 
-def _what_leaves(model: "PreTrainedModel", layer: nn.Module) -> Tensor:
-    """Return the hidden states (1, T, C) that leave a layer, of the same tokens."""
-    seen: list[Tensor] = []
+@dataclass(frozen=True)
+class LayerCall:
+    """One call of a module: the hidden states (1, T, C) that entered it, its output."""
 
-    def note(module: nn.Module, args: Any, output: Any) -> None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
-
-    with _hooked(layer.register_forward_hook(note)):
-        _try(model)
-    return seen[0]
-
-
-@contextmanager
-def _hooked(*hooks: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    module: nn.Module
+    hidden: Any
+    output: Any
 
 
 @torch.no_grad()
-def _try(model: "PreTrainedModel") -> None:
-    ids = torch.tensor([[5, 6, 7]], device=model.device)
-    model(input_ids=ids, attention_mask=torch.ones_like(ids))
+def record_calls(
+    model: "PreTrainedModel", modules: "set[nn.Module]"
+) -> list[LayerCall]:
+    """Run a model on three tokens; return the calls of some of its modules in order."""
+    calls: list[LayerCall] = []
 
-
-def find_layers(model: "PreTrainedModel") -> dict[nn.Module, bool]:
-    """Find the list whose members pass the hidden states (B, T, C) on, each once.
-
-    Returns
-    -------
-    dict of Module to bool
-        The layers from the bottom up, and whether they return a tuple.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If there is none, as where layers are shared.
-    """
-    layers, is_tuple = _find_list(model)
-    return {layer: is_tuple[layer] for layer in layers}
-
-
-def _find_list(
-    model: "PreTrainedModel",
-) -> tuple[nn.ModuleList, dict[nn.Module, bool]]:
-    """Return the list of layers, and which of them return a tuple."""
-    lists = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.ModuleList) and len(module) > 0
-    ]
-    calls: list[nn.Module] = []
-    is_tuple: dict[nn.Module, bool] = {}
-
-    def note_input(
-        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def record(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> None:
         hidden = args[0] if args else kwargs.get("hidden_states")
-        if isinstance(hidden, Tensor) and hidden.dim() == 3 and len(hidden) == 1:
-            calls.append(module)
+        calls.append(LayerCall(module, hidden, output))
 
-    def note_output(module: nn.Module, args: Any, output: Any) -> None:
-        is_tuple[module] = isinstance(output, tuple)
+    handles = [m.register_forward_hook(record, with_kwargs=True) for m in modules]
+    ids = torch.tensor([[5, 6, 7]], device=model.device)
+    try:
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
 
-    members = {member for layers in lists for member in layers}
-    hooks = [m.register_forward_pre_hook(note_input, with_kwargs=True) for m in members]
-    hooks += [m.register_forward_hook(note_output) for m in members]
-    with _hooked(*hooks):
-        _try(model)
-    wanted = model.config.num_hidden_layers
+
+def find_layers(
+    model: "PreTrainedModel",
+) -> tuple[nn.ModuleList | None, list[LayerCall]]:
+    """Return the list whose members pass hidden states on, each once; and all calls."""
+    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m)]
+    calls = record_calls(model, {member for layers in lists for member in layers})
+    takes_states = [
+        call.module
+        for call in calls
+        if isinstance(call.hidden, Tensor)
+        and call.hidden.dim() == 3
+        and len(call.hidden) == 1
+    ]
     for layers in lists:
-        called = [module for module in calls if module in set(layers)]
-        if len(layers) == wanted and called == [*layers]:
-            return layers, is_tuple
-    raise UnsupportedBackboneError(
-        f"No list of {wanted} layers was found that pass hidden states on."
-    )
+        members = {*layers}
+        called = [module for module in takes_states if module in members]
+        if len(layers) == model.config.num_hidden_layers and called == [*layers]:
+            return layers, calls
+    return None, calls

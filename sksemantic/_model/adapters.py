@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import hardtanh, layer_norm
 
 if TYPE_CHECKING:
-    from sksemantic._backbone.prefix import PromptStates
-    from sksemantic._backbone.prefix.base import Prefix
+    from sksemantic._backbone.prefix.base import Prefix, PromptStates
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 

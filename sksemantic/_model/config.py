@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sksemantic._backbone.layers import make_visitable
-from sksemantic._backbone.loading import BackboneSpec
+from sksemantic._backbone.layers import no_layers_error
+from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
 from sksemantic._inputs.validation import refuse_prefix_only
 from sksemantic._model.pooling import PAIR
-from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -26,7 +25,7 @@ class ModelConfig:
 
     Attributes
     ----------
-    backbone : BackboneSpec
+    backbone : BackboneConfig
         Its `n_layers` is a number. Its `prefix_mechanism` is the one that is used, by
         name; None for a soft prompt.
     prompt : str
@@ -47,9 +46,11 @@ class ModelConfig:
         Of the features that the head reads, in training.
     n_outputs : int
         K.
+    n_virtual_tokens : int
+        P, the tokens of the prefix or soft prompt.
     """
 
-    backbone: BackboneSpec
+    backbone: BackboneConfig
     prompt: str
     n_texts: int
     max_length: int
@@ -61,6 +62,7 @@ class ModelConfig:
     pooling: str
     dropout: float
     n_outputs: int
+    n_virtual_tokens: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration in JSON values, without the device."""
@@ -81,7 +83,7 @@ class ModelConfig:
             "device": torch.device("cpu"),
         }
         changed = {
-            "backbone": BackboneSpec(**backbone),
+            "backbone": BackboneConfig(**backbone),
             "tuned_layers": tuple(values["tuned_layers"]),
         }
         return cls(**(values | changed))
@@ -95,7 +97,7 @@ def resolve_model_config(
     backbone: "Backbone",
     prompt: Prompt,
     *,
-    backbone_config: BackboneSpec,
+    backbone_config: BackboneConfig,
     n_texts: int,
     max_length: int | None,
     method: str,
@@ -138,6 +140,7 @@ def resolve_model_config(
         pooling=resolve_pooling(pooling, backbone.is_causal, is_pair=is_pair),
         dropout=dropout,
         n_outputs=n_outputs,
+        n_virtual_tokens=len(template.prompt_ids),
     )
     return config, template
 
@@ -193,12 +196,9 @@ def resolve_text_rank(
         refuse_prefix_only("text_rank", text_rank, 0)
     if method == "prompt" or (is_default and adapter != "low_rank"):
         return 0
-    try:
-        if text_rank:
-            make_visitable(backbone.model)
-    except UnsupportedBackboneError:
+    if text_rank and not backbone.has_layer_hooks:
         if not is_default:
-            raise
+            raise no_layers_error(backbone.model)
         return 0
     return int(text_rank)
 
@@ -233,11 +233,11 @@ def _resolve_layers(
 
 
 def _as_run(
-    backbone: "Backbone", config: BackboneSpec, mechanism: str | None
-) -> BackboneSpec:
+    backbone: "Backbone", config: BackboneConfig, mechanism: str | None
+) -> BackboneConfig:
     """Return what the backbone was asked for by, with the choices that were made.
 
-    `backbone.spec` may have another name: several estimators share one copy.
+    `backbone.config` may have another name: several estimators share one copy.
     """
     return replace(
         config,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sksemantic._backbone.device import resolve_dtype
-from sksemantic._backbone.layers import editing, make_visitable
-from sksemantic._backbone.loading import load_backbone
+from sksemantic._backbone.layers import edit_outputs, no_layers_error
 from sksemantic._backbone.prefix.base import SplitLayer
+from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import find_again
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
@@ -170,7 +170,7 @@ class SemanticModule(nn.Module):
         """Apply the text adapter inside the block, to texts of this many tokens."""
         if self.text_adapter is None:
             return nullcontext()
-        return editing(self.text_adapter.edits(), length)
+        return edit_outputs(self.text_adapter.edits(), length)
 
 
 def load_model(
@@ -185,14 +185,14 @@ def load_model(
     """
     asked = config.backbone
     name = str(asked.dtype).removeprefix("torch.")
-    spec = replace(
+    backbone_config = replace(
         asked,
         source=find_again(asked.source),
         device=device,
         dtype=resolve_dtype(name, device),
         prefix_mechanism=asked.prefix_mechanism or "auto",
     )
-    backbone = load_backbone(spec)
+    backbone = load_backbone(backbone_config)
     prompt = Prompt.parse(config.prompt)
     template = Template(
         backbone, prompt, config.method, config.max_length, config.n_texts
@@ -224,7 +224,8 @@ def _build_text_adapter(
     """Build the adapter of the texts' own states, if the config has one."""
     if read is None or config.text_rank == 0:
         return None
-    make_visitable(backbone.model)
+    if not backbone.has_layer_hooks:
+        raise no_layers_error(backbone.model)
     layers = [read.layers[i] for i in range(*config.tuned_layers)]
     return TextAdapter(layers, backbone.hidden_size, config.text_rank)
 

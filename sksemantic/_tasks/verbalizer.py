@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sksemantic._backbone.loading import output_embeddings
 from sksemantic._inputs.dataset import TextDataset
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _continuation(
 ) -> "NDArray":
     """Return the mean output embedding (C,) of all tokens of the texts."""
     rows = [
-        output_embeddings(module.backbone, ids).mean(axis=0)
+        module.backbone.output_embeddings(ids).mean(axis=0)
         for ids in template.continuations(texts)
     ]
     return np.mean(rows, axis=0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sksemantic._backbone.device import resolve_device, resolve_dtype
-from sksemantic._backbone.loading import BackboneSpec
+from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.source import resolve
 from sksemantic._inputs.model_options import check_model_kwargs
 from sksemantic._inputs.validation import (
@@ -77,7 +77,7 @@ def check_task_options(parameters: Parameters, task: "Task") -> None:
 
 def resolve_backbone_config(
     parameters: Parameters, caller: str, *, has_label_texts: bool
-) -> BackboneSpec:
+) -> BackboneConfig:
     """Find the weights, check the device, and say how the backbone is to be loaded.
 
     Raises
@@ -93,7 +93,7 @@ def resolve_backbone_config(
     n_layers = options.n_layers
     if n_layers == "auto" and has_label_texts:
         n_layers = "all"  # output embeddings are made for the last layer's states
-    return BackboneSpec(
+    return BackboneConfig(
         source,
         device,
         resolve_dtype(options.dtype, device),
@@ -138,7 +138,7 @@ def resolve_training(
 def build_module(
     parameters: Parameters,
     backbone: "Backbone",
-    backbone_config: BackboneSpec,
+    backbone_config: BackboneConfig,
     prompt: "Prompt",
     targets: "Targets",
     n_columns: int,
@@ -151,7 +151,7 @@ def build_module(
     ----------
     parameters : mapping of str to object
     backbone : Backbone
-    backbone_config : BackboneSpec
+    backbone_config : BackboneConfig
     prompt : Prompt
     targets : Targets
     n_columns : int

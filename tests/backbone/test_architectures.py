@@ -261,7 +261,7 @@ def test_text_map_when_it_does_something_then_company_does_not_matter(
 
 @torch.no_grad()
 def test_room_when_a_text_fills_it_then_backbone_still_runs(backbone):
-    (text,) = random_ids(backbone.room("prefix", len(PROMPT_IDS)))
+    (text,) = random_ids(backbone.max_text_length("prefix", len(PROMPT_IDS)))
     kept_in_window = backbone.prefix_mechanism.name == "kv_cache" and getattr(
         backbone.model.config, "sliding_window", None
     )

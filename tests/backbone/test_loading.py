@@ -22,7 +22,8 @@ from transformers.utils import logging as transformers_logging
 
 from sksemantic import SKTuningClassifier, UnsupportedBackboneError
 from sksemantic._backbone import loading as _loading
-from sksemantic._backbone.loading import BackboneSpec, load_backbone
+from sksemantic._backbone.loading import BackboneConfig
+from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import resolve
 
 
@@ -54,7 +55,7 @@ def test_load_when_asked_under_another_path_then_is_the_same_copy(
 
 
 def test_load_when_dtype_differs_then_is_another_copy(tiny_bert):
-    half = load_backbone(BackboneSpec(resolve(tiny_bert), CPU, torch.bfloat16))
+    half = load_backbone(BackboneConfig(resolve(tiny_bert), CPU, torch.bfloat16))
     assert half.model.dtype == torch.bfloat16
     assert load_tiny(tiny_bert).model.dtype == torch.float32
 

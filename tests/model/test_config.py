@@ -8,7 +8,7 @@ import torch
 from conftest import BACKBONES, load_tiny
 from transformers import AlbertConfig, AlbertModel
 
-from sksemantic._backbone.loading import BackboneSpec
+from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._model.config import (
@@ -44,7 +44,7 @@ def resolve(backbone, prompt=TEXT, **changes):
         "n_outputs": 3,
         **changes,
     }
-    spec = backbone.spec
+    spec = backbone.config
     return resolve_model_config(
         backbone, Prompt.parse(prompt), backbone_config=spec, **params
     )
@@ -114,7 +114,7 @@ def test_config_when_written_as_json_then_gives_the_same_model(method, name, tin
 
 def test_config_when_backbone_is_special_then_dictionary_has_it_all(tiny_bert):
     config, _ = resolve(load_tiny(tiny_bert))
-    spec = BackboneSpec(
+    spec = BackboneConfig(
         config.backbone.source,
         torch.device("meta"),
         torch.bfloat16,
@@ -127,7 +127,7 @@ def test_config_when_backbone_is_special_then_dictionary_has_it_all(tiny_bert):
         "source": asdict(config.backbone.source),
         "dtype": "bfloat16",
         "prefix_mechanism": "kv_cache",
-        "quantization": {"quant_method": "torchao"},
+        "quantization_config": {"quant_method": "torchao"},
         "device_map": {"": "cpu"},
         "n_layers": 2,
     }

@@ -213,7 +213,7 @@ def test_seeded_module_when_seed_differs_then_so_do_the_start_values(
 
 
 def test_dtype_when_bfloat16_then_trained_part_stays_float32(backbone):
-    half = load_backbone(replace(backbone.spec, dtype=torch.bfloat16))
+    half = load_backbone(replace(backbone.config, dtype=torch.bfloat16))
     module = build_module(half, PROMPT_IDS)
     assert half.model.dtype == torch.bfloat16
     assert {p.dtype for p in module.parameters()} == {torch.float32}

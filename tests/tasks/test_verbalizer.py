@@ -9,7 +9,6 @@ from conftest import LABELS, TEXTS, load_tiny
 from safetensors.torch import load_file, save_file
 
 from sksemantic import SKTuningClassifier
-from sksemantic._backbone.loading import output_embeddings
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
 
@@ -78,7 +77,7 @@ def test_fit_when_causal_then_logits_are_those_of_the_next_token(
 
 def test_output_embeddings_when_there_are_none_then_says_so(tiny_llama):
     with pytest.raises(ValueError, match="saved without its language modelling head"):
-        output_embeddings(load_tiny(tiny_llama), [1, 2])
+        load_tiny(tiny_llama).output_embeddings([1, 2])
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 
-from sksemantic._backbone.layers import entering, make_visitable, recording
+from sksemantic._backbone.layers import record_states, refuse_model_errors, start_at
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     LayerPrefix = tuple[Tensor, ...]
     Prefix = list[LayerPrefix]
+
+_TOLERANCE = 1e-3  # of the largest output
+_HALF_PRECISION_TOLERANCE = 0.1
+_TABLE_NAMES = ("position_embeddings", "embed_positions", ".wpe")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class PromptStates:
         What the text finds there: the layer's own keys and values (rotated, where the
         backbone rotates them), or the states themselves (1, P, C).
     layers : list of int
-        Which of the backbone's layers these are: all of them, but in hybrids.
+        Which of the backbone's layers these are: all, except in hybrid models.
     """
 
     states: "list[Tensor]"
@@ -46,14 +50,14 @@ class PromptStates:
 
 @dataclass(frozen=True)
 class SplitLayer:
-    """Where a backbone is entered in the middle.
+    """The layer from which on a backbone is run alone.
 
     Attributes
     ----------
     layer : int
         The first layer that is run.
     n_lower : int
-        How many layers that take a prefix lie below it.
+        How many layers below it take a prefix.
     """
 
     layer: int
@@ -62,18 +66,18 @@ class SplitLayer:
 
 @dataclass(frozen=True)
 class Positions:
-    """Where the text behind a prefix of P tokens is counted from.
+    """Where the positions of a text after a prefix of P tokens start.
 
-    It goes on where the prompt ended, at P. Only an encoder with a learned table of
-    positions keeps its text's own, from zero: such tables are short, and what is
-    trained on starts there.
+    They continue the prompt's, at P. Only with an encoder that has a learned table of
+    positions they start at zero, as without a prefix: such tables are short, and the
+    encoder was trained on texts that start there.
 
     Attributes
     ----------
     given : bool
         Whether the backbone takes `position_ids`.
     own : int or None
-        First position of a text that keeps its own, None for those that go on.
+        First position of a text whose positions do not continue the prompt's.
     """
 
     given: bool
@@ -89,7 +93,7 @@ class Positions:
         return cls(given, first_position(table))
 
     def of_text(self, n_prompt: int, n_text: int) -> "Tensor | None":
-        """Return the positions (1, T) of a text behind a prefix that has none."""
+        """Return the positions (1, T) of a text after a prefix of P tokens."""
         if not self.given:
             return None
         start = n_prompt if self.own is None else self.own
@@ -98,7 +102,7 @@ class Positions:
     def of_both(self, n_prompt: int, n_text: int) -> "Tensor | None":
         """Return the positions (1, P + T) of prompt and text in one row."""
         if not self.given or self.own is None:
-            return None  # the model counts so by itself
+            return None  # the model's own positions are these
         ranges = [torch.arange(self.own, self.own + n) for n in (n_prompt, n_text)]
         return torch.cat(ranges)[None]
 
@@ -116,24 +120,21 @@ def position_table(model: nn.Module) -> nn.Embedding | None:
 
 
 def first_position(table: nn.Embedding) -> int:
-    """Return where counting starts: RoBERTa's does behind the padding index."""
+    """Return where counting starts: RoBERTa's does after the padding index."""
     return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
-_TOLERANCE = 1e-3  # of the largest output
-_HALF_TOLERANCE = 0.1
-_TABLE_NAMES = ("position_embeddings", "embed_positions", ".wpe")
-
-
 class PrefixMechanism(ABC):
-    """Runs a backbone with or without a prefix in every layer.
+    """Runs a backbone with a prefix in every layer.
 
     Parameters
     ----------
     model : PreTrainedModel
         A frozen backbone.
     positions : Positions
-        Where the text is counted from.
+        Where the positions of a text start.
+    has_layer_hooks : bool
+        Whether hooks are set on the layers of the model.
 
     Raises
     ------
@@ -143,39 +144,43 @@ class PrefixMechanism(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, model: "PreTrainedModel", positions: Positions) -> None:
+    def __init__(
+        self, model: "PreTrainedModel", positions: Positions, has_layer_hooks: bool
+    ) -> None:
         self.model = model
         self.positions = positions
+        self.has_layer_hooks = has_layer_hooks
 
-    def room(self, n_positions: int, n_prompt: int) -> int:
-        """Return how many tokens a text may have behind a prefix of P tokens."""
+    def max_text_length(self, max_positions: int, n_prompt: int) -> int:
+        """Return how many tokens a text may have after a prefix of P tokens."""
         keeps_own = self.positions.given and self.positions.own is not None
-        return n_positions if keeps_own else n_positions - n_prompt
+        return max_positions if keeps_own else max_positions - n_prompt
 
     @abstractmethod
     def read(self, inputs_embeds: "Tensor") -> PromptStates:
-        """Run the backbone over one prompt (1, P, C) and record what each layer saw."""
+        """Run the backbone over one prompt (1, P, C); record what the layers make."""
 
     @abstractmethod
     def run(self, inputs: "dict[str, Tensor]", prefix: "Prefix") -> "Tensor":
-        """Return the last hidden states (B, T, C) of a batch behind the prefix."""
+        """Return the last hidden states (B, T, C) of a batch after the prefix."""
 
     def run_recording(
         self, inputs: "dict[str, Tensor]", prefix: "Prefix", split_layer: SplitLayer
     ) -> "tuple[Tensor, Tensor]":
         """Return the last hidden states, and those entering a layer, (B, T, C) each."""
-        with recording(split_layer.layer, inputs["input_ids"].shape[1]) as visit:
+        length = inputs["input_ids"].shape[1]
+        with record_states(split_layer.layer, length) as recorded:
             hidden = self.run(inputs, prefix)
-        return hidden, visit.recorded()
+        return hidden, recorded.get()
 
     def run_lower(
         self, inputs: "dict[str, Tensor]", prefix: "Prefix", split_layer: SplitLayer
     ) -> "Tensor":
         """Return the states (B, T, C) entering a layer, and run no further."""
         length = inputs["input_ids"].shape[1]
-        with recording(split_layer.layer, length, stop=True) as visit:
+        with record_states(split_layer.layer, length, stop=True) as recorded:
             self.run(inputs, prefix)
-        return visit.recorded()
+        return recorded.get()
 
     def run_upper(
         self,
@@ -185,58 +190,71 @@ class PrefixMechanism(ABC):
         states: "Tensor",
     ) -> "Tensor":
         """Return the last hidden states (B, T, C) of states that enter a layer."""
-        with entering(split_layer.layer, states):
-            return self.run(inputs, self._above(prefix, split_layer))
+        with start_at(split_layer.layer, states):
+            return self.run(inputs, self._prefix_from(prefix, split_layer))
 
+    @torch.no_grad()
     def can_split(self, read: PromptStates, split_layer: SplitLayer) -> bool:
-        """Whether the layers above an split_layer make the same of its recorded states.
+        """Whether the layers from a split layer on give the same output when run alone.
 
-        That is tried, on two tiny texts behind the prompt: layers may share weights, or
-        hand on more than hidden states.
+        That is tried, on two tiny texts after the prompt: layers may share weights, or
+        pass on more than hidden states.
         """
-        try:
-            n_layers = make_visitable(self.model)
-        except UnsupportedBackboneError:
-            return False
-        if not 0 < split_layer.layer < n_layers:
+        n_layers = self.model.config.num_hidden_layers
+        if not self.has_layer_hooks or not 0 < split_layer.layer < n_layers:
             return False
         ids = torch.tensor([[5, 6, 7], [8, 9, 9]], device=self.model.device)
         mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=self.model.device)
         inputs = {"input_ids": ids, "attention_mask": mask}
+        expected = self.run(inputs, read.prefix)
         try:
-            with torch.no_grad():
+            # A layer may lack what one below it passes on besides hidden states.
+            with refuse_model_errors():
                 states = self.run_lower(inputs, read.prefix, split_layer)
-                found = self.run_upper(inputs, read.prefix, split_layer, states)
-                expected = self.run(inputs, read.prefix)
-        except Exception:  # an architecture may fail in any way of its own
+                output = self.run_upper(inputs, read.prefix, split_layer, states)
+        except UnsupportedBackboneError:
             return False
         real = mask.bool()
-        return agree(found[real], expected[real], self.model)
+        return outputs_agree(output[real], expected[real], self.model)
 
-    def _above(self, prefix: "Prefix", split_layer: SplitLayer) -> "Prefix":
-        """Return the prefix as `run` wants it when the layers below are skipped."""
+    def _prefix_from(self, prefix: "Prefix", split_layer: SplitLayer) -> "Prefix":
+        """Return the prefix that `run` needs when the layers below are skipped."""
         return prefix
 
 
-def agree(found: "Tensor", expected: "Tensor", model: "PreTrainedModel") -> bool:
+def outputs_agree(
+    output: "Tensor", expected: "Tensor", model: "PreTrainedModel"
+) -> bool:
     """Whether two outputs (B, T, C) are the same, as far as the weights can tell."""
+    if output.shape != expected.shape:
+        return False
     is_exact = model.dtype == torch.float32 and not hasattr(model, "hf_quantizer")
-    tolerance = _TOLERANCE if is_exact else _HALF_TOLERANCE
+    tolerance = _TOLERANCE if is_exact else _HALF_PRECISION_TOLERANCE
     largest = expected.float().abs().max()
-    return bool((found.float() - expected.float()).abs().max() <= tolerance * largest)
+    difference = (output.float() - expected.float()).abs().max()
+    return bool(difference <= tolerance * largest)
 
 
-def run_bare(model: "PreTrainedModel", inputs: "dict[str, Tensor]") -> "Tensor":
-    """Return the last hidden states (B, T, C) of the backbone as it is."""
-    hidden = model(**inputs).last_hidden_state
+def run_model(model: "PreTrainedModel", inputs: "dict[str, Tensor]") -> "Tensor":
+    """Return the last hidden states (B, T, C) of a model."""
+    hidden = getattr(model(**inputs), "last_hidden_state", None)
+    if hidden is None:
+        raise UnsupportedBackboneError("It returns no last hidden states.")
     return hidden.to(model.device)  # the last layer may be on another one
 
 
-def widened(mask: "Tensor", n_prompt: int) -> "Tensor":
-    """Put P tokens that are seen in front of a batch's mask (B, T)."""
+def hidden_states_of(output: Any) -> "list[Tensor]":
+    """Return the hidden states (P, C) of one prompt before and after each layer."""
+    if getattr(output, "hidden_states", None) is None:
+        raise UnsupportedBackboneError("It returns no hidden states of its layers.")
+    return [states[0] for states in output.hidden_states]
+
+
+def widen_mask(mask: "Tensor", n_prompt: int) -> "Tensor":
+    """Put P tokens that are seen before a batch's mask (B, T)."""
     return torch.cat([mask.new_ones(len(mask), n_prompt), mask], dim=1)  # (B, P + T)
 
 
-def expanded(prefix: "Tensor", states: "Tensor") -> "Tensor":
+def expand_prefix(prefix: "Tensor", states: "Tensor") -> "Tensor":
     """Repeat a prefix (H, P, D) for each of a batch's states (B, ...), uncopied."""
     return prefix.to(states).expand(states.shape[0], *prefix.shape)  # (B, H, P, D)

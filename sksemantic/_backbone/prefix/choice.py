@@ -1,12 +1,13 @@
-"""Choose how a backbone is given its prefix, and prove that it works."""
+"""Choose how a backbone is given its prefix, and test that it works."""
 
 import os
 from typing import TYPE_CHECKING
 
 import torch
 
+from sksemantic._backbone.layers import refuse_model_errors
 from sksemantic._backbone.prefix.attention import AttentionPrefix
-from sksemantic._backbone.prefix.base import Positions, agree, run_bare
+from sksemantic._backbone.prefix.base import Positions, outputs_agree, run_model
 from sksemantic._backbone.prefix.hidden_states import HiddenStatesPrefix
 from sksemantic._backbone.prefix.kv_cache import KVCachePrefix
 from sksemantic.exceptions import UnsupportedBackboneError
@@ -17,38 +18,38 @@ if TYPE_CHECKING:
 
     from sksemantic._backbone.prefix.base import Prefix, PrefixMechanism
 
-PREFIX_MECHANISMS = {
-    kind.name: kind for kind in (AttentionPrefix, KVCachePrefix, HiddenStatesPrefix)
+PREFIX_MECHANISMS: "dict[str, type[PrefixMechanism]]" = {
+    mechanism.name: mechanism
+    for mechanism in (AttentionPrefix, KVCachePrefix, HiddenStatesPrefix)
 }
-SELF_TEST_VARIABLE = "SKSEMANTIC_SELF_TEST"
+_SELF_TEST_VARIABLE = "SKSEMANTIC_SELF_TEST"
 
 
 def choose_prefix_mechanism(
-    model: "PreTrainedModel", is_causal: bool, name: str = "auto"
+    model: "PreTrainedModel", is_causal: bool, has_layer_hooks: bool, name: str = "auto"
 ) -> "PrefixMechanism":
     """Return the first mechanism that the backbone takes, or the one that is named.
 
     Raises
     ------
     UnsupportedBackboneError
-        With what was tried, and why it did not do.
+        With what was tried, and why it did not work.
     """
     positions = Positions.of(model, is_causal)
     names = list(PREFIX_MECHANISMS) if name == "auto" else [name]
     reasons = []
     for tried in names:
         try:
-            prefix_mechanism = PREFIX_MECHANISMS[tried](model, positions)
-            if is_self_test_on():
-                self_test(prefix_mechanism, is_causal)
+            # A model may fail on a cache it does not know, or on a prefix that its
+            # attention does not expect. Its warnings are no reason to refuse it.
+            with refuse_model_errors():
+                mechanism = PREFIX_MECHANISMS[tried](model, positions, has_layer_hooks)
+                if is_self_test_on():
+                    self_test(mechanism, is_causal)
         except UnsupportedBackboneError as exc:
             reasons.append(f"  {tried}: {exc}")
-        except Warning:  # whoever turns warnings into errors wants to see them
-            raise
-        except Exception as exc:  # an architecture may fail in any way of its own
-            reasons.append(f"  {tried}: {type(exc).__name__}: {exc}")
         else:
-            return prefix_mechanism
+            return mechanism
     raise UnsupportedBackboneError(
         f"{type(model).__name__} takes no semantic prefix by "
         f"prefix_mechanism={name!r}. Tried:\n"
@@ -58,15 +59,15 @@ def choose_prefix_mechanism(
 
 
 def is_self_test_on() -> bool:
-    """Whether backbones are tested when they are first used; a variable says no."""
-    return os.environ.get(SELF_TEST_VARIABLE) != "0"
+    """Whether backbones are tested at first use; an environment variable says no."""
+    return os.environ.get(_SELF_TEST_VARIABLE) != "0"
 
 
-def self_test(prefix_mechanism: "PrefixMechanism", is_causal: bool) -> None:
-    """Run one tiny batch: the prefix must matter, all of it, and be the right one.
+def self_test(mechanism: "PrefixMechanism", is_causal: bool) -> None:
+    """Run one tiny batch: all of the prefix must matter, and be the right one.
 
-    Some backbones accept a prefix and silently do without it. A causal one must go on
-    behind the prompt's own prefix as if it had just read the prompt.
+    Some backbones accept a prefix and silently ignore it. With a causal one the output
+    after the prompt's own prefix must be as if it had just read the prompt.
 
     Raises
     ------
@@ -74,23 +75,23 @@ def self_test(prefix_mechanism: "PrefixMechanism", is_causal: bool) -> None:
         If the output does not depend on some part of the prefix, or differs from what
         the backbone makes of prompt and text.
     """
-    model = prefix_mechanism.model
+    model = mechanism.model
     prompt, text = torch.arange(5, 11, device=model.device)[None].chunk(2, dim=1)
     with torch.no_grad():
-        read = prefix_mechanism.read(model.get_input_embeddings()(prompt))
+        read = mechanism.read(model.get_input_embeddings()(prompt))
     prefix = [
         tuple(part.detach().float().requires_grad_() for part in layer)
         for layer in read.prefix
     ]
     with torch.enable_grad():
-        hidden = prefix_mechanism.run(_inputs(text), prefix).float()
+        hidden = mechanism.run(_inputs(text), prefix).float()
         _check_gradients(hidden, prefix)
     if is_causal:
         with torch.no_grad():
-            both = run_bare(model, _inputs(torch.cat([prompt, text], dim=1)))
-        if not agree(hidden, both[:, prompt.shape[1] :], model):
+            both = run_model(model, _inputs(torch.cat([prompt, text], dim=1)))
+        if not outputs_agree(hidden, both[:, prompt.shape[1] :], model):
             raise UnsupportedBackboneError(
-                "Behind the prompt's own prefix the output is not what the backbone "
+                "After the prompt's own prefix the output is not what the backbone "
                 "makes of prompt and text."
             )
 
@@ -105,12 +106,13 @@ def _check_gradients(hidden: "Tensor", prefix: "Prefix") -> None:
     weights = torch.linspace(-1, 1, hidden.shape[-1], device=hidden.device)
     parts = [part for layer in prefix for part in layer]
     gradients = torch.autograd.grad((hidden * weights).sum(), parts, allow_unused=True)
-    dead = {
+    without_effect = {
         i // len(prefix[0])
         for i, gradient in enumerate(gradients)
         if gradient is None or not (gradient.isfinite().all() and gradient.any())
     }
-    if dead:
+    if without_effect:
         raise UnsupportedBackboneError(
-            f"The output does not depend on the prefix of layers {sorted(dead)}."
+            "The output does not depend on the prefix of layers "
+            f"{sorted(without_effect)}."
         )

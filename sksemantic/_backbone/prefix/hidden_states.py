@@ -1,27 +1,23 @@
-"""Mechanism C: the prompt's hidden states stand in front of the text's in each layer.
+"""Prefix mechanism "hidden_states": the prompt's states are put into every layer.
 
-Every layer finds the prompt's states, trained or frozen, in the first P places of its
-input; what it makes of them itself is overwritten before the next layer. For backbones
-that leave no other way: those with biases by distance, or that cache nothing.
+Each layer gets the prompt's hidden states, trained or frozen, as the first P of its
+input; its own output there is overwritten before the next layer. For backbones that
+take no other mechanism: those with biases by distance, or that cache nothing.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sksemantic._backbone.layers import find_layers
+from sksemantic._backbone.layers import add_hooks, no_layers_error
 from sksemantic._backbone.prefix.base import (
     Positions,
     PrefixMechanism,
     PromptStates,
-    expanded,
-    run_bare,
-    widened,
+    expand_prefix,
+    run_model,
+    widen_mask,
 )
 
 if TYPE_CHECKING:
@@ -29,88 +25,56 @@ if TYPE_CHECKING:
 
     from sksemantic._backbone.prefix.base import Prefix
 
-_Visit = Callable[[int, Tensor], Tensor]
-_ACTIVE: ContextVar[_Visit | None] = ContextVar("visit", default=None)
-_hooked: "WeakSet[nn.Module]" = WeakSet()
-
 
 class HiddenStatesPrefix(PrefixMechanism):
     """Give a backbone its prefix as the first hidden states of every layer."""
 
     name = "hidden_states"
 
-    def __init__(self, model: "PreTrainedModel", positions: Positions) -> None:
-        super().__init__(model, positions)
-        if model not in _hooked:
-            for index, layer in enumerate(find_layers(model)):
-                layer.register_forward_pre_hook(_hook(index), with_kwargs=True)
-            _hooked.add(model)
+    def __init__(
+        self, model: "PreTrainedModel", positions: Positions, has_layer_hooks: bool
+    ) -> None:
+        super().__init__(model, positions, has_layer_hooks)
+        if not has_layer_hooks:
+            raise no_layers_error(model)
 
     def read(self, inputs_embeds: Tensor) -> PromptStates:
-        """Run the backbone over one prompt (1, P, C) and record what enters a layer."""
+        """Run the backbone over one prompt (1, P, C); record what enters the layers."""
         length = inputs_embeds.shape[1]
         states: list[Tensor] = []
 
         def record(index: int, hidden: Tensor) -> Tensor:
-            states.append(hidden[0, :length])  # (P, C); some pad on their own
+            states.append(hidden[0, :length])  # (P, C); some models add padding
             return hidden
 
-        with _active(record):
+        with add_hooks(on_input=record):
             self.model(inputs_embeds=inputs_embeds)
         prefix: Prefix = [(state[None],) for state in states]
         return PromptStates(states, prefix, list(range(len(prefix))))
 
     def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
-        """Return the last hidden states (B, T, C) of a batch behind the prefix."""
+        """Return the last hidden states (B, T, C) of a batch after the prefix."""
         ids = inputs["input_ids"]  # (B, T)
         n_prompt = prefix[0][0].shape[1]
 
         def overwrite(index: int, hidden: Tensor) -> Tensor:
             (states,) = prefix[index]  # (1, P, C)
-            prompt = expanded(states[0], hidden)  # (B, P, C)
+            prompt = expand_prefix(states[0], hidden)  # (B, P, C)
             return torch.cat([prompt, hidden[:, n_prompt:]], dim=1)
 
-        # Places to be overwritten; a text's first token is never padding.
-        places = ids[:, :1].expand(-1, n_prompt)
+        # The states of these tokens are overwritten. A text's first is never padding.
+        virtual_tokens = ids[:, :1].expand(-1, n_prompt)
         joint = {
             **inputs,
-            "input_ids": torch.cat([places, ids], dim=1),
-            "attention_mask": widened(inputs["attention_mask"], n_prompt),
+            "input_ids": torch.cat([virtual_tokens, ids], dim=1),
+            "attention_mask": widen_mask(inputs["attention_mask"], n_prompt),
         }
-        if (
-            "token_type_ids" in inputs
-        ):  # those of a pair; the prompt is of the first type
+        if "token_type_ids" in inputs:  # of a pair; the prompt is of the first type
             types = inputs["token_type_ids"]
-            none = types.new_zeros(len(types), n_prompt)
-            joint["token_type_ids"] = torch.cat([none, types], dim=1)
+            first_type = types.new_zeros(len(types), n_prompt)
+            joint["token_type_ids"] = torch.cat([first_type, types], dim=1)
         positions = self.positions.of_both(n_prompt, ids.shape[1])
         if positions is not None:
             joint["position_ids"] = positions.to(ids.device)
-        with _active(overwrite):
-            return run_bare(self.model, joint)[:, n_prompt:]
-
-
-def _hook(index: int) -> Callable[..., tuple[Any, Any] | None]:
-    """Return a hook that lets the active call, if any, see and change the input."""
-
-    def visit_input(
-        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, Any] | None:
-        visit = _ACTIVE.get()
-        if visit is None:
-            return None
-        if args:
-            return (visit(index, args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": visit(index, kwargs["hidden_states"])}
-
-    return visit_input
-
-
-@contextmanager
-def _active(visit: _Visit) -> Iterator[None]:
-    """Visit in the current context only, and always let go again."""
-    token = _ACTIVE.set(visit)
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
+        with add_hooks(on_input=overwrite):
+            return run_model(self.model, joint)[:, n_prompt:]

@@ -1,6 +1,8 @@
-"""A prefix is joined rightly: against the bare model, and against a naive loop."""
+"""Every mechanism does the same: it runs as if the prompt stood before the text."""
 
+import shutil
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,15 +13,19 @@ from conftest import (
     load_tiny,
     random_ids,
 )
-from torch import nn
 from transformers import AutoModel
 
-from sksemantic._backbone.prefix.attention import _active, _attention, _Joiner
+from sksemantic._backbone.prefix.base import (
+    Positions,
+    SplitLayer,
+    outputs_agree,
+    run_model,
+)
 from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic.exceptions import UnsupportedBackboneError
 
 PROMPT_IDS = [2, 10, 11]
 PREFIX_MECHANISMS = ("attention", "kv_cache", "hidden_states")
-WINDOW = 8  # of the tiny Gemma 3's sliding layers
 
 
 @pytest.fixture(params=PREFIX_MECHANISMS)
@@ -59,6 +65,11 @@ def run(backbone, rows, prefix):
     return backbone.prefix_mechanism.run(inputs, prefix)
 
 
+def layers_of(backbone):
+    model = backbone.model
+    return model.layers if hasattr(model, "layers") else model.encoder.layer
+
+
 def random_prefix(backbone, length=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     prefix = read(backbone, PROMPT_IDS[:1]).prefix
@@ -72,7 +83,7 @@ def random_prefix(backbone, length=4, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("name", "length"), [("llama", 5), ("llama", 40), ("gemma3", WINDOW - 3)]
+    ("name", "length"), [("llama", 5), ("llama", 40), ("gemma3", 5)]
 )
 @torch.no_grad()
 def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(
@@ -80,10 +91,10 @@ def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(
 ):
     backbone = load_tiny(tiny(name), prefix_mechanism)
     (text,) = random_ids(length)
-    behind_prefix = run(backbone, [text], read(backbone).prefix)
+    output = run(backbone, [text], read(backbone).prefix)
     bare = bare_model(tiny(name))(torch.tensor([PROMPT_IDS + text]))
     expected = bare.last_hidden_state[:, len(PROMPT_IDS) :]
-    torch.testing.assert_close(behind_prefix, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "first"), [("bert", 0), ("roberta", 2)])
@@ -94,7 +105,7 @@ def test_run_when_encoder_then_equals_bare_model_under_block_mask(
 ):
     backbone = load_tiny(tiny(name), prefix_mechanism)
     (text,) = random_ids(length)
-    behind_prefix = run(backbone, [text], read(backbone).prefix)
+    output = run(backbone, [text], read(backbone).prefix)
 
     n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + length
     mask = torch.ones(1, 1, total, total, dtype=torch.bool)
@@ -106,7 +117,7 @@ def test_run_when_encoder_then_equals_bare_model_under_block_mask(
         position_ids=positions[None],
     )
     expected = bare.last_hidden_state[:, n_prompt:]
-    torch.testing.assert_close(behind_prefix, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
@@ -119,7 +130,7 @@ def test_run_when_text_is_a_pair_then_its_token_types_count(
     types = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]])
     inputs = batch([text]) | {"token_type_ids": types}
     prefix = read(backbone).prefix
-    found = backbone.prefix_mechanism.run(inputs, prefix)
+    output = backbone.prefix_mechanism.run(inputs, prefix)
 
     mask = torch.ones(1, 1, total, total, dtype=torch.bool)
     mask[:, :, :n_prompt, n_prompt:] = False  # the prompt is read alone
@@ -130,10 +141,9 @@ def test_run_when_text_is_a_pair_then_its_token_types_count(
         token_type_ids=torch.cat([torch.zeros(1, n_prompt, dtype=int), types], dim=1),
     )
     expected = bare.last_hidden_state[:, n_prompt:]
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    assert (
-        found - backbone.prefix_mechanism.run(batch([text]), prefix)
-    ).abs().max() > 1e-2
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
+    without_types = backbone.prefix_mechanism.run(batch([text]), prefix)
+    assert (output - without_types).abs().max() > 1e-2
 
 
 @torch.no_grad()
@@ -171,32 +181,6 @@ def test_run_when_backward_then_every_layer_gets_gradient(backbone):
         assert part.grad.abs().max() > 0
 
 
-def test_run_when_text_exceeds_sliding_window_then_last_token_sees_prefix(tiny_gemma3):
-    backbone = load_tiny(tiny_gemma3)
-    assert backbone.model.config.layer_types[-1] == "sliding_attention"
-    prefix = random_prefix(backbone)
-    last_key, last_value = (part.requires_grad_() for part in prefix[-1])
-    hidden = backbone.prefix_mechanism.run(batch(random_ids(3 * WINDOW)), prefix)
-    hidden[0, -1].square().sum().backward()  # nothing but this layer's own attention
-    assert last_key.grad.abs().max() > 0
-    assert last_value.grad.abs().max() > 0
-
-
-def test_run_when_behind_sliding_window_then_window_still_holds(tiny_gemma3):
-    backbone = load_tiny(tiny_gemma3)
-    prefix = random_prefix(backbone)
-    (text,) = random_ids(3 * WINDOW)
-    prefix[0][0].requires_grad_()
-    seen = []  # what enters the last layer, which is a sliding one
-    layer = backbone.model.layers[-1]
-    keep = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    hidden = backbone.prefix_mechanism.run(batch([text]), prefix)
-    keep.remove()
-    (gradient,) = torch.autograd.grad(hidden[0, -1].square().sum(), seen)
-    reached = gradient[0].abs().amax(dim=1) > 0  # (T,)
-    assert reached.tolist() == [False] * 2 * WINDOW + [True] * WINDOW
-
-
 def test_read_when_done_then_states_keys_values_have_every_layer(backbone):
     states = read(backbone)
     config = backbone.model.config
@@ -223,97 +207,6 @@ def test_read_when_done_then_states_are_those_entering_each_layer(
     torch.testing.assert_close(states[1], expected[0])
 
 
-def naive_attention(query, key, value, mask, prefix, scaling):
-    """Attend one query at a time over [prefix; text], heads grouped."""
-    prefix_key, prefix_value = prefix
-    n_rows, n_heads, length, _ = query.shape
-    group = n_heads // key.shape[1]
-    output = torch.zeros_like(query)
-    for b in range(n_rows):
-        for h in range(n_heads):
-            keys = torch.cat([prefix_key[h // group], key[b, h // group]])
-            values = torch.cat([prefix_value[h // group], value[b, h // group]])
-            for t in range(length):
-                scores = keys @ query[b, h, t] * scaling
-                scores[len(prefix_key[0]) :][~mask[b, t]] = -torch.inf
-                output[b, h, t] = scores.softmax(dim=0) @ values
-    return output.transpose(1, 2)  # (B, T, H, D)
-
-
-@pytest.mark.parametrize("n_kv_heads", [4, 2, 1])
-@pytest.mark.parametrize("kind", ["all", "causal", "padded"])
-@torch.no_grad()
-def test_attention_when_prefix_joined_then_equals_naive_loop(
-    n_kv_heads, kind, tiny_llama
-):
-    length = 5
-    layer = load_tiny(tiny_llama).model.layers[0].self_attn
-    grouped = nn.Module()
-    grouped.num_key_value_groups = layer.config.num_attention_heads // n_kv_heads
-    query = torch.randn(2, 4, length, 8)
-    key, value = torch.randn(2, 2, n_kv_heads, length, 8)
-    prefix = tuple(torch.randn(2, n_kv_heads, 3, 8))
-    seen = torch.ones(2, length, length, dtype=torch.bool)
-    if kind == "causal":
-        seen = seen.tril()
-    if kind == "padded":
-        seen[1, :, 3:] = False
-    given = seen[:, None] if kind == "padded" else None
-
-    with _active(_Joiner([prefix])):
-        output, _ = _attention(
-            grouped, query, key, value, given, is_causal=kind == "causal", scaling=0.3
-        )
-
-    expected = naive_attention(query, key, value, seen, prefix, 0.3)
-    torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
-
-
-def attend_and_derive(query, key, value, mask):
-    """Return attention's output, and the gradients of a weighted sum of it."""
-    leaves = [t.detach().clone().requires_grad_() for t in (query, key, value)]
-    module = nn.Module()
-    module.is_causal = False
-    module.num_key_value_groups = query.shape[1] // key.shape[1]
-    output, _ = _attention(module, *leaves, mask)
-    weights = torch.linspace(-1, 1, output.numel()).view(output.shape)
-    (output.float() * weights).sum().backward()
-    return output, [leaf.grad for leaf in leaves]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("n_groups", [1, 2])
-@pytest.mark.parametrize("kind", ["none", "boolean", "additive"])
-@pytest.mark.parametrize("few_scores", [0, 2**22])
-def test_attention_when_trained_on_a_cpu_then_is_that_of_float32(
-    few_scores, kind, n_groups, dtype, monkeypatch
-):
-    monkeypatch.setattr("sksemantic._backbone.prefix.attention._FEW_SCORES", few_scores)
-    generator = torch.Generator().manual_seed(0)
-    query = torch.randn(2, 4, 5, 8, generator=generator).to(dtype)
-    key, value = torch.randn(2, 2, 4 // n_groups, 7, 8, generator=generator).to(dtype)
-    seen = torch.ones(2, 1, 5, 7, dtype=torch.bool).tril(diagonal=2)
-    least = torch.finfo(dtype).min
-    additive = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, least)
-    mask = {"none": None, "boolean": seen, "additive": additive}[kind]
-
-    output, gradients = attend_and_derive(query, key, value, mask)
-
-    leaves = [t.float().requires_grad_() for t in (query, key, value)]
-    repeated = [t.repeat_interleave(n_groups, dim=1) for t in leaves[1:]]
-    expected = nn.functional.scaled_dot_product_attention(
-        leaves[0], *repeated, attn_mask=None if kind == "none" else seen
-    ).transpose(1, 2)
-    weights = torch.linspace(-1, 1, expected.numel()).view(expected.shape)
-    (expected * weights).sum().backward()
-    tolerance = 1e-5 if dtype == torch.float32 else 0.02
-    assert output.dtype == dtype
-    torch.testing.assert_close(output.float(), expected, rtol=0, atol=tolerance)
-    for found, leaf in zip(gradients, leaves, strict=True):
-        assert found.dtype == dtype
-        torch.testing.assert_close(found.float(), leaf.grad, rtol=0, atol=tolerance)
-
-
 @pytest.mark.parametrize("name", [ENCODERS[0], DECODERS[0]])
 def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(
     name, prefix_mechanism, tiny
@@ -324,13 +217,12 @@ def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(
     expected = [run(backbone, rows, prefix) for prefix in prefixes]
 
     barrier = threading.Barrier(2, timeout=10)
-    layers = getattr(backbone.model, "encoder", backbone.model)
-    layers = getattr(layers, "layer", None) or layers.layers
+    layers = layers_of(backbone)
 
     def wait_for_the_other(*args):
         barrier.wait()
 
-    hooks = [  # before and behind the first layer
+    hooks = [  # before and after the first layer
         layers[0].register_forward_pre_hook(wait_for_the_other),
         layers[0].register_forward_hook(wait_for_the_other),
     ]
@@ -363,3 +255,127 @@ def test_run_when_it_failed_before_then_bare_forward_is_unaffected(backbone):
         run(backbone, [text], prefix)
     hook.remove()
     torch.testing.assert_close(run(backbone, [text], None), before, rtol=0, atol=0)
+
+
+def test_run_when_in_the_middle_then_no_module_shows_it(backbone):
+    """What one thread does is not to be seen on a model that others run as well."""
+
+    def attributes():
+        return [
+            (name, {k: v for k, v in vars(module).items() if "hooks" not in k})
+            for name, module in backbone.model.named_modules()
+        ]
+
+    seen = []
+    prefix = random_prefix(backbone)
+    layer = layers_of(backbone)[-1]
+    handle = layer.register_forward_pre_hook(lambda *args: seen.append(attributes()))
+    before = attributes()
+    run(backbone, random_ids(6), prefix)
+    handle.remove()
+    assert seen == [before]
+
+
+def last_layer(read):
+    return SplitLayer(read.layers[-1], len(read.layers) - 1)
+
+
+@torch.no_grad()
+def test_run_when_split_then_upper_layers_alone_give_the_same_output(backbone):
+    prompt, mechanism = read(backbone), backbone.prefix_mechanism
+    split = last_layer(prompt)
+    inputs = batch(random_ids(4, 9), backbone.pad_id)
+    real = inputs["attention_mask"].bool()
+    expected = mechanism.run(inputs, prompt.prefix)
+    hidden, states = mechanism.run_recording(inputs, prompt.prefix, split)
+    lower = mechanism.run_lower(inputs, prompt.prefix, split)
+    upper = mechanism.run_upper(inputs, prompt.prefix, split, states)
+    assert torch.equal(hidden, expected)
+    assert torch.equal(lower, states)
+    torch.testing.assert_close(upper[real], expected[real], rtol=0, atol=1e-6)
+    halved = mechanism.run_upper(inputs, prompt.prefix, split, states / 2)
+    assert (halved - expected)[real].abs().max() > 1e-2  # the states are what counts
+
+
+def test_can_split_when_layer_is_the_first_or_not_there_then_is_false(backbone):
+    prompt, mechanism = read(backbone), backbone.prefix_mechanism
+    n_layers = backbone.n_layers
+    can = [mechanism.can_split(prompt, SplitLayer(i, i)) for i in range(n_layers + 1)]
+    assert can == [False, *[True] * (n_layers - 1), False]
+
+
+def test_can_split_when_the_last_layer_fails_alone_then_is_false(
+    prefix_mechanism, tiny_llama, tmp_path
+):
+    backbone = load_tiny(
+        shutil.copytree(tiny_llama, tmp_path / "llama"), prefix_mechanism
+    )
+    prompt, (first, last) = read(backbone), layers_of(backbone)
+    ran = []
+    first.mlp.register_forward_hook(lambda *args: ran.append(True))
+
+    def need_the_first(*args):
+        if not ran:
+            raise KeyError("what the first layer passes on")
+
+    backbone.model.register_forward_pre_hook(lambda *args: ran.clear())
+    last.register_forward_hook(need_the_first)
+    assert not backbone.prefix_mechanism.can_split(prompt, last_layer(prompt))
+
+
+@pytest.mark.parametrize(
+    ("is_causal", "given", "start", "both"),
+    [
+        (True, True, 3, None),
+        (False, True, 2, [2, 3, 4, 2, 3]),
+        (True, False, None, None),
+    ],
+)
+def test_positions_when_asked_then_continue_or_start_again(
+    is_causal, given, start, both
+):
+    positions = Positions(given, None if is_causal else 2)
+    text, joint = positions.of_text(3, 2), positions.of_both(3, 2)
+    assert (text is None) == (start is None)
+    assert text is None or text.tolist() == [[start, start + 1]]
+    assert (None if joint is None else joint[0].tolist()) == both
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("bert", 0), ("roberta", 2), ("llama", None), ("gemma3", None)]
+)
+def test_positions_when_read_off_a_model_then_are_its_own(name, own, tiny):
+    backbone = load_tiny(tiny(name))
+    assert Positions.of(backbone.model, backbone.is_causal) == Positions(True, own)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("bert", 128), ("llama", 253)])
+def test_max_text_length_when_positions_continue_then_prompt_takes_some(
+    name, expected, prefix_mechanism, tiny
+):
+    backbone = load_tiny(tiny(name), prefix_mechanism)
+    assert backbone.max_text_length("prefix", 3) == expected
+    assert backbone.max_text_length("prompt", 3) == backbone.max_positions - 3
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error", "agrees"),
+    [
+        (torch.float32, 5e-4, True),
+        (torch.float32, 5e-3, False),
+        (torch.bfloat16, 0.05, True),
+        (torch.bfloat16, 0.5, False),
+    ],
+)
+def test_outputs_agree_when_they_differ_then_by_what_the_precision_allows(
+    dtype, error, agrees
+):
+    model = SimpleNamespace(dtype=dtype)
+    output = torch.ones(1, 3, 4)
+    assert outputs_agree(output, output * (1 + error), model) == agrees
+    assert not outputs_agree(output[:, :2], output, model)
+
+
+def test_run_model_when_it_returns_no_states_then_refused():
+    with pytest.raises(UnsupportedBackboneError, match="no last hidden states"):
+        run_model(lambda **inputs: (), {})

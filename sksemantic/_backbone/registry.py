@@ -1,0 +1,205 @@
+"""The backbones that this process holds: each is loaded once, for all who use it."""
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from sksemantic._backbone.backbone import Backbone, sees_only_the_past
+from sksemantic._backbone.loading import (
+    BackboneConfig,
+    load_weights,
+    remove_upper_layers,
+)
+from sksemantic.exceptions import UnsupportedBackboneError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from sksemantic._backbone.source import BackboneSource
+
+    Load = Callable[[BackboneConfig], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
+
+_SHARE_OF_CAUSAL_LAYERS = 2 / 3
+
+WeightsKey = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WholeModel:
+    """What is remembered of a model with all its layers.
+
+    Attributes
+    ----------
+    n_layers : int
+    is_causal : bool
+    works_without_upper_layers : bool
+        False once it was tried in vain to remove them.
+    """
+
+    n_layers: int
+    is_causal: bool
+    works_without_upper_layers: bool = True
+
+    def n_layers_to_keep(self, n_layers: str | int) -> int:
+        """Return how many layers to keep: "auto" is two thirds of causal models'.
+
+        The layers in the middle say more of a text than the top, which is about its
+        next word (Skean et al. 2025, arXiv 2502.02013, section 4); with Gemma 3 270M
+        that holds for frozen features, and costs trained ones nothing.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many.
+        """
+        if n_layers == "auto" and self.is_causal and self.works_without_upper_layers:
+            return math.ceil(_SHARE_OF_CAUSAL_LAYERS * self.n_layers)
+        if isinstance(n_layers, str):
+            return self.n_layers
+        if n_layers > self.n_layers:
+            raise ValueError(
+                "The 'n_layers' parameter must be 'auto', 'all' or at most "
+                f"{self.n_layers}, the number of layers of this backbone. Got "
+                f"{n_layers} instead."
+            )
+        return int(n_layers)
+
+
+class BackboneRegistry:
+    """Backbones by weights, number of layers and prefix mechanism.
+
+    Backbones that differ in their prefix mechanism alone share their weights. The
+    latest one is kept alive, so that a search whose estimators come and go does not
+    load it again and again; any other is freed with the last estimator that uses it.
+
+    Parameters
+    ----------
+    load : callable
+        Loads the model and the tokenizer of a config.
+    """
+
+    def __init__(self, load: "Load" = load_weights) -> None:
+        self._load = load
+        self._whole_models: dict[WeightsKey, WholeModel] = {}
+        self._backbones: WeakValueDictionary[tuple[WeightsKey, int, str], Backbone] = (
+            WeakValueDictionary()
+        )
+        self._latest: Backbone | None = None
+        self._lock = Lock()
+
+    def get(self, config: BackboneConfig) -> Backbone:
+        """Return the backbone of a config, and load it if this registry lacks it."""
+        key = _weights_key(config)
+        with self._lock:
+            loaded = None
+            if key not in self._whole_models:
+                loaded = self._load_alone(config)
+                model = loaded[0]
+                n_layers = model.config.num_hidden_layers
+                whole = WholeModel(n_layers, sees_only_the_past(model))
+                self._whole_models[key] = whole
+            n_layers = self._whole_models[key].n_layers_to_keep(config.n_layers)
+            backbone = self._find(key, n_layers, config)
+            if backbone is None:
+                model, tokenizer = loaded or self._load_alone(config)
+                n_layers = self._keep_layers(model, key, n_layers, config)
+                # If all layers proved to be needed, they may be held already.
+                backbone = self._find(key, n_layers, config)
+                if backbone is None:
+                    backbone = Backbone(model, tokenizer, config, load_backbone)
+            self._backbones[key, n_layers, config.prefix_mechanism] = backbone
+            self._latest = backbone
+        return backbone
+
+    def release(self) -> None:
+        """Let the latest backbone go, unless an estimator holds it."""
+        with self._lock:
+            self._latest = None
+
+    def _find(
+        self, key: WeightsKey, n_layers: int, config: BackboneConfig
+    ) -> Backbone | None:
+        """Return a backbone with the same weights and layers, if it is held."""
+        same_weights = [
+            backbone
+            for (*weights, _), backbone in [*self._backbones.items()]
+            if weights == [key, n_layers]
+        ]
+        for backbone in same_weights:
+            if backbone.has_mechanism(config.prefix_mechanism):
+                return backbone
+        return same_weights[0].with_config(config) if same_weights else None
+
+    def _load_alone(
+        self, config: BackboneConfig
+    ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+        """Load weights; free the latest backbone first if no one else holds it."""
+        self._latest = None
+        gc.collect()  # a model and the hooks on its layers refer to each other
+        return self._load(config)
+
+    def _keep_layers(
+        self,
+        model: "PreTrainedModel",
+        key: WeightsKey,
+        n_layers: int,
+        config: BackboneConfig,
+    ) -> int:
+        """Remove the upper layers; return how many are left.
+
+        If the model does not work without them, "auto" keeps all, now and later.
+        """
+        whole = self._whole_models[key]
+        if n_layers == whole.n_layers:
+            return n_layers
+        try:
+            remove_upper_layers(model, n_layers)
+        except UnsupportedBackboneError as exc:
+            if config.n_layers != "auto":
+                raise ValueError(
+                    "The 'n_layers' parameter must be 'auto' or 'all' for "
+                    f"model={config.source.name!r}: {exc} Got {n_layers} instead."
+                ) from exc
+            self._whole_models[key] = replace(whole, works_without_upper_layers=False)
+            return whole.n_layers
+        return n_layers
+
+
+def _weights_key(config: BackboneConfig) -> WeightsKey:
+    """Return what two configs must have in common to share their weights."""
+    source = config.source
+    files = (source.location, source.gguf_file, _modification_time(source))
+    held = (config.device, config.dtype, config.quantization_config, config.device_map)
+    return tuple(map(repr, (*files, *held)))
+
+
+def _modification_time(source: "BackboneSource") -> int:
+    """Return when the weights were last written: other files are other weights."""
+    files = Path(source.location).glob(source.gguf_file or "*.safetensors")
+    return max((file.stat().st_mtime_ns for file in files), default=0)
+
+
+_REGISTRY = BackboneRegistry()
+
+
+def load_backbone(config: BackboneConfig) -> Backbone:
+    """Load a backbone, or return the copy that this process already holds.
+
+    Raises
+    ------
+    UnsupportedBackboneError
+        If the weights are there but cannot be loaded safely or take no prefix.
+    ValueError
+        If the backbone has not so many layers, or does not work without all of them.
+    """
+    return _REGISTRY.get(config)
+
+
+def release_backbones() -> None:
+    """Free the latest backbone, unless an estimator holds it."""
+    _REGISTRY.release()
