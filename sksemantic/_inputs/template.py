@@ -61,7 +61,7 @@ class Template:
         self._tail = literals[-1]
         (before,) = backbone.encode([literals[0]])
         inner = backbone.encode(literals[1:], is_continuation=backbone.is_causal)
-        left, right = backbone.configial_tokens
+        left, right = backbone.special_tokens
         pair = backbone.pair_tokens
         self._pair: PairTokens | None = None
         if backbone.is_causal:
@@ -94,9 +94,7 @@ class Template:
         The latter are cut to `max_length` as well, without another warning.
         """
         encoded = self._encode_columns(columns)
-        left, right = (
-            np.array(ids, np.int32) for ids in self._backbone.configial_tokens
-        )
+        left, right = (np.array(ids, np.int32) for ids in self._backbone.special_tokens)
         budget = self.max_length - len(left) - len(right)
         single = [
             self._not_empty(np.concatenate([left, ids[:budget], right]))
@@ -157,13 +155,15 @@ class Template:
         self, texts: list[str], *, is_continuation: bool = False
     ) -> list["NDArray"]:
         """Return the token ids (T_i,), int32, of each text, without special tokens."""
-        encoded = self._backbone.encode(texts, is_continuation=going_on)
+        encoded = self._backbone.encode(texts, is_continuation=is_continuation)
         return [np.array(ids, np.int32) for ids in encoded]
 
     def _encode_columns(self, columns: list[list[str]]) -> list[list["NDArray"]]:
-        going_on = self._backbone.is_causal
+        is_continuation = self._backbone.is_causal
         return [
-            self._encode([space + text for text in texts], is_continuation=going_on)
+            self._encode(
+                [space + text for text in texts], is_continuation=is_continuation
+            )
             for space, texts in zip(self._spaces, columns, strict=True)
         ]
 

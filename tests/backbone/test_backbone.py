@@ -32,7 +32,7 @@ def test_max_positions_when_text_is_that_long_then_model_runs(name, backbone):
 
 
 def test_special_tokens_when_read_then_are_those_around_a_text(name, backbone):
-    left, right = backbone.configial_tokens
+    left, right = backbone.special_tokens
     (plain,) = backbone.encode(["a good film"])
     assert left + plain + right == backbone.tokenizer("a good film")["input_ids"]
     assert (left, right) == {
