@@ -53,9 +53,9 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_texts_when_in_any_form_then_are_plain_strings(form):
-    (found,) = check_texts(form(TEXTS)).values
-    assert found == TEXTS
-    assert {type(text) for text in found} == {str}
+    (texts,) = check_texts(form(TEXTS)).values
+    assert texts == TEXTS
+    assert {type(text) for text in texts} == {str}
 
 
 @pytest.mark.parametrize(

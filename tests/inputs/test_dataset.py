@@ -86,10 +86,10 @@ def test_keys_when_texts_differ_in_anything_that_is_read_then_keys_do():
     def key(ids, second=None, words=None):
         second = None if second is None else np.array([second])
         words = None if words is None else Ragged.of([words])
-        (found,) = TextDataset(
+        (single,) = TextDataset(
             Ragged(np.array(ids, np.int32), [len(ids)], second), word_positions=words
         ).keys()
-        return found
+        return single
 
     keys = [
         key([1, 2, 3]),

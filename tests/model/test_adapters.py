@@ -200,14 +200,16 @@ def test_text_adapter_when_untrained_then_features_are_the_same(name, tiny):
 
 
 @every_backbone
-def test_text_adapter_when_stirred_then_padding_and_company_do_not_matter(name, tiny):
+def test_text_adapter_when_stirred_then_padding_and_other_texts_do_not_matter(
+    name, tiny
+):
     module = stirred(load_tiny(tiny(name)))
     plain = features(build_module(module.backbone))
-    found = features(module)
-    assert (found - plain).abs().min(dim=1).values.max() > 1e-4
-    assert (found - plain).abs().mean() > 1e-2
+    edited = features(module)
+    assert (edited - plain).abs().min(dim=1).values.max() > 1e-4
+    assert (edited - plain).abs().mean() > 1e-2
     alone = torch.cat([features(module, [row]) for row in ROWS])
-    torch.testing.assert_close(found, alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(edited, alone, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("prefix_mechanism", ["kv_cache", "hidden_states"])
@@ -219,8 +221,8 @@ def test_text_adapter_when_prefix_comes_another_way_then_features_are_the_same(
     usual, other = load_tiny(tiny(name)), load_tiny(tiny(name), prefix_mechanism)
     expected = features(stirred(usual), rows)
     assert (expected - features(build_module(usual), rows)).abs().max() > 1e-2
-    found = features(stirred(other), rows)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    edited = features(stirred(other), rows)
+    torch.testing.assert_close(edited, expected, rtol=0, atol=1e-4)
 
 
 @every_backbone

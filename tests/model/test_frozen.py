@@ -30,7 +30,7 @@ def test_features_when_lower_layers_are_looked_up_then_equal_the_whole_forward(
     if n_kept:
         module.frozen.features(TextDataset(rows[:n_kept]))
     with counted(backbone.model) as counts:
-        found = module.features(batch(*rows))
+        features = module.features(batch(*rows))
     assert counts == {"bottom": 3 - n_kept, "top": 3}
     whole = backbone.prefix_mechanism.run(
         model_inputs(batch(*rows)), module.condition()
@@ -38,7 +38,7 @@ def test_features_when_lower_layers_are_looked_up_then_equal_the_whole_forward(
     for i, row in enumerate(rows):
         kept = whole[i, : len(row)]
         expected = kept[-1] if module.pooling == "last" else kept.mean(dim=0)
-        torch.testing.assert_close(found[i], expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(features[i], expected, rtol=0, atol=1e-5)
 
 
 @every_backbone
@@ -54,9 +54,9 @@ def test_gradient_when_lower_layers_are_looked_up_then_equals_the_whole_forwards
         # Not the squares: a final norm keeps their sum.
         module.features(batch(*rows)).cumsum(dim=1).sum().backward()
         gradients.append([p.grad.clone() for p in module.adapter.parameters()])
-    for found, expected in zip(*gradients, strict=True):
-        assert found.any()
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for gradient, expected in zip(*gradients, strict=True):
+        assert gradient.any()
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_states_when_texts_have_words_or_pairs_then_are_looked_up_as_they_were_put(
@@ -92,10 +92,10 @@ def test_frozen_features_when_a_text_comes_twice_then_is_computed_once(tiny_bert
     module = build_module(backbone)
     one, other = random_ids(5, 7)
     with counted(backbone.model) as counts:
-        found = module.frozen.features(TextDataset([one, other, one, one]))
+        features = module.frozen.features(TextDataset([one, other, one, one]))
     assert counts["top"] == 2
-    np.testing.assert_array_equal(found[[0, 0]], found[[2, 3]])
-    assert not np.allclose(found[0], found[1])
+    np.testing.assert_array_equal(features[[0, 0]], features[[2, 3]])
+    assert not np.allclose(features[0], features[1])
 
 
 def test_frozen_features_when_states_are_kept_then_upper_layers_alone_run(tiny_bert):
@@ -107,10 +107,10 @@ def test_frozen_features_when_states_are_kept_then_upper_layers_alone_run(tiny_b
     module.frozen.keep_states(data)
     n_bytes = activations.n_bytes
     with counted(backbone.model) as counts:
-        found = module.frozen.features(data)
+        features = module.frozen.features(data)
     assert counts == {"bottom": 0, "top": 3}
     assert activations.n_bytes == n_bytes + 3 * backbone.hidden_size * 4
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_fit", [0, 2, 4])

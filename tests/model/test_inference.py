@@ -25,8 +25,8 @@ def test_compute_features_when_many_then_order_is_restored(name, tiny):
     lengths = np.random.RandomState(0).randint(1, 30, 150)  # several batches
     rows = random_ids(*lengths)
     expected = torch.cat([features(module, rows[i]) for i in (0, 70, 149)])
-    found = compute_features(module, TextDataset(rows))[[0, 70, 149]]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    features_of_three = compute_features(module, TextDataset(rows))[[0, 70, 149]]
+    np.testing.assert_allclose(features_of_three, expected, rtol=0, atol=1e-5)
 
 
 def test_compute_scores_when_training_then_nothing_is_dropped(tiny_bert):
@@ -74,6 +74,6 @@ def test_compute_when_threads_read_different_texts_then_equals_the_serial_result
     with ThreadPoolExecutor(n_threads) as pool:
         results = list(pool.map(repeat, datasets))
     for expected, repeats in zip(serial, results, strict=True):
-        for found in repeats:
-            for one, other in zip(found, expected, strict=True):
+        for results_again in repeats:
+            for one, other in zip(results_again, expected, strict=True):
                 np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)

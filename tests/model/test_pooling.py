@@ -51,6 +51,6 @@ def test_pool_when_backward_then_only_pooled_states_get_gradient(pooling):
 def test_pool_batch_when_words_are_read_then_are_those_of_their_positions():
     words = torch.tensor([[0, 2], [0, -1]])
     batch = {"attention_mask": MASK, "word_positions": words}
-    found = pool_batch(HIDDEN.half(), batch, "tokens")
-    assert found.tolist() == [[1.0, 2.0], [5.0, 1.0], [7.0, 8.0]]
-    assert found.dtype == torch.float32
+    picked = pool_batch(HIDDEN.half(), batch, "tokens")
+    assert picked.tolist() == [[1.0, 2.0], [5.0, 1.0], [7.0, 8.0]]
+    assert picked.dtype == torch.float32

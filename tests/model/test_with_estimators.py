@@ -71,8 +71,10 @@ def test_fit_when_text_rank_meets_the_prompt_method_then_refused_before_any_load
 def test_fit_when_labels_have_texts_then_auto_is_none(
     given, expected, classifier, texts, labels
 ):
-    told = {"good": "a good one", "bad": "a bad one"}
-    clf = clone(classifier).set_params(label_texts=told, text_rank=given, max_epochs=1)
+    label_texts = {"good": "a good one", "bad": "a bad one"}
+    clf = clone(classifier).set_params(
+        label_texts=label_texts, text_rank=given, max_epochs=1
+    )
     adapter = clf.fit(texts, labels).net_.module_.text_adapter
     assert (adapter and adapter.maps[0][0].out_features) == expected
 
