@@ -1,80 +1,100 @@
-"""The linear probe reads a part of very many texts."""
-
 import numpy as np
 import pytest
-from conftest import counted, load_tiny
 
-from sksemantic._cache import activations
-from sksemantic._tasks.base import Classification
-from sksemantic._training import holdout as _holdout
+from sksemantic import TrainingConfig
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._training.holdout import (
+    at_most,
+    draw_held_out,
+    draw_probe_texts,
+    held_out_share,
+)
 
 
-@pytest.mark.parametrize("fresh", [True, False])
-def test_fit_when_there_are_very_many_texts_then_closed_form_reads_a_part(
-    fresh, classifier, texts, labels, monkeypatch
+def dataset(n, **options):
+    return TextDataset([[i] for i in range(n)], **options)
+
+
+@pytest.fixture
+def rng():
+    return np.random.RandomState(0)
+
+
+@pytest.mark.parametrize(
+    ("n_texts", "fraction", "n_held_out"),
+    [
+        (150, 0.1, 50),  # a third: 100 would be more
+        (300, 0.1, 100),
+        (600, 0.1, 100),
+        (2000, 0.1, 200),
+        (600, 0.5, 300),
+        (200_000, 0.1, 10_000),
+    ],
+)
+def test_share_when_models_are_compared_then_there_are_enough_texts_but_not_too_many(
+    n_texts, fraction, n_held_out
 ):
-    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 4)
-    seen = spy_on_references(monkeypatch)
-    texts = [f"{text} {i}" for i, text in enumerate(texts)]
-    classifier.set_params(tuned_layers=1, max_epochs=3, warm_start=not fresh)
-    if not fresh:
-        classifier.fit(texts[::-1], labels[::-1])
-        activations.clear()
-    seen.clear()
-    with counted(load_tiny(classifier.model).model) as counts:
-        classifier.fit(texts, labels)
-    slack = 12  # the prompt, and the tiny texts of the self-tests
-    assert counts["bottom"] <= len(texts) + slack  # once each, for three epochs
-    assert seen == [4, 4 + classifier.comparison_.n_texts]
+    config = TrainingConfig(validation_fraction=fraction)
+    assert held_out_share(config, n_texts) * n_texts == pytest.approx(n_held_out)
 
 
-def spy_on_references(monkeypatch):
-    """Return a list of how many units each closed form is fitted on."""
-    seen = []
-    fit = Classification.fit_linear_probe
-
-    def spy(self, features, *args):
-        seen.append(len(features))
-        return fit(self, features, *args)
-
-    monkeypatch.setattr(Classification, "fit_linear_probe", spy)
-    return seen
+@pytest.mark.parametrize("n_texts", [10, 200_000])
+def test_share_when_early_stopping_then_is_the_users(n_texts):
+    config = TrainingConfig(early_stopping=True, validation_fraction=0.2)
+    assert held_out_share(config, n_texts) == 0.2
 
 
-def test_fit_when_few_of_very_many_texts_count_then_closed_form_reads_those(
-    classifier, texts, labels, monkeypatch
-):
-    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 8)
-    seen = spy_on_references(monkeypatch)
-    weights = np.zeros(len(texts))
-    weights[[0, 3, 6, 9, 12, 15, 18, 21]] = 1.0  # four of each class
-    classifier.set_params(max_epochs=1, training__validation_fraction=0.01)
-    classifier.fit(texts, labels, sample_weight=weights)
-    n_held = classifier.comparison_.n_texts if classifier.comparison_ else 0
-    assert seen[0] == 8 - n_held
-    assert np.isfinite(classifier.predict_proba(texts)).all()
+def test_held_out_when_strata_are_uneven_then_shares_are_kept(rng):
+    strata = np.repeat([0, 1], [12, 60])
+    is_held_out = draw_held_out(dataset(72), strata, 1 / 3, rng)
+    assert np.bincount(strata[is_held_out]).tolist() == [4, 20]
+    other = draw_held_out(dataset(72), strata, 1 / 3, rng)
+    assert (is_held_out != other).any()
 
 
-def test_fit_when_a_class_is_rare_then_the_closed_form_knows_it(
-    classifier, texts, labels, monkeypatch
-):
-    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 10)
-    labels = np.array(labels, dtype=object)
-    labels[[0, 1]] = "rare"
-    classifier.set_params(max_epochs=1).fit(texts, labels)
-    assert classifier.linear_probe_.intercept.min() > -10
+def test_held_out_when_there_are_groups_then_none_is_split(rng):
+    groups = np.array(list("abcdefgh") * 3)
+    is_held_out = draw_held_out(dataset(24, groups=groups), np.zeros(24), 1 / 3, rng)
+    assert is_held_out.sum() == 6
+    assert not set(groups[is_held_out]) & set(groups[~is_held_out])
 
 
-def test_fit_when_there_are_many_unlabelled_texts_then_a_part_is_read(
-    classifier, texts, labels, monkeypatch
-):
-    monkeypatch.setattr(_holdout, "_MOST_PROBE_ROWS", 20)
-    more = [f"{text} {i}" for i, text in enumerate(3 * texts)]
-    label_texts = {label: f"a {label} one" for label in set(labels)}
-    y = [*labels, *[-1] * len(more)]
-    classifier.set_params(label_texts=label_texts, max_epochs=1, tuned_layers=1)
-    with counted(load_tiny(classifier.model).model) as counts:
-        classifier.fit([*texts, *more], y)
-    slack = 12 + len(label_texts)
-    assert counts["bottom"] <= len(texts) + 20 + slack
-    assert np.isfinite(classifier.predict_proba(texts)).all()
+def test_held_out_when_weight_is_zero_then_text_is_not(rng):
+    weights = (np.arange(20) % 2).astype(np.float32)
+    is_held_out = draw_held_out(dataset(20, weights=weights), np.zeros(20), 0.5, rng)
+    assert is_held_out.any()
+    assert not is_held_out[weights == 0].any()
+
+
+def test_probe_texts_when_few_then_are_all(rng):
+    is_held_out = np.arange(12) < 4
+    chosen = draw_probe_texts(dataset(12), np.zeros(12), is_held_out, 8, rng)
+    assert chosen.tolist() == [*range(12)]
+
+
+def test_probe_texts_when_many_then_are_a_part_and_all_that_are_held_out(rng):
+    is_held_out = np.arange(100) % 10 == 0
+    strata = np.repeat([0, 1], [96, 4])
+    chosen = draw_probe_texts(dataset(100), strata, is_held_out, 30, rng)
+    assert set(np.flatnonzero(is_held_out)) <= set(chosen)
+    others = np.setdiff1d(chosen, np.flatnonzero(is_held_out))
+    # A third of either stratum, rounded up: 86 and 4 texts are not held out.
+    assert np.bincount(strata[others]).tolist() == [29, 2]
+    assert (np.diff(chosen) > 0).all()
+
+
+def test_probe_texts_when_many_have_no_weight_then_only_others_are_read(rng):
+    weights = (np.arange(100) < 20).astype(np.float32)
+    chosen = draw_probe_texts(
+        dataset(100, weights=weights), np.zeros(100), np.zeros(100, bool), 30, rng
+    )
+    assert chosen.tolist() == [*range(20)]
+
+
+def test_at_most_when_there_are_more_then_that_many_are_drawn(rng):
+    some = at_most(dataset(50), 7, rng)
+    ids = [row[0] for row in some.token_ids]
+    assert len(ids) == 7
+    assert ids == sorted(set(ids))
+    whole = dataset(7)
+    assert at_most(whole, 7, rng) is whole

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from conftest import build_module, load_tiny
+
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._tasks.linear_probe import LinearProbe
+from sksemantic._tasks.tokens import TokenClassification
+from sksemantic._training.head import init_head, set_feature_scale, standardise
+
+
+@pytest.fixture
+def module(tiny_bert):
+    return build_module(load_tiny(tiny_bert))
+
+
+def test_scale_when_set_then_features_with_weight_have_mean_zero_and_scale_one(module):
+    rng = np.random.RandomState(0)
+    features = rng.normal(3, 5, (20, 32)).astype(np.float32)
+    features[:, 1] = 7  # constant
+    weights = (np.arange(20) < 15).astype(np.float32)
+    set_feature_scale(module, features, weights)
+    standardised = standardise(module, features)[:15]
+    np.testing.assert_allclose(standardised.mean(axis=0), 0, atol=1e-5)
+    scale = np.where(np.arange(32) == 1, 0, 1)
+    np.testing.assert_allclose(standardised.std(axis=0), scale, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", ["zeros", "random", "linear_probe"])
+def test_head_when_initialised_then_starts_as_told(start, module):
+    task = TokenClassification(np.arange(2))
+    data = TextDataset([[1]] * 8, np.array([0] * 7 + [1]))
+    probe = LinearProbe(np.full((2, 32), 0.5), np.array([3.0, 4.0]), 1.0, 0.0)
+    init_head(module, task, data, start, probe, np.random.RandomState(0))
+    weight, bias = (p.detach().numpy() for p in module.head.parameters())
+    if start == "linear_probe":
+        assert (weight == 0.5).all()
+        assert bias.tolist() == [3, 4]
+    else:
+        # Log-frequencies of 7 and 1, one added to each, their mean taken off.
+        np.testing.assert_allclose(bias, [np.log(2), -np.log(2)], rtol=1e-6)
+        limit = 1 / np.sqrt(32)
+        assert weight.any() == (start == "random")
+        assert np.abs(weight).max() <= limit
+        assert start == "zeros" or np.abs(weight).max() > 0.9 * limit

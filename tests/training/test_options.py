@@ -1,0 +1,39 @@
+import pytest
+
+from sksemantic import TrainingConfig
+from sksemantic._training.options import OPTION_NAMES, check_training_options
+
+
+def test_options_when_compared_then_are_the_fields_that_are_no_parameters():
+    fields = set(TrainingConfig.__dataclass_fields__)
+    others = {"lr", "max_epochs", "batch_size", "verbose", "linear_probe"}
+    assert set(OPTION_NAMES) == fields - others
+
+
+def test_options_when_auto_or_none_then_are_accepted():
+    check_training_options(None, "Estimator")
+    check_training_options(dict.fromkeys(OPTION_NAMES, "auto"), "Estimator")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": 1e-3}, r"must not hold 'lr'.*Estimator\(lr=\.\.\.\)"),
+        ({"learning_rate": 1}, "must hold fields of .*head_lr.* Got 'learning_rate'"),
+        ({"linear_probe": {}}, "Got 'linear_probe'"),
+        ({"head_lr": 0}, "'training__head_lr' parameter of Estimator .* Got 0"),
+        ({"dropout": 1.0}, "'training__dropout'"),
+        ({"head_init": "ones"}, "'training__head_init'.*'linear_probe'"),
+        ({"contrast": -1}, "'training__contrast'"),
+        ({"validation_fraction": 1.0}, "'training__validation_fraction'"),
+        ({"n_iter_no_change": 0}, "'training__n_iter_no_change'"),
+        ({"early_stopping": "yes"}, "'training__early_stopping'"),
+        ({"callbacks": "print"}, "'training__callbacks'"),
+        ({"pooling": "max"}, "'training__pooling'"),
+        ({"text_rank": -1}, "'training__text_rank'"),
+    ],
+    ids=str,
+)
+def test_options_when_wrong_then_error_names_them(options, message):
+    with pytest.raises(ValueError, match=message):
+        check_training_options(options, "Estimator")
