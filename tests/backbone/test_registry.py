@@ -59,7 +59,7 @@ def own_copy(tiny_bert, tmp_path):
 class CountingRegistry(BackboneRegistry):
     """Counts what it loads."""
 
-    def __init__(self, load=load_weights):
+    def __init__(self):
         self.n_loaded = 0
         super().__init__(self.load)
 
