@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from dataclasses import fields
 from functools import cache
 
 from sklearn.multioutput import MultiOutputRegressor
@@ -95,14 +94,9 @@ def describe(estimator):
 
 def changed(training):
     """Return the fields of a training configuration that are not its defaults."""
-    values = {f.name: getattr(training, f.name) for f in fields(TrainingConfig)}
-    values.pop("callbacks", None)
-    defaults = TrainingConfig()
-    return {
-        name: value
-        for name, value in values.items()
-        if value != getattr(defaults, name)
-    }
+    defaults = TrainingConfig().to_dict()
+    values = training.to_dict().items()
+    return {name: value for name, value in values if value != defaults[name]}
 
 
 def defaults():
@@ -110,7 +104,4 @@ def defaults():
     found = {
         kind.__name__: kind().get_params(deep=False) for kind in ESTIMATORS.values()
     }
-    found["training"] = {
-        f.name: getattr(TrainingConfig(), f.name) for f in fields(TrainingConfig)
-    }
-    return found
+    return found | {"training": TrainingConfig().to_dict()}

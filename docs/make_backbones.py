@@ -13,10 +13,10 @@ from _pages import DOCS, table, table_line, write_part
 
 ROOT = DOCS.parent
 PAGE = DOCS / "backbones.md"
-TESTS = ROOT / "tests" / "test_architectures.py"
+TESTS = ROOT / "tests" / "backbone" / "test_architectures.py"
 COLUMNS = (
-    *("architecture", "kind", "injection"),
-    *("`prefix`", "`prompt`", "entered", "cut", "error"),
+    *("architecture", "kind", "mechanism"),
+    *("`prefix`", "`prompt`", "split", "cut", "error"),
 )
 
 
@@ -69,10 +69,10 @@ def line(name, row):
     cells = [
         name,
         row.get("kind", ""),
-        row.get("injection", ""),
+        row.get("prefix_mechanism", ""),
         mark(row, "prefix"),
         mark(row, "prompt"),
-        {"True": "yes", "False": "no"}.get(row.get("entry"), ""),
+        {"True": "yes", "False": "no"}.get(row.get("split_layer"), ""),
         row.get("cut", ""),
         error if proved else "FAILED",
     ]
@@ -86,7 +86,7 @@ def mark(row, method):
 
 def matrix(rows):
     """Return the matrix, and what is refused, as lines of Markdown."""
-    working = {k: v for k, v in rows.items() if "injection" in v}
+    working = {k: v for k, v in rows.items() if "prefix_mechanism" in v}
     refused = {k: v for k, v in rows.items() if "refusal" in v}
     counts = {
         method: sum(mark(row, method) == "yes" for row in working.values())

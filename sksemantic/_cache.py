@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sksemantic._backbone.registry import release_backbones
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -253,9 +255,6 @@ def clear_cache() -> None:
     >>> import sksemantic
     >>> sksemantic.clear_cache()
     """
-    # Here, as it imports torch and transformers, which take seconds.
-    from sksemantic._backbone.registry import release_backbones
-
     activations.clear()
     release_backbones()
 

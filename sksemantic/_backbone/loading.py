@@ -93,7 +93,7 @@ def load_weights(
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if source.gguf_file is not None:
         options["gguf_file"] = source.gguf_file
-        _check_gguf_support(source, transformers_version)
+        check_gguf_support(source, transformers_version)
     try:
         with _silence_transformers(), torch.random.fork_rng(devices=[]):
             model, info = AutoModel.from_pretrained(
@@ -120,7 +120,7 @@ def load_weights(
     return text_model, tokenizer
 
 
-def _check_gguf_support(source: "BackboneSource", version: str) -> None:
+def check_gguf_support(source: "BackboneSource", version: str) -> None:
     """Refuse a GGUF file with releases of transformers that misread it."""
     if Version(version) < _GGUF_SINCE:
         raise UnsupportedBackboneError(

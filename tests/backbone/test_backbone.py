@@ -1,6 +1,13 @@
+from copy import deepcopy
+
+import numpy as np
 import pytest
 import torch
 from conftest import BACKBONES, CPU, DECODERS, load_tiny
+from transformers import AutoModel, AutoTokenizer
+
+from sksemantic._backbone.backbone import Backbone
+from sksemantic.exceptions import UnsupportedBackboneError
 
 LENGTHS = {"bert": 128, "roberta": 128, "llama": 256, "gemma3": 256}
 
@@ -15,7 +22,7 @@ def backbone(name, tiny):
     return load_tiny(tiny(name))
 
 
-def test_is_causal_when_probed_then_is_right(name, backbone):
+def test_is_causal_when_tried_then_is_right(name, backbone):
     assert backbone.is_causal == (name in DECODERS)
 
 
@@ -26,39 +33,89 @@ def test_max_positions_when_read_then_positions_never_used_do_not_count(name, ba
 @pytest.mark.parametrize("name", ["bert", "roberta"], indirect=True)
 def test_max_positions_when_text_is_that_long_then_model_runs(name, backbone):
     ids = torch.full((1, backbone.max_positions), 10)
-    backbone.run({"input_ids": ids})
-    with pytest.raises(Exception, match="index out of range|size"):
+    assert backbone.run({"input_ids": ids}).shape == (1, LENGTHS[name], 32)
+    with pytest.raises((IndexError, RuntimeError), match="index out of range|size"):
         backbone.run({"input_ids": torch.full((1, ids.shape[1] + 3), 10)})
 
 
-def test_special_tokens_when_read_then_are_those_around_a_text(name, backbone):
-    left, right = backbone.special_tokens
-    (plain,) = backbone.encode(["a good film"])
-    assert left + plain + right == backbone.tokenizer("a good film")["input_ids"]
-    assert (left, right) == {
-        "bert": ([2], [3]),
-        "roberta": ([0], [2]),
-        "llama": ([0], []),
-        "gemma3": ([2], []),
-    }[name]
+def test_run_when_bare_then_is_the_model_that_transformers_loads(name, backbone, tiny):
+    model = AutoModel.from_pretrained(tiny(name)).eval()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        expected = model(ids).last_hidden_state
+    torch.testing.assert_close(
+        backbone.run({"input_ids": ids}), expected, rtol=0, atol=1e-5
+    )
+    assert torch.equal(backbone.embed(ids), model.get_input_embeddings()(ids))
 
 
-def test_encode_when_many_texts_then_as_one_by_one(backbone):
-    texts = ["a good film", "", "bad"]
-    assert backbone.encode(texts) == [backbone.encode([text])[0] for text in texts]
-    assert backbone.encode([]) == []
-
-
-def test_encode_when_text_spells_out_a_special_token_then_length_is_finite(backbone):
-    assert all(backbone.encode(["[SEP] </s> <pad> [PAD] <s>"]))
-
-
-def test_pad_id_when_there_is_no_padding_token_then_there_still_is_an_id(tiny_llama):
-    backbone = load_tiny(tiny_llama)
-    assert backbone.tokenizer.pad_token_id is None
-    assert backbone.pad_id == 0
+def test_backbone_when_made_then_is_frozen_and_in_eval_mode(name, tiny):
+    model = AutoModel.from_pretrained(tiny(name)).train()
+    backbone = Backbone(model, AutoTokenizer.from_pretrained(tiny(name)))
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not any(module.training for module in model.modules())
+    assert backbone.has_layer_hooks
+    with pytest.raises(TypeError, match="without a source"):
+        backbone.__reduce__()
 
 
 def test_size_when_read_then_is_the_models(backbone):
     assert backbone.hidden_size == 32
+    assert backbone.n_layers == len(
+        backbone.prefix_mechanism.read(backbone.embed(torch.tensor([[5]]))).states
+    )
     assert backbone.device == CPU
+    # A GiB of 40 bytes for each of C features and L layers.
+    per_token = 40 * 32 * backbone.n_layers
+    assert backbone.training_tokens == 2**30 // per_token
+    assert backbone.inference_tokens == 1024
+
+
+def test_deepcopy_when_made_then_is_the_same(backbone):
+    assert deepcopy({"a": backbone})["a"] is backbone
+
+
+def test_output_embeddings_when_tied_then_are_the_inputs(tiny_gemma3):
+    backbone = load_tiny(tiny_gemma3)
+    expected = backbone.embed(torch.tensor([5, 2])).numpy()
+    factor = np.sqrt(32)  # Gemma scales its input embeddings
+    np.testing.assert_allclose(
+        factor * backbone.output_embeddings([5, 2]), expected, rtol=1e-6
+    )
+
+
+def test_backbone_when_the_model_fails_on_texts_then_refused(tiny_bert):
+    model = AutoModel.from_pretrained(tiny_bert)
+
+    def fail(*args):
+        raise KeyError("pixel_values")
+
+    model.register_forward_pre_hook(fail)
+    message = "BertModel does not read texts as language models do: KeyError: 'pixel"
+    with pytest.raises(UnsupportedBackboneError, match=message):
+        Backbone(model, AutoTokenizer.from_pretrained(tiny_bert))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (lambda mask, ids: mask, "depends on the padding after a text"),
+        (lambda mask, ids: mask if ids is None else None, "reads embeddings instead"),
+    ],
+)
+def test_backbone_when_output_depends_on_more_than_the_text_then_refused(
+    changes, message, tiny_bert
+):
+    class Changed(type(AutoModel.from_pretrained(tiny_bert))):
+        """Adds the sum of a mask to its output."""
+
+        def forward(self, input_ids=None, attention_mask=None, **kwargs):
+            output = super().forward(input_ids, attention_mask, **kwargs)
+            mask = changes(attention_mask, input_ids)
+            if mask is not None:
+                output.last_hidden_state += mask.shape[1]
+            return output
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    with pytest.raises(UnsupportedBackboneError, match=message):
+        Backbone(Changed.from_pretrained(tiny_bert), tokenizer)

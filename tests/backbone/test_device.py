@@ -1,8 +1,15 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from sksemantic._backbone import device as _device
-from sksemantic._backbone.device import is_bfloat16_fast, resolve_device, resolve_dtype
+from sksemantic._backbone.device import (
+    has_bfloat16,
+    processor_flags,
+    read_cpuinfo,
+    resolve_device,
+    resolve_dtype,
+)
 
 CPU = torch.device("cpu")
 
@@ -38,30 +45,35 @@ def test_dtype_when_named_then_is_that_one(name):
     assert resolve_dtype(name, CPU) == getattr(torch, name)
 
 
+def test_dtype_when_auto_on_cpu_then_follows_the_processor():
+    native = has_bfloat16(processor_flags())
+    assert resolve_dtype("auto", CPU) == (torch.bfloat16 if native else torch.float32)
+
+
+X86 = "processor : 0\nflags\t\t: fpu avx2 avx512f {}\n\nprocessor : 1\nflags : x\n"
+ARM = "processor : 0\nFeatures\t: fp asimd {}\n"
+
+
 @pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(0.25, torch.bfloat16), (0.9, torch.float32), (4.0, torch.float32)],
+    ("text", "expected"),
+    [
+        (X86.format("avx512_bf16"), True),
+        (X86.format("amx_bf16 amx_tile"), True),
+        (X86.format("avx512_fp16"), False),
+        (ARM.format("bf16 i8mm"), True),
+        (ARM.format("i8mm"), False),
+        ("model name : none of these\n", False),
+    ],
 )
-def test_dtype_when_auto_on_cpu_then_follows_a_measurement(
-    seconds, expected, monkeypatch
-):
-    times = {torch.bfloat16: seconds, torch.float32: 1.0}
-    monkeypatch.setattr(_device, "_seconds_to_multiply", times.__getitem__)
-    is_bfloat16_fast.cache_clear()
-    try:
-        assert resolve_dtype("auto", CPU) == expected
-    finally:
-        is_bfloat16_fast.cache_clear()
+def test_bfloat16_when_linux_lists_the_flags_then_is_known(text, expected, tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text(text)
+    assert has_bfloat16(read_cpuinfo(file)) == expected
+    assert read_cpuinfo(tmp_path / "missing") == frozenset()
 
 
-def test_bfloat16_when_asked_again_then_is_not_measured_again(monkeypatch):
-    asked = []
-    measure = _device._seconds_to_multiply
-    monkeypatch.setattr(
-        _device,
-        "_seconds_to_multiply",
-        lambda dtype: asked.append(dtype) or measure(dtype),
-    )
-    is_bfloat16_fast.cache_clear()
-    assert is_bfloat16_fast() == is_bfloat16_fast()
-    assert asked == [torch.bfloat16, torch.float32]
+def test_flags_when_torch_and_linux_tell_then_they_agree_on_bfloat16():
+    linux = read_cpuinfo(Path("/proc/cpuinfo"))
+    if not linux:
+        pytest.skip("not on Linux")
+    assert has_bfloat16(linux) == has_bfloat16(processor_flags())

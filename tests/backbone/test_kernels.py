@@ -26,9 +26,9 @@ def test_norm_when_sped_up_then_output_is_the_same_to_the_last_bit(kind, dtype):
     x = torch.randn(3, 5, 24).to(dtype)
     expected = norm(x)
     assert speed_up_norms(nn.ModuleList([norm])) == 1
-    found = norm(x)
-    assert found.dtype == dtype
-    assert torch.equal(found, expected)
+    output = norm(x)
+    assert output.dtype == dtype
+    assert torch.equal(output, expected)
 
 
 @every_norm
@@ -38,8 +38,8 @@ def test_norm_when_sped_up_then_gradient_is_right(kind):
     weights = torch.randn(3, 5, 24)
     (expected,) = torch.autograd.grad((norm(x) * weights).sum(), x)
     speed_up_norms(nn.ModuleList([norm]))
-    (found,) = torch.autograd.grad((norm(x) * weights).sum(), x)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    (gradient,) = torch.autograd.grad((norm(x) * weights).sum(), x)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
 @every_norm

@@ -1,126 +1,76 @@
-"""Loading: once for all, safely, silently."""
+"""Weights are loaded safely, silently and completely, or not at all."""
 
-import gc
-import os
-import pickle
 import shutil
-import weakref
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from conftest import CPU, FAST, LABELS, TEXTS, load_tiny, save_tiny, save_wordpiece
+from conftest import CPU, load_tiny, save_wordpiece
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoTokenizer,
+    BertModel,
     Gemma3Config,
     Gemma3Model,
     Gemma3TextModel,
+    LlamaConfig,
+    LlamaModel,
+    T5Config,
+    T5Model,
+    TorchAoConfig,
 )
 from transformers.utils import logging as transformers_logging
 
-from sksemantic import SKTuningClassifier, UnsupportedBackboneError
-from sksemantic._backbone import loading as _loading
-from sksemantic._backbone.loading import BackboneConfig
-from sksemantic._backbone.registry import load_backbone
+from sksemantic._backbone.loading import (
+    BackboneConfig,
+    check_gguf_support,
+    load_weights,
+    read_output_embeddings,
+    remove_upper_layers,
+)
+from sksemantic._backbone.prefix.base import run_model
 from sksemantic._backbone.source import resolve
+from sksemantic.exceptions import UnsupportedBackboneError
+
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
 
 
 @pytest.fixture
 def own_copy(tiny_bert, tmp_path):
-    """Return a tiny BERT that no other test has loaded."""
+    """Return a directory whose files may be changed."""
     return shutil.copytree(tiny_bert, tmp_path / "bert")
 
 
-def test_load_when_asked_again_then_is_the_same_copy(tiny_bert):
-    assert load_tiny(tiny_bert) is load_tiny(tiny_bert)
-
-
-def test_load_when_injection_differs_then_weights_are_shared(tiny_bert):
-    backbones = [load_tiny(tiny_bert, name) for name in ("attention", "hidden_states")]
-    assert [b.prefix_mechanism.name for b in backbones] == [
-        "attention",
-        "hidden_states",
+def load(directory, dtype=torch.float32, **params):
+    """Return the model alone."""
+    return load_weights(BackboneConfig(resolve(str(directory)), CPU, dtype, **params))[
+        0
     ]
-    assert backbones[0].model is backbones[1].model
-
-
-def test_load_when_asked_under_another_path_then_is_the_same_copy(
-    tiny_bert, monkeypatch
-):
-    path = Path(tiny_bert)
-    monkeypatch.chdir(path.parent)
-    assert load_tiny(path.name) is load_tiny(tiny_bert)
-
-
-def test_load_when_dtype_differs_then_is_another_copy(tiny_bert):
-    half = load_backbone(BackboneConfig(resolve(tiny_bert), CPU, torch.bfloat16))
-    assert half.model.dtype == torch.bfloat16
-    assert load_tiny(tiny_bert).model.dtype == torch.float32
-
-
-def test_load_when_files_have_changed_then_they_are_read_again(own_copy):
-    before = load_tiny(str(own_copy))
-    save_tiny("roberta", own_copy)
-    os.utime(own_copy / "model.safetensors", ns=(0, 2**62))
-    after = load_tiny(str(own_copy))
-    assert after is not before
-    assert type(after.model).__name__ == "RobertaModel"
-
-
-def test_load_when_the_last_user_is_gone_then_only_the_latest_stays(
-    own_copy, tiny_roberta
-):
-    backbone = load_tiny(str(own_copy))
-    model = weakref.ref(backbone.model)
-    del backbone
-    gc.collect()
-    assert model() is not None  # the latest one waits for the next estimator
-    load_tiny(tiny_roberta)
-    gc.collect()
-    assert model() is None
-
-
-def test_load_when_another_is_loaded_then_the_former_goes_first(
-    own_copy, tiny_roberta, monkeypatch
-):
-    model = weakref.ref(load_tiny(str(own_copy)).model)
-    load = _loading._load
-
-    def load_alone(*args):
-        gc.collect()
-        assert model() is None  # never two in memory without need
-        return load(*args)
-
-    monkeypatch.setattr(_loading, "_load", load_alone)
-    elsewhere = shutil.copytree(tiny_roberta, own_copy.parent / "roberta")
-    load_tiny(str(elsewhere))
 
 
 def test_load_when_random_numbers_follow_then_they_are_undisturbed(own_copy):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    load_tiny(str(own_copy))
+    load(own_copy)
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
 
 
 def test_load_when_done_then_is_silent_and_settings_are_restored(own_copy, capfd):
     transformers_logging.set_verbosity_info()
     try:
-        load_tiny(str(own_copy))
+        load(own_copy)
         assert transformers_logging.get_verbosity() == transformers_logging.INFO
     finally:
         transformers_logging.set_verbosity_warning()
     assert transformers_logging.is_progress_bar_enabled()
     assert capfd.readouterr() == ("", "")
-
-
-def test_load_when_done_then_model_is_frozen_and_in_eval_mode(own_copy):
-    model = load_tiny(str(own_copy)).model
-    assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert not any(module.training for module in model.modules())
 
 
 def test_load_when_weights_are_pickled_then_refused(tiny_bert, tmp_path):
@@ -130,12 +80,10 @@ def test_load_when_weights_are_pickled_then_refused(tiny_bert, tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     message = "were found .* could not be loaded.*pickled weights and remote code never"
     with pytest.raises(UnsupportedBackboneError, match=f"(?s){message}"):
-        load_tiny(str(tmp_path))
+        load(tmp_path)
 
 
 def test_load_when_a_tensor_is_missing_then_refused(own_copy):
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(own_copy / "model.safetensors")
     name = next(
         name for name in tensors if name.endswith("layer.1.output.dense.weight")
@@ -145,24 +93,22 @@ def test_load_when_a_tensor_is_missing_then_refused(own_copy):
     with pytest.raises(
         UnsupportedBackboneError, match="lack 1 tensors .*'encoder.layer"
     ):
-        load_tiny(str(own_copy))
+        load(own_copy)
 
 
 def test_load_when_only_the_pooler_is_missing_then_works(own_copy):
-    from safetensors.torch import load_file, save_file
-
     tensors = load_file(own_copy / "model.safetensors")
     kept = {name: t for name, t in tensors.items() if "pooler" not in name}
     assert len(kept) == len(tensors) - 2
     save_file(kept, own_copy / "model.safetensors", {"format": "pt"})
-    assert load_tiny(str(own_copy)).hidden_size == 32
+    assert load(own_copy).pooler.dense.weight.shape == (32, 32)
 
 
 def test_load_when_weights_are_cut_short_then_refused(own_copy):
     weights = own_copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
-        load_tiny(str(own_copy))
+        load(own_copy)
 
 
 def test_load_when_tokenizer_is_missing_then_refused(own_copy):
@@ -171,14 +117,14 @@ def test_load_when_tokenizer_is_missing_then_refused(own_copy):
     with pytest.raises(
         UnsupportedBackboneError, match="without the files of their tokenizer"
     ):
-        load_tiny(str(own_copy))
+        load(own_copy)
 
 
 def test_load_when_architecture_is_unknown_then_refused(own_copy):
     config = own_copy / "config.json"
     config.write_text(config.read_text().replace('"bert"', '"no-such-model"'))
     with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
-        load_tiny(str(own_copy))
+        load(own_copy)
 
 
 def test_load_when_directory_brings_code_then_it_is_never_run(own_copy):
@@ -189,64 +135,7 @@ def test_load_when_directory_brings_code_then_it_is_never_run(own_copy):
         text + ', "auto_map": {"AutoConfig": "evil.C", "AutoModel": "evil.M"}}'
     )
     with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
-        load_tiny(str(own_copy))
-
-
-def test_load_when_several_threads_ask_then_they_get_one_copy(own_copy):
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(load_tiny, [str(own_copy)] * 4))
-    assert len({id(backbone) for backbone in found}) == 1
-    assert len(_loading._latest) == 1
-
-
-def int8():
-    """Return a config that a CPU can serve."""
-    pytest.importorskip("torchao")
-    pytest.importorskip("accelerate")
-    from torchao.quantization import Int8WeightOnlyConfig
-    from transformers import TorchAoConfig
-
-    return TorchAoConfig(Int8WeightOnlyConfig())
-
-
-@pytest.mark.parametrize("name", ["llama", "bert"])
-def test_fit_when_weights_are_quantized_then_adapter_learns_and_pickles(name, tiny):
-    config = int8()
-    params = {**FAST, "model": tiny(name), "quantization_config": config}
-    clf = SKTuningClassifier(**params).fit(TEXTS, LABELS)
-    model = clf.net_.module_.backbone.model
-    assert model.is_quantized
-    assert {p.dtype for p in clf.net_.module_.parameters()} == {torch.float32}
-    expected = clf.predict_proba(TEXTS)
-    copy = pickle.loads(pickle.dumps(clf))
-    np.testing.assert_array_equal(copy.predict_proba(TEXTS), expected)
-    plain = SKTuningClassifier(**{**params, "quantization_config": None})
-    assert plain.fit(TEXTS, LABELS).net_.module_.backbone.model is not model
-
-
-@pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}])
-def test_fit_when_spread_by_a_device_map_then_predicts_as_on_one(device_map, fast):
-    pytest.importorskip("accelerate")
-    spread = (
-        SKTuningClassifier(**fast)
-        .set_params(model_kwargs__device_map=device_map)
-        .fit(TEXTS, LABELS)
-    )
-    alone = SKTuningClassifier(**fast).fit(TEXTS, LABELS)
-    np.testing.assert_allclose(
-        spread.predict_proba(TEXTS), alone.predict_proba(TEXTS), atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_fit_when_dtype_is_chosen_then_adapter_and_head_stay_float32(dtype, fast):
-    clf = SKTuningClassifier(**{**fast, "dtype": dtype}).fit(TEXTS, LABELS)
-    module = clf.net_.module_
-    assert str(module.backbone.model.dtype) == f"torch.{dtype}"
-    assert {p.dtype for p in module.parameters()} == {torch.float32}
-    assert np.isfinite(clf.predict_proba(TEXTS)).all()
+        load(own_copy)
 
 
 def test_load_when_weights_are_in_shards_then_as_in_one_file(tiny_llama, tmp_path):
@@ -255,14 +144,14 @@ def test_load_when_weights_are_in_shards_then_as_in_one_file(tiny_llama, tmp_pat
     )
     AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    one, shards = load_tiny(tiny_llama).model, load_tiny(str(tmp_path)).model
+    one, shards = load(tiny_llama), load(tmp_path)
     for name, tensor in one.state_dict().items():
         assert torch.equal(shards.state_dict()[name], tensor), name
 
 
 def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
     config = Gemma3Config(
-        text_config=_text_sizes(),
+        text_config=SIZES | {"head_dim": 8, "num_key_value_heads": 1},
         vision_config={
             "hidden_size": 16,
             "intermediate_size": 16,
@@ -276,19 +165,143 @@ def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
     torch.manual_seed(0)
     Gemma3Model(config).save_pretrained(tmp_path)
     save_wordpiece(tmp_path)
-    backbone = load_tiny(str(tmp_path))
-    assert type(backbone.model) is Gemma3TextModel
-    assert backbone.is_causal
-    assert backbone.prefix_mechanism.name == "attention"
+    assert type(load(tmp_path)) is Gemma3TextModel
 
 
-def _text_sizes():
-    return {
-        "vocab_size": 120,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "intermediate_size": 64,
-    }
+def test_load_when_model_has_a_decoder_too_then_its_encoder_is_used(tmp_path):
+    vocab_size = save_wordpiece(tmp_path)
+    config = T5Config(
+        vocab_size=vocab_size, d_model=32, num_layers=2, num_heads=4, d_kv=8, d_ff=64
+    )
+    T5Model(config).save_pretrained(tmp_path)
+    model = load(tmp_path)
+    assert not model.is_decoder
+    assert model.config.num_hidden_layers == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_load_when_dtype_is_chosen_then_weights_are_rounded_to_it(dtype, tiny_bert):
+    model = load(tiny_bert, dtype)
+    expected = BertModel.from_pretrained(tiny_bert).state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, expected[name].to(tensor.dtype)), name
+    assert model.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_load_when_weights_are_quantized_then_output_is_nearly_the_same(name, tiny):
+    pytest.importorskip("accelerate")
+    quantization = pytest.importorskip("torchao.quantization")
+    config = TorchAoConfig(quantization.Int8WeightOnlyConfig()).to_dict()
+    model = load(tiny(name), quantization_config=config)
+    assert model.is_quantized
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    output, expected = run_model(model, inputs), load_tiny(tiny(name)).run(inputs)
+    error = (output - expected).norm() / expected.norm()
+    assert 0 < error < 0.05
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}])
+def test_load_when_spread_by_a_device_map_then_output_is_the_same(
+    device_map, tiny_bert
+):
+    pytest.importorskip("accelerate")
+    model = load(tiny_bert, device_map=device_map)
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    expected = load_tiny(tiny_bert).run(inputs)
+    torch.testing.assert_close(run_model(model, inputs), expected, rtol=0, atol=1e-6)
+
+
+def test_load_when_gguf_file_is_broken_then_refused(tmp_path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF, but not really")
+    with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
+        load(file)
+
+
+@pytest.mark.parametrize("version", ["5.2.0", "5.22.0"])
+def test_gguf_file_when_transformers_misreads_it_then_refused(version, tmp_path):
+    file = tmp_path / "model.gguf"
+    file.touch()
+    with pytest.raises(UnsupportedBackboneError, match="Install transformers>=5.23"):
+        check_gguf_support(resolve(str(file)), version)
+    check_gguf_support(resolve(str(file)), "5.23.0")
+
+
+@pytest.mark.parametrize("name", ["lm_head.weight", "embed_out.weight"])
+def test_output_embeddings_when_in_the_files_then_are_those_rows(name, tmp_path):
+    weight = torch.randn(7, 4)
+    (tmp_path / "config.json").touch()
+    save_file({"other": torch.zeros(7, 4)}, tmp_path / "a.safetensors")
+    source = resolve(str(tmp_path))
+    assert read_output_embeddings(source, [5, 2]) is None
+    save_file({name: weight}, tmp_path / "b.safetensors")
+    assert torch.equal(read_output_embeddings(source, [5, 2]), weight[[5, 2]])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fails", ["raises", "differs"])
+def test_remove_when_the_model_needs_all_layers_then_it_is_left_as_it_was(
+    fails, monkeypatch
+):
+    torch.manual_seed(0)
+    model = LlamaModel(LlamaConfig(**SIZES)).eval()
+    ids = torch.tensor([[5, 6, 7]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    expected = run_model(model, inputs)
+    forward = type(model).forward
+
+    def with_all(self, **kwargs):
+        if len(self.layers) == 6:
+            return forward(self, **kwargs)
+        if fails == "raises":
+            raise IndexError
+        return forward(self, **kwargs | {"input_ids": kwargs["input_ids"] + 1})
+
+    monkeypatch.setattr(type(model), "forward", with_all)
+    with pytest.raises(UnsupportedBackboneError, match="upper layers"):
+        remove_upper_layers(model, 4)
+    assert len(model.layers) == 6
+    assert model.config.num_hidden_layers == 6
+    torch.testing.assert_close(run_model(model, inputs), expected, rtol=0, atol=0)
+
+
+def test_remove_when_memory_runs_out_then_says_so_and_restores(monkeypatch):
+    model = LlamaModel(LlamaConfig(**SIZES)).eval()
+    forward = type(model).forward
+
+    def without_memory(self, **kwargs):
+        if len(self.layers) < 6:
+            raise torch.cuda.OutOfMemoryError
+        return forward(self, **kwargs)
+
+    monkeypatch.setattr(type(model), "forward", without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        remove_upper_layers(model, 4)
+    assert len(model.layers) == model.config.num_hidden_layers == 6
+
+
+def test_remove_when_the_config_has_no_setter_then_says_that_it_cannot(monkeypatch):
+    model = LlamaModel(LlamaConfig(**SIZES)).eval()
+
+    def refuse(self, value):
+        raise NotImplementedError
+
+    number = property(lambda self: 6, refuse)
+    monkeypatch.setattr(LlamaConfig, "num_hidden_layers", number, raising=False)
+    with pytest.raises(UnsupportedBackboneError, match="upper layers"):
+        remove_upper_layers(model, 4)
+    assert len(model.layers) == 6
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_layers", [1, 4])
+def test_remove_when_done_then_output_is_what_entered_the_next_layer(n_layers):
+    model = LlamaModel(LlamaConfig(**SIZES)).eval()
+    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    states = model(**inputs, output_hidden_states=True).hidden_states
+    remove_upper_layers(model, n_layers)
+    assert len(model.layers) == model.config.num_hidden_layers == n_layers
+    expected = model.norm(states[n_layers])
+    torch.testing.assert_close(run_model(model, inputs), expected, rtol=0, atol=1e-6)

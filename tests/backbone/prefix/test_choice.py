@@ -1,105 +1,131 @@
-"""How a backbone is given its prefix is found out by trying, never by its name."""
+"""How a backbone is given its prefix is decided by trying, never by its name."""
 
-import pickle
 import warnings
 
-import numpy as np
 import pytest
 import torch
-from conftest import FAST, LABELS, TEXTS, load_tiny
+from architectures import ARCHITECTURES
+from conftest import build_module, load_tiny, random_ids, stir
 from transformers import BertModel
 
-from sksemantic import SKTuningClassifier, UnsupportedBackboneError
-from sksemantic._backbone.prefix import choose_prefix_mechanism, run_bare
-from sksemantic._backbone.prefix.attention import AttentionPrefix
-from sksemantic._backbone.prefix.choice import self_test
+from sksemantic._backbone.layers import hook_layers
+from sksemantic._backbone.prefix.attention import AttentionPrefix, replace_attention
+from sksemantic._backbone.prefix.base import Positions, run_model
+from sksemantic._backbone.prefix.choice import (
+    PREFIX_MECHANISMS,
+    choose_prefix_mechanism,
+    self_test,
+)
+from sksemantic.exceptions import UnsupportedBackboneError
 
-PREFIX_MECHANISMS = ["attention", "kv_cache", "hidden_states"]
+every_mechanism = pytest.mark.parametrize("name", PREFIX_MECHANISMS)
 
 
-@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
-def test_fit_when_injection_is_named_then_it_is_used_and_kept(name, fast):
-    clf = (
-        SKTuningClassifier(**fast)
-        .set_params(model_kwargs__prefix_mechanism=name)
-        .fit(TEXTS, LABELS)
-    )
-    assert clf.prefix_mechanism_ == name
-    assert clf.net_.module_.backbone.prefix_mechanism.name == name
-    copy = pickle.loads(pickle.dumps(clf))
-    assert copy.prefix_mechanism_ == name
-    np.testing.assert_array_equal(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+@pytest.fixture
+def bert(tiny_bert):
+    """Return a model that no other test uses."""
+    model = BertModel.from_pretrained(tiny_bert).eval().requires_grad_(False)
+    replace_attention(model)
+    hook_layers(model)
+    return model
+
+
+def choose(model, name="auto"):
+    return choose_prefix_mechanism(model, False, True, name)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["bert", "roberta", "llama"])
+def test_features_when_adapter_is_changed_then_are_the_same_by_all_mechanisms(
+    name, tiny
+):
+    """An embedding adapter's values mean the same whatever the mechanism."""
+    ids = torch.tensor(random_ids(9))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    features = []
+    for mechanism in PREFIX_MECHANISMS:
+        module = build_module(load_tiny(tiny(name), mechanism), adapter="embedding")
+        start = module.features(batch)
+        torch.manual_seed(0)
+        features.append(stir(module).features(batch))
+        assert (features[-1] - start).abs().max() > 1e-2
+    for other in features[1:]:
+        torch.testing.assert_close(other, features[0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("adapter", ["linear", "embedding"])
-@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
-def test_fit_when_adapter_differs_then_every_value_of_it_is_trained(
-    name, adapter, fast
+@every_mechanism
+def test_module_when_adapter_differs_then_every_value_of_it_gets_a_gradient(
+    name, adapter, tiny_bert
 ):
-    clf = SKTuningClassifier(**fast, adapter=adapter).set_params(
-        model_kwargs__prefix_mechanism=name
-    )
-    module = clf.fit(TEXTS, LABELS).net_.module_
+    module = build_module(load_tiny(tiny_bert, name), adapter=adapter)
     ids = torch.tensor([[20, 21, 22]])
     module(input_ids=ids, attention_mask=torch.ones_like(ids)).square().sum().backward()
     for parameter in module.adapter.parameters():
         assert parameter.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "llama"])
-def test_features_when_untrained_then_are_the_same_by_all_injections(name, tiny):
-    params = {**FAST, "model": tiny(name), "lr": 1e-30, "head_lr": 1e-30}
-    attention, *others = (
-        SKTuningClassifier(**params)
-        .set_params(model_kwargs__prefix_mechanism=prefix_mechanism)
-        .fit(TEXTS, LABELS)
-        for prefix_mechanism in PREFIX_MECHANISMS
-    )
-    for other in others:
-        np.testing.assert_allclose(
-            other.transform(TEXTS), attention.transform(TEXTS), rtol=0, atol=1e-5
-        )
-
-
-@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
-def test_injection_when_a_dependency_warns_then_it_is_no_reason_to_refuse(
-    name, tiny_bert
-):
-    model = load_tiny(tiny_bert).model
-
+@every_mechanism
+def test_choice_when_a_dependency_warns_then_it_is_no_reason_to_refuse(name, bert):
     def warn(*args):
         warnings.warn("An argument is to be renamed.", FutureWarning, stacklevel=2)
 
-    model.register_forward_pre_hook(warn)
+    bert.register_forward_pre_hook(warn)
     with pytest.warns(FutureWarning, match="renamed"):
-        assert choose_prefix_mechanism(model, is_causal=False, name=name).name == name
+        assert choose(bert, name).name == name
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(FutureWarning, match="renamed"):
-            choose_prefix_mechanism(model, is_causal=False, name=name)
+            choose(bert, name)
 
 
-def test_injection_when_none_works_then_error_lists_what_was_tried(tiny_bert):
-    model = load_tiny(tiny_bert).model
+class WithoutCache(BertModel):
+    """A model that ignores whatever it does not know, and cannot be changed."""
 
-    class Deaf(BertModel):
-        """A backbone that swallows whatever it does not know."""
+    _can_set_attn_implementation = classmethod(lambda cls: False)
 
-        _can_set_attn_implementation = classmethod(lambda cls: False)
+    def forward(self, input_ids=None, inputs_embeds=None, **kwargs):
+        return super().forward(input_ids=input_ids, inputs_embeds=inputs_embeds)
 
-        def forward(self, input_ids=None, inputs_embeds=None, **kwargs):
-            return super().forward(input_ids=input_ids, inputs_embeds=inputs_embeds)
 
-    deaf = Deaf(model.config).eval().requires_grad_(False)
-    deaf.encoder.layer = torch.nn.ModuleList(deaf.encoder.layer[:1])
+def test_choice_when_none_works_then_error_lists_what_was_tried(bert):
+    model = WithoutCache(bert.config).eval().requires_grad_(False)
     message = (
-        "(?s)Deaf takes no semantic prefix.*attention: .*cache: .*states: .*No list"
+        "(?s)WithoutCache takes no semantic prefix.*"
+        "attention: Its attention .*kv_cache: .*hidden_states: No list of 2 layers"
     )
     with pytest.raises(UnsupportedBackboneError, match=message):
-        choose_prefix_mechanism(deaf, is_causal=False)
+        choose_prefix_mechanism(model, False, has_layer_hooks=False)
 
 
-class Ignoring(AttentionPrefix):
+def test_choice_when_the_model_fails_then_the_next_one_is_tried(bert):
+    attention = bert.encoder.layer[0].attention.self
+
+    def fail(module, args, kwargs, output):
+        if not {"cache", "past_key_values"} & {
+            k for k, v in kwargs.items() if v is not None
+        }:
+            raise IndexError("no cache")
+
+    attention.register_forward_hook(fail, with_kwargs=True)
+    assert choose(bert).name == "kv_cache"
+    with pytest.raises(UnsupportedBackboneError, match="attention: IndexError: no c"):
+        choose(bert, "attention")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, ZeroDivisionError])
+def test_choice_when_the_fault_is_not_the_models_then_error_is_left_as_it_is(
+    error, bert
+):
+    def fail(*args):
+        raise error("now")
+
+    bert.register_forward_pre_hook(fail)
+    with pytest.raises(error, match="now"):
+        choose(bert)
+
+
+class IgnoresFirst(AttentionPrefix):
     """Runs the backbone without the prefix of its first layer."""
 
     def run(self, inputs, prefix):
@@ -107,49 +133,47 @@ class Ignoring(AttentionPrefix):
         return super().run(inputs, start + prefix[1:])
 
 
-class Bare(AttentionPrefix):
+class IgnoresAll(AttentionPrefix):
     """Runs the backbone without any prefix."""
 
     def run(self, inputs, prefix):
-        hidden = run_bare(self.model, inputs)
+        hidden = run_model(self.model, inputs)
         return hidden + 0 * sum(part.sum() for layer in prefix for part in layer)
 
 
+class CountsFromZero(AttentionPrefix):
+    """Gives the text the positions that it has without a prompt."""
+
+    def run(self, inputs, prefix):
+        positions = torch.arange(inputs["input_ids"].shape[1])[None]
+        return super().run({**inputs, "position_ids": positions}, prefix)
+
+
 @pytest.mark.parametrize(
-    ("kind", "message"), [(Ignoring, r"layers \[0\]"), (Bare, r"layers \[0, 1\]")]
+    ("mechanism", "message"),
+    [
+        (IgnoresFirst, r"layers \[0\]"),
+        (IgnoresAll, r"layers \[0, 1\]"),
+        (CountsFromZero, "not what the backbone makes"),
+    ],
 )
-def test_self_test_when_a_prefix_has_no_effect_then_says_where(
-    kind, message, tiny_llama
+def test_self_test_when_the_prefix_is_wrong_then_says_how(
+    mechanism, message, tiny_llama
 ):
-    backbone = load_tiny(tiny_llama, "attention")
-    prefix_mechanism = kind(backbone.model, backbone.prefix_mechanism.positions)
+    model = load_tiny(tiny_llama, "attention").model
     with pytest.raises(UnsupportedBackboneError, match=message):
-        self_test(prefix_mechanism, is_causal=True)
+        self_test(mechanism(model, Positions.of(model, True), True), is_causal=True)
 
 
-def test_self_test_when_the_text_starts_in_the_wrong_place_then_refused(tiny_llama):
-    backbone = load_tiny(tiny_llama, "attention")
-
-    class Shifted(AttentionPrefix):
-        """Counts the text from its own start."""
-
-        def run(self, inputs, prefix):
-            length = inputs["input_ids"].shape[1]
-            positions = torch.arange(length)[None]
-            return super().run({**inputs, "position_ids": positions}, prefix)
-
-    with pytest.raises(UnsupportedBackboneError, match="not what the backbone makes"):
-        self_test(Shifted(backbone.model, backbone.prefix_mechanism.positions), True)
-
-
-def test_self_test_when_switched_off_then_is_not_run(tiny_llama, monkeypatch):
-    from sksemantic._backbone.prefix import choice as _choice
-
-    model = load_tiny(tiny_llama).model
-    ran = []
-    monkeypatch.setattr(_choice, "self_test", lambda *args: ran.append(args))
-    choose_prefix_mechanism(model, is_causal=True)
-    assert len(ran) == 1
+def test_choice_when_self_test_is_switched_off_then_its_result_does_not_count(
+    monkeypatch,
+):
+    """With attention, hybrid models lack the prefix of their other layers."""
+    lfm2 = next(a for a in ARCHITECTURES if a.name == "LFM2")
+    model = lfm2.make(60).requires_grad_(False)
+    replace_attention(model)
+    assert choose_prefix_mechanism(model, True, hook_layers(model)).name == (
+        "hidden_states"
+    )
     monkeypatch.setenv("SKSEMANTIC_SELF_TEST", "0")
-    choose_prefix_mechanism(model, is_causal=True)
-    assert len(ran) == 1
+    assert choose_prefix_mechanism(model, True, True).name == "attention"

