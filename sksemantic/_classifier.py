@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._inputs.targets import check_labels
+from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.labels import LabelEncoder
 from sksemantic._tasks.targets import Targets
 
@@ -356,7 +357,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, as in `classes_`, or indicators of 0 and 1.
         """
-        task = self._model.task
+        task = self._task
         threshold = self._encoder.check_threshold(task)
         return task.predict(self._scores(X), threshold)
 
@@ -374,7 +375,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             Columns in the order of `classes_`. With several labels a text each column
             is a probability of its own.
         """
-        return self._model.task.probabilities(self._scores(X))
+        return self._task.probabilities(self._scores(X))
 
     def predict_log_proba(self, X: Any) -> "NDArray":
         """Return the log-probability of each class.
@@ -389,7 +390,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return self._model.task.log_probabilities(self._scores(X))
+        return self._task.log_probabilities(self._scores(X))
 
     def decision_function(self, X: Any) -> "NDArray":
         """Return the logits.
@@ -405,7 +406,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             For two classes the log-odds of `classes_[1]`, else one logit per class or
             label, or one log-probability per ordered class.
         """
-        return self._model.task.logits(self._scores(X))
+        return self._task.logits(self._scores(X))
 
     def __sklearn_tags__(self):
         """Declare that a text may have several labels."""
@@ -422,6 +423,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         classes: "NDArray | None" = None,
     ) -> Targets:
         return self._encoder.encode(y, len(texts), weights, former, classes)
+
+    @property
+    def _task(self) -> ClassifierTask:
+        task = self._model.task
+        assert isinstance(task, ClassifierTask)
+        return task
 
     @property
     def _encoder(self) -> LabelEncoder:

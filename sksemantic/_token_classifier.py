@@ -309,7 +309,9 @@ class SKTuningTokenClassifier(BaseSKTuning):
             of `classes_`.
         """
         texts, scores = self._scores_of_words(X)
-        return _by_text(_split(self._model.task.probabilities(scores), texts))
+        task = self._model.task
+        assert isinstance(task, TokenClassification)
+        return _by_text(_split(task.probabilities(scores), texts))
 
     def transform(self, X: Any) -> "NDArray":
         """Embed words: their hidden states behind the trained semantic prefix.

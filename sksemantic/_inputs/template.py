@@ -13,7 +13,8 @@ from sksemantic.exceptions import TruncationWarning
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from sksemantic._backbone.backbone import Backbone, PairTokens
+    from sksemantic._backbone.backbone import Backbone
+    from sksemantic._backbone.tokenizer import PairTokens
     from sksemantic._inputs.prompt import Prompt
 
 DEFAULT_MAX_LENGTH = 512

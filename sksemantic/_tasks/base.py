@@ -5,11 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from sksemantic._tasks.linear_probe import (
-    DEFAULT_PROBE_CONFIG,
-    LinearProbe,
-    LinearProbeConfig,
-)
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,30 +79,16 @@ class Task(ABC):
     @abstractmethod
     def fit_linear_probe(
         self,
-        features: "NDArray",
-        targets: "NDArray",
-        weights: "NDArray",
-        rng: np.random.RandomState,
-        *,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
         penalty: float | None = None,
         prior: "NDArray | None" = None,
-        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
     ) -> LinearProbe:
-        """Fit the linear probe on standardised features.
+        """Fit the linear probe; near a label prior (K, C) if the task has such."""
 
-        Parameters
-        ----------
-        features : ndarray of shape (n, C)
-        targets : ndarray of shape (n,) or (n, K)
-            As `encode` returns them.
-        weights : ndarray of shape (n,)
-        rng : RandomState
-        penalty : float or None
-            Used as it is; None chooses one by cross-validation.
-        prior : ndarray of shape (K, C) or None
-            Coefficients to which those of the probe are drawn, if the task has such.
-        config : LinearProbeConfig
-        """
+    @abstractmethod
+    def predict(self, scores: "NDArray") -> "NDArray":
+        """Return predictions as in y by the head's outputs (n, K)."""
 
     def initial_bias(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
         """Return the bias (K,) of a head whose weights are zero."""

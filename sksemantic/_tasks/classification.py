@@ -8,13 +8,7 @@ from scipy.special import log_softmax
 from torch.nn import functional as F
 
 from sksemantic._tasks.base import Task
-from sksemantic._tasks.label_prior import fit_logistic_with_prior
-from sksemantic._tasks.linear_probe import (
-    DEFAULT_PROBE_CONFIG,
-    LinearProbe,
-    LinearProbeConfig,
-    fit_logistic,
-)
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,20 +96,15 @@ class Classification(ClassifierTask, name="classification"):
 
     def fit_linear_probe(
         self,
-        features: "NDArray",
-        targets: "NDArray",
-        weights: "NDArray",
-        rng: np.random.RandomState,
-        *,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
         penalty: float | None = None,
         prior: "NDArray | None" = None,
-        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
     ) -> LinearProbe:
         """Fit multinomial logistic regression."""
-        data = features, targets, weights
         if prior is not None:
-            return fit_logistic_with_prior(prior, *data, rng, penalty, config)
-        return fit_logistic(*data, self.n_outputs, rng, penalty, config)
+            return fitter.fit_logistic_with_prior(prior, rows, penalty)
+        return fitter.fit_logistic(rows, self.n_outputs, penalty)
 
     def strata(self, targets: "NDArray", n_texts: int) -> "NDArray":
         """Return the classes themselves."""

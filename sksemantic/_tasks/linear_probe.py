@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+from sksemantic._tasks.label_prior import maximum_a_posteriori
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +70,6 @@ class LinearProbeConfig:
     n_reweightings: int = 20
 
 
-DEFAULT_PROBE_CONFIG = LinearProbeConfig()
-
-
 @dataclass(frozen=True)
 class LinearProbe:
     """A linear head fitted on standardised frozen features.
@@ -96,152 +96,204 @@ class LinearProbe:
         return features @ self.coef.T + self.intercept
 
 
-def fit_logistic(
-    features: "NDArray",
-    y: "NDArray",
-    weights: "NDArray",
-    n_classes: int,
-    rng: np.random.RandomState,
-    penalty: float | None = None,
-    config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
-) -> LinearProbe:
-    """Fit multinomial logistic regression, its penalty by cross-validated log-loss.
+@dataclass(frozen=True)
+class ProbeRows:
+    """What a linear probe is fitted on.
 
-    Parameters
+    Attributes
     ----------
     features : ndarray of shape (n, C)
         Standardised.
-    y : ndarray of shape (n,)
-        Class indices; classes may be absent.
+    y : ndarray of shape (n,) or (n, K)
+        Class indices, of which some may not occur; or columns of 0 and 1, NaN where a
+        row does not count; or standardised targets.
     weights : ndarray of shape (n,)
-        Sample weights, class weights included.
-    n_classes : int
-    rng : RandomState
-    penalty : float or None
-        Used as it is, without cross-validation.
-    config : LinearProbeConfig
     """
-    features, y, weights = with_weight(features, y, weights)
-    cv_loss = float("nan")
-    if penalty is None:
-        losses = _cv_losses(features, y, weights, rng, config)
-        penalty, cv_loss = best_penalty(config.penalties, losses)
-    model = _logistic(penalty, config).fit(features, y, sample_weight=weights)
-    coef = np.zeros((n_classes, features.shape[1]))
-    intercept = np.full(n_classes, -np.inf)
-    if len(model.classes_) == 2:  # scikit-learn keeps one row: spread it over two
-        coef[model.classes_] = np.vstack([-model.coef_, model.coef_]) / 2
-        intercept[model.classes_] = np.array([-1, 1]) * model.intercept_ / 2
-    else:
-        coef[model.classes_], intercept[model.classes_] = model.coef_, model.intercept_
-    is_absent = np.isneginf(intercept)
-    intercept[is_absent] = intercept[~is_absent].min() - _ABSENT_CLASS_MARGIN
-    return LinearProbe(coef, intercept, penalty, cv_loss)
+
+    features: "NDArray"
+    y: "NDArray"
+    weights: "NDArray"
+
+    @property
+    def arrays(self) -> "tuple[NDArray, NDArray, NDArray]":
+        """Features, y and weights."""
+        return self.features, self.y, self.weights
+
+    def take(self, rows: "NDArray") -> "ProbeRows":
+        """Return some rows, by index or mask."""
+        return ProbeRows(self.features[rows], self.y[rows], self.weights[rows])
+
+    def with_weight(self) -> "ProbeRows":
+        """Return the rows of positive weight; copied only if there are others."""
+        keep = self.weights > 0
+        return self if keep.all() else self.take(keep)
 
 
-def fit_each_logistic(
-    features: "NDArray",
-    y: "NDArray",
-    weights: "NDArray",
-    rng: np.random.RandomState,
-    penalty: float | None = None,
-    config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
-) -> LinearProbe:
-    """Fit one logistic regression for each column of y, with one penalty for all.
+class ProbeFitter:
+    """Fits linear probes. A penalty that is given is used without cross-validation."""
 
-    The penalty is chosen by the cross-validated log-loss of the most balanced columns.
+    def __init__(self, config: LinearProbeConfig, rng: np.random.RandomState) -> None:
+        self.config = config
+        self.rng = rng
 
-    Parameters
-    ----------
-    features : ndarray of shape (n, C)
-        Standardised.
-    y : ndarray of shape (n, K)
-        0 or 1; NaN where a row does not count. Columns may be constant.
-    weights, rng, penalty, config
-        As for `fit_logistic`.
-    """
-    has_value = np.isfinite(y) & (weights > 0)[:, None]  # (n, K)
-    n_values = np.maximum(has_value.sum(axis=0), 1)
-    shares = np.where(has_value, y, 0).sum(axis=0) / n_values
-    cv_loss = float("nan")
-    if penalty is None:
-        losses = []
-        for k in np.argsort(np.abs(shares - 0.5))[: config.max_cv_columns]:
-            rows = has_value[:, k]
-            labels = y[rows, k].astype(int)
-            each = _cv_losses(features[rows], labels, weights[rows], rng, config)
-            losses += [] if each is None else [each]
-        mean = np.mean(losses, axis=0) if losses else None
-        penalty, cv_loss = best_penalty(config.penalties, mean)
-    coef = np.zeros((y.shape[1], features.shape[1]))
-    certain = config.certain_log_odds
-    intercept = np.where(shares > 0.5, certain, -certain)
-    for k in range(y.shape[1]):
-        rows = has_value[:, k]
-        if 0 < shares[k] < 1:
-            model = _logistic(penalty, config)
-            model.fit(features[rows], y[rows, k], sample_weight=weights[rows])
-            coef[k], intercept[k] = model.coef_[0], model.intercept_[0]
-    return LinearProbe(coef, intercept, penalty, cv_loss)
+    def fit_logistic(
+        self, rows: ProbeRows, n_classes: int, penalty: float | None = None
+    ) -> LinearProbe:
+        """Fit multinomial logistic regression, its penalty by cross-validation."""
+        rows = rows.with_weight()
+        cv_loss = float("nan")
+        if penalty is None:
+            losses = self._cv_losses(rows)
+            penalty, cv_loss = _best(self.config.penalties, losses)
+        model = self._logistic(penalty)
+        model.fit(rows.features, rows.y, sample_weight=rows.weights)
+        coef = np.zeros((n_classes, rows.features.shape[1]))
+        intercept = np.full(n_classes, -np.inf)
+        chosen = model.classes_
+        if len(chosen) == 2:  # scikit-learn keeps one row: spread it over two
+            coef[chosen] = np.vstack([-model.coef_, model.coef_]) / 2
+            intercept[chosen] = np.array([-1, 1]) * model.intercept_ / 2
+        else:
+            coef[chosen], intercept[chosen] = model.coef_, model.intercept_
+        is_absent = np.isneginf(intercept)
+        intercept[is_absent] = intercept[~is_absent].min() - _ABSENT_CLASS_MARGIN
+        return LinearProbe(coef, intercept, penalty, cv_loss)
 
+    def fit_each_logistic(
+        self, rows: ProbeRows, penalty: float | None = None
+    ) -> LinearProbe:
+        """Fit one logistic regression for each column, with one penalty for all.
 
-def fit_ridge(
-    features: "NDArray",
-    y: "NDArray",
-    weights: "NDArray",
-    penalty: float | None = None,
-    reweigh: Callable[["NDArray"], "NDArray"] | None = None,
-    config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
-) -> LinearProbe:
-    """Fit ridge regression, its penalty by leave-one-out squared error.
+        It is chosen by the cross-validated log-loss of the most balanced columns.
+        """
+        y, config = rows.y, self.config
+        has_value = np.isfinite(y) & (rows.weights > 0)[:, None]  # (n, K)
+        n_values = np.maximum(has_value.sum(axis=0), 1)
+        shares = np.where(has_value, y, 0).sum(axis=0) / n_values
+        columns = [
+            ProbeRows(rows.features[keep], y[keep, k], rows.weights[keep])
+            for k, keep in enumerate(has_value.T)
+        ]
+        cv_loss = float("nan")
+        if penalty is None:
+            balanced = np.argsort(np.abs(shares - 0.5))[: config.max_cv_columns]
+            each = [self._cv_losses(columns[k]) for k in balanced]
+            losses = [some for some in each if some is not None]
+            mean = np.mean(losses, axis=0) if losses else None
+            penalty, cv_loss = _best(config.penalties, mean)
+        coef = np.zeros((y.shape[1], rows.features.shape[1]))
+        certain = config.certain_log_odds
+        intercept = np.where(shares > 0.5, certain, -certain)
+        for k, column in enumerate(columns):
+            if 0 < shares[k] < 1:
+                model = self._logistic(penalty)
+                model.fit(column.features, column.y, sample_weight=column.weights)
+                coef[k], intercept[k] = model.coef_[0], model.intercept_[0]
+        return LinearProbe(coef, intercept, penalty, cv_loss)
 
-    Parameters
-    ----------
-    features : ndarray of shape (n, C)
-        Standardised.
-    y : ndarray of shape (n, K)
-        Standardised targets.
-    weights : ndarray of shape (n,)
-    penalty : float or None
-        Used as it is, instead of the best of a range.
-    reweigh : callable or None
-        Maps errors (n,) to weights: another loss than the squared error, fitted by
+    def fit_logistic_with_prior(
+        self, prior: "NDArray", rows: ProbeRows, penalty: float | None = None
+    ) -> LinearProbe:
+        """Fit multinomial logistic regression near the coefficients of a label prior.
+
+        Few rows, or none, hardly change them; see `maximum_a_posteriori`.
+        """
+        rows, config = rows.with_weight(), self.config
+        cv_loss = float("nan")
+        if penalty is None:
+            penalty = config.prior_penalty
+            n_fewest = np.bincount(rows.y, minlength=len(prior)).min()
+            if n_fewest >= config.min_texts_for_prior_penalty:
+                losses = self._prior_cv_losses(prior, rows)
+                penalty, cv_loss = _best(config.prior_penalties, losses)
+        fitted = maximum_a_posteriori(prior, *rows.arrays, penalty, config.max_iter)
+        return LinearProbe(*fitted, penalty, cv_loss)
+
+    def fit_ridge(
+        self,
+        rows: ProbeRows,
+        penalty: float | None = None,
+        reweigh: Callable[["NDArray"], "NDArray"] | None = None,
+    ) -> LinearProbe:
+        """Fit ridge regression, its penalty by leave-one-out squared error.
+
+        `reweigh` maps errors (n,) to weights: another loss than the squared error, by
         iteratively reweighted least squares.
-    config : LinearProbeConfig
-    """
-    features, y, weights = with_weight(features, y, weights)
-    penalties = config.ridge_penalties if penalty is None else [penalty]
-    model = RidgeCV(alphas=penalties)
-    with config_context(enable_metadata_routing=False):  # the user's, for our fit
-        model.fit(features, y, sample_weight=weights)
-    coef = model.coef_.reshape(y.shape[1], -1)
-    intercept = np.reshape(model.intercept_, -1)
-    if reweigh is not None:
-        for k in range(y.shape[1]):
-            ridge = Ridge(alpha=model.alpha_)
-            errors = y[:, k] - features @ coef[k] - intercept[k]
-            for _ in range(config.n_reweightings):
-                ridge.fit(features, y[:, k], sample_weight=weights * reweigh(errors))
-                errors = y[:, k] - ridge.predict(features)
-            coef[k], intercept[k] = ridge.coef_, ridge.intercept_
-    return LinearProbe(coef, intercept, float(model.alpha_), float(-model.best_score_))
+        """
+        rows = rows.with_weight()
+        features, y, weights = rows.arrays
+        penalties = self.config.ridge_penalties if penalty is None else [penalty]
+        model = RidgeCV(alphas=penalties)
+        with config_context(enable_metadata_routing=False):  # the user's, for our fit
+            model.fit(features, y, sample_weight=weights)
+        coef = model.coef_.reshape(y.shape[1], -1)
+        intercept = np.reshape(model.intercept_, -1)
+        if reweigh is not None:
+            for k in range(y.shape[1]):
+                ridge = Ridge(alpha=model.alpha_)
+                errors = y[:, k] - features @ coef[k] - intercept[k]
+                for _ in range(self.config.n_reweightings):
+                    again = weights * reweigh(errors)
+                    ridge.fit(features, y[:, k], sample_weight=again)
+                    errors = y[:, k] - ridge.predict(features)
+                coef[k], intercept[k] = ridge.coef_, ridge.intercept_
+        return LinearProbe(
+            coef, intercept, float(model.alpha_), float(-model.best_score_)
+        )
+
+    def _logistic(self, penalty: float) -> LogisticRegression:
+        config = self.config
+        return LogisticRegression(
+            C=1 / penalty, max_iter=config.max_iter, tol=config.tol
+        )
+
+    def _draw(self, rows: ProbeRows) -> ProbeRows:
+        order = self.rng.permutation(len(rows.y))
+        return rows.take(order[: self.config.max_cv_rows])
+
+    def _cv_losses(self, rows: ProbeRows) -> "NDArray | None":
+        """Return the cross-validated log-loss of each penalty.
+
+        None if there are too few rows of a class.
+        """
+        rows, config = self._draw(rows), self.config
+        counts = np.unique(rows.y, return_counts=True)[1]
+        n_folds = min(config.n_folds, counts.min(initial=config.n_folds))
+        if n_folds < 2 or len(counts) < 2:
+            return None
+        with config_context(enable_metadata_routing=True):  # weights in fit and score
+            model = self._logistic(1.0).set_fit_request(sample_weight=True)
+            scorer = get_scorer("neg_log_loss").set_score_request(sample_weight=True)
+            search = GridSearchCV(
+                model,
+                {"C": [1 / penalty for penalty in config.penalties]},
+                scoring=scorer,
+                cv=StratifiedKFold(n_folds),
+                refit=False,
+            )
+            search.fit(rows.features, rows.y, sample_weight=rows.weights)
+        return -search.cv_results_["mean_test_score"]
+
+    def _prior_cv_losses(self, prior: "NDArray", rows: ProbeRows) -> "NDArray":
+        """Return the cross-validated log-loss of each penalty of the distance."""
+        rows, config = self._draw(rows), self.config
+        losses = np.zeros(len(config.prior_penalties))
+        for train, test in StratifiedKFold(config.n_folds).split(rows.features, rows.y):
+            for i, penalty in enumerate(config.prior_penalties):
+                coef, intercept = maximum_a_posteriori(
+                    prior, *rows.take(train).arrays, penalty, config.max_iter
+                )
+                held_out = rows.take(test)
+                losses[i] += log_loss(
+                    held_out.y,
+                    softmax(held_out.features @ coef.T + intercept, axis=1),
+                    labels=np.arange(len(prior)),
+                    sample_weight=held_out.weights,
+                )
+        return losses / config.n_folds
 
 
-def with_weight(
-    features: "NDArray", y: "NDArray", weights: "NDArray"
-) -> "tuple[NDArray, NDArray, NDArray]":
-    """Return the rows of positive weight; copied only if there are others."""
-    keep = weights > 0
-    if keep.all():
-        return features, y, weights
-    return features[keep], y[keep], weights[keep]
-
-
-def _logistic(penalty: float, config: LinearProbeConfig) -> LogisticRegression:
-    return LogisticRegression(C=1 / penalty, max_iter=config.max_iter, tol=config.tol)
-
-
-def best_penalty(
+def _best(
     penalties: tuple[float, ...], losses: "NDArray | None"
 ) -> tuple[float, float]:
     """Return the penalty of the lowest loss, and the loss; the middle one without."""
@@ -249,34 +301,3 @@ def best_penalty(
         return penalties[len(penalties) // 2], float("nan")
     best = int(np.argmin(losses))
     return penalties[best], float(losses[best])
-
-
-def _cv_losses(
-    features: "NDArray",
-    y: "NDArray",
-    weights: "NDArray",
-    rng: np.random.RandomState,
-    config: LinearProbeConfig,
-) -> "NDArray | None":
-    """Return the cross-validated log-loss of each penalty, on rows drawn at random.
-
-    None if there are too few rows of a class.
-    """
-    rows = rng.permutation(len(y))[: config.max_cv_rows]
-    features, y, weights = features[rows], y[rows], weights[rows]
-    counts = np.bincount(y)
-    n_folds = min(config.n_folds, counts[counts > 0].min(initial=config.n_folds))
-    if n_folds < 2 or (counts > 0).sum() < 2:
-        return None
-    with config_context(enable_metadata_routing=True):  # weights in fits and scores
-        model = _logistic(1.0, config).set_fit_request(sample_weight=True)
-        scorer = get_scorer("neg_log_loss").set_score_request(sample_weight=True)
-        search = GridSearchCV(
-            model,
-            {"C": [1 / penalty for penalty in config.penalties]},
-            scoring=scorer,
-            cv=StratifiedKFold(n_folds),
-            refit=False,
-        )
-        search.fit(features, y, sample_weight=weights)
-    return -search.cv_results_["mean_test_score"]

@@ -8,12 +8,7 @@ from torch.nn import functional as F
 
 from sksemantic._tasks.base import log_odds
 from sksemantic._tasks.classification import ClassifierTask
-from sksemantic._tasks.linear_probe import (
-    DEFAULT_PROBE_CONFIG,
-    LinearProbe,
-    LinearProbeConfig,
-    fit_each_logistic,
-)
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,17 +53,13 @@ class MultiLabel(ClassifierTask, name="multilabel"):
 
     def fit_linear_probe(
         self,
-        features: "NDArray",
-        targets: "NDArray",
-        weights: "NDArray",
-        rng: np.random.RandomState,
-        *,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
         penalty: float | None = None,
         prior: "NDArray | None" = None,
-        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
     ) -> LinearProbe:
         """Fit one logistic regression for each label."""
-        return fit_each_logistic(features, targets, weights, rng, penalty, config)
+        return fitter.fit_each_logistic(rows, penalty)
 
     def strata(self, targets: "NDArray", n_texts: int) -> "NDArray":
         """Return each text's rarest label, or none."""

@@ -1,5 +1,6 @@
 """One of several ordered classes for each text."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -9,12 +10,7 @@ from torch.nn import functional as F
 
 from sksemantic._tasks.base import log_odds
 from sksemantic._tasks.classification import ClassifierTask
-from sksemantic._tasks.linear_probe import (
-    DEFAULT_PROBE_CONFIG,
-    LinearProbe,
-    LinearProbeConfig,
-    fit_each_logistic,
-)
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,21 +75,15 @@ class Ordinal(ClassifierTask, name="ordinal"):
 
     def fit_linear_probe(
         self,
-        features: "NDArray",
-        targets: "NDArray",
-        weights: "NDArray",
-        rng: np.random.RandomState,
-        *,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
         penalty: float | None = None,
         prior: "NDArray | None" = None,
-        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
     ) -> LinearProbe:
         """Fit one logistic regression for each step."""
-        steps = np.arange(self.n_outputs)
-        is_above = np.where(
-            targets[:, None] >= steps, targets[:, None] > steps, np.nan
-        ).astype(float)
-        return fit_each_logistic(features, is_above, weights, rng, penalty, config)
+        steps, ranks = np.arange(self.n_outputs), rows.y[:, None]
+        is_above = np.where(ranks >= steps, ranks > steps, np.nan)
+        return fitter.fit_each_logistic(replace(rows, y=is_above), penalty)
 
     def strata(self, targets: "NDArray", n_texts: int) -> "NDArray":
         """Return the ranks themselves."""

@@ -1,5 +1,6 @@
 """A number, or several, for each text."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -7,12 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from sksemantic._tasks.base import Task
-from sksemantic._tasks.linear_probe import (
-    DEFAULT_PROBE_CONFIG,
-    LinearProbe,
-    LinearProbeConfig,
-    fit_ridge,
-)
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,19 +105,15 @@ class Regression(Task, name="regression"):
 
     def fit_linear_probe(
         self,
-        features: "NDArray",
-        targets: "NDArray",
-        weights: "NDArray",
-        rng: np.random.RandomState,
-        *,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
         penalty: float | None = None,
         prior: "NDArray | None" = None,
-        config: LinearProbeConfig = DEFAULT_PROBE_CONFIG,
     ) -> LinearProbe:
         """Fit ridge regression."""
-        targets = targets.reshape(len(targets), self.n_outputs)
+        rows = replace(rows, y=rows.y.reshape(len(rows.y), self.n_outputs))
         reweigh = None if self.loss_name == "squared_error" else self._reweigh
-        return fit_ridge(features, targets, weights, penalty, reweigh, config)
+        return fitter.fit_ridge(rows, penalty, reweigh)
 
     def predict(self, scores: "NDArray") -> "NDArray":
         """Return predictions in the units of y, (n,) or (n, n_targets)."""

@@ -1,12 +1,13 @@
 """One class for each word of a text."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from sksemantic._tasks.classification import Classification
-from sksemantic._tasks.linear_probe import LinearProbe
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,15 +48,14 @@ class TokenClassification(Classification, name="token_classification"):
 
     def fit_linear_probe(
         self,
-        features: "NDArray",
-        targets: "NDArray",
-        weights: "NDArray",
-        rng: np.random.RandomState,
-        **options: Any,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
+        penalty: float | None = None,
+        prior: "NDArray | None" = None,
     ) -> LinearProbe:
         """Fit multinomial logistic regression, weighted by class."""
-        weights = self._weigh(targets, weights)
-        return super().fit_linear_probe(features, targets, weights, rng, **options)
+        rows = replace(rows, weights=self._weigh(rows.y, rows.weights))
+        return super().fit_linear_probe(fitter, rows, penalty, prior)
 
     def initial_bias(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
         """Return the classes' log-frequencies: most words are of one class."""

@@ -163,7 +163,7 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainingConfig":
         """Return the configuration of `to_dict`."""
-        probe = {
+        probe: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values["linear_probe"].items()
         }
@@ -174,8 +174,8 @@ _ENCODER = TrainingConfig()
 _CAUSAL = TrainingConfig(
     lr=2e-3, head_lr=1e-3, min_epochs=5, contrast=0.0, frozen_share=1 / 3
 )
-_FROM_PROBE = {"head_init": "linear_probe", "head_lr": 1e-4}
-_MORE_STEPS = {"most_epochs": 90, "min_steps": 180}
+_FROM_PROBE: dict[str, Any] = {"head_init": "linear_probe", "head_lr": 1e-4}
+_MORE_STEPS: dict[str, Any] = {"most_epochs": 90, "min_steps": 180}
 PRESETS = {
     "encoder": _ENCODER,
     "encoder, words": replace(_ENCODER, lr=1e-2, head_lr=3e-3),

@@ -7,6 +7,7 @@ import numpy as np
 
 from sksemantic._model.inference import compute_features
 from sksemantic._tasks.label_prior import label_prior
+from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
 from sksemantic._training.head import set_feature_scale, standardise
 from sksemantic._training.holdout import at_most, draw_probe_texts
 
@@ -59,23 +60,17 @@ class ProbeData:
     def fit(
         self,
         task: "Task",
-        config: "TrainingConfig",
-        rng: np.random.RandomState,
+        fitter: ProbeFitter,
         *,
         with_held_out: bool,
         penalty: float | None = None,
     ) -> "LinearProbe":
-        """Fit a linear probe, by default without the texts that are held out."""
+        """Fit a linear probe, with or without the texts that are held out."""
         chosen = np.flatnonzero(~self.is_held_out | with_held_out)
-        rows = self.texts.rows_of(chosen)
+        texts, features = self.texts, self.features
+        rows = ProbeRows(features, texts.targets, texts.row_weights)
         return task.fit_linear_probe(
-            self.features[rows],
-            self.texts.targets[rows],
-            self.texts.row_weights[rows],
-            rng,
-            penalty=penalty,
-            prior=self.prior,
-            config=config.linear_probe,
+            fitter, rows.take(texts.rows_of(chosen)), penalty, self.prior
         )
 
     def held_out_losses(

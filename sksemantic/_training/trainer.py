@@ -23,6 +23,7 @@ import torch
 from skorch.helper import predefined_split
 
 from sksemantic._model.inference import compute_scores
+from sksemantic._tasks.linear_probe import ProbeFitter
 from sksemantic._training.callbacks import TailAverage, make_callbacks
 from sksemantic._training.comparison import Comparison
 from sksemantic._training.head import head_state, init_head, set_feature_scale
@@ -87,6 +88,7 @@ class Trainer:
         self.task = task
         self.config = config
         self.rng = rng
+        self.probe_fitter = ProbeFitter(config.linear_probe, rng)
 
     def fit(
         self,
@@ -105,7 +107,7 @@ class Trainer:
             is_held_out, probe_data = self._hold_out(
                 data, is_few, is_fresh=is_fresh, label_texts=label_texts
             )
-            probe = probe_data.fit(self.task, config, self.rng, with_held_out=False)
+            probe = probe_data.fit(self.task, self.probe_fitter, with_held_out=False)
             if is_fresh:
                 start = config.head_init
                 init_head(self.module, self.task, data, start, probe, self.rng)
@@ -196,9 +198,8 @@ class Trainer:
         history = self._finish(net)
         if not has_joined:
             comparison = self._compare(held_out, probe_losses)
-        penalty = probe.penalty
         final_probe = probe_data.fit(
-            self.task, config, self.rng, with_held_out=True, penalty=penalty
+            self.task, self.probe_fitter, with_held_out=True, penalty=probe.penalty
         )
         final_probe = replace(final_probe, cv_loss=probe.cv_loss)
         if comparison.kept == "linear_probe":
