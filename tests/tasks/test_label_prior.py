@@ -2,14 +2,19 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
-from sksemantic._tasks.label_prior import fit_logistic_with_prior, label_prior
+from sksemantic._tasks.label_prior import label_prior
+from sksemantic._tasks.linear_probe import LinearProbeConfig, ProbeFitter, ProbeRows
+
+
+def fit_near(prior, features, y, penalty=None):
+    fitter = ProbeFitter(LinearProbeConfig(), np.random.RandomState(0))
+    rows = ProbeRows(features, y, np.ones(len(y)))
+    return fitter.fit_logistic_with_prior(prior, rows, penalty)
 
 
 def test_probe_when_there_are_no_texts_then_is_the_prior():
     prior = np.random.RandomState(0).randn(3, 5)
-    rng = np.random.RandomState(0)
-    empty = np.zeros((0, 5)), np.zeros(0, int), np.zeros(0)
-    head = fit_logistic_with_prior(prior, *empty, rng)
+    head = fit_near(prior, np.zeros((0, 5)), np.zeros(0, int))
     np.testing.assert_array_equal(head.coef, prior)
     np.testing.assert_array_equal(head.intercept, 0)
 
@@ -19,9 +24,7 @@ def test_probe_when_prior_is_zero_then_is_scikit_learns():
     features, y = rng.randn(90, 5), np.arange(90) % 3
     features[:, :3] += np.eye(3)[y]
     features -= features.mean(axis=0)
-    head = fit_logistic_with_prior(
-        np.zeros((3, 5)), features, y, np.ones(90), rng, penalty=2.0
-    )
+    head = fit_near(np.zeros((3, 5)), features, y, penalty=2.0)
     own = LogisticRegression(C=0.5, tol=1e-8).fit(features, y)
     np.testing.assert_allclose(head.coef, own.coef_, atol=0.02)
 
@@ -33,7 +36,7 @@ def test_probe_when_texts_are_many_then_overrule_the_prior():
     y = (signs[:, 0] > 0).astype(int)  # the opposite of what the prior says
     correct = []
     for n in (4, 4000):
-        head = fit_logistic_with_prior(prior, signs[:n], y[:n], np.ones(n), rng, 100.0)
+        head = fit_near(prior, signs[:n], y[:n], 100.0)
         found = softmax(head.scores(signs), axis=1).argmax(axis=1)
         correct.append((found == y).mean())
     assert correct[0] < 0.5
@@ -45,7 +48,7 @@ def test_probe_when_classes_are_many_enough_then_penalty_is_chosen():
     features = rng.randn(60, 3)
     y = (features[:, 0] > 0).astype(int)
     wrong = np.array([[1.0, 0, 0], [-1.0, 0, 0]])
-    head = fit_logistic_with_prior(wrong, features, y, np.ones(60), rng)
+    head = fit_near(wrong, features, y)
     assert head.penalty < 100
     assert 0 < head.cv_loss < np.log(2)  # of a probe that knows nothing
 

@@ -4,11 +4,11 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 
-from sksemantic._tasks.linear_probe import (
-    fit_each_logistic,
-    fit_logistic,
-    fit_ridge,
-)
+from sksemantic._tasks.linear_probe import LinearProbeConfig, ProbeFitter, ProbeRows
+
+
+def fitter(**changes):
+    return ProbeFitter(LinearProbeConfig(**changes), np.random.RandomState(0))
 
 
 def problem(n_classes, n=150, n_features=6):
@@ -23,14 +23,14 @@ def problem(n_classes, n=150, n_features=6):
 
 def logistic(features, y, weights=None, n_classes=None, penalty=None):
     weights = np.ones(len(y)) if weights is None else weights
-    n_classes = n_classes or y.max() + 1
-    rng = np.random.RandomState(0)
-    return fit_logistic(features, y, weights, n_classes, rng, penalty)
+    rows = ProbeRows(features, y, weights)
+    return fitter().fit_logistic(rows, n_classes or y.max() + 1, penalty)
 
 
 def ridge(features, y, weights=None, penalty=None):
     weights = np.ones(len(y)) if weights is None else weights
-    return fit_ridge(features, y[:, None], weights, penalty)
+    rows = ProbeRows(features, y.reshape(len(y), -1), weights)
+    return fitter().fit_ridge(rows, penalty)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
@@ -43,7 +43,7 @@ def test_logistic_when_fitted_then_probabilities_are_scikit_learns(n_classes):
     np.testing.assert_allclose(found, model.predict_proba(features), rtol=1e-6)
 
 
-def test_logistic_when_two_classes_then_rowsare_opposite():
+def test_logistic_when_two_classes_then_rows_are_opposite():
     features, y, _, _ = problem(2)
     head = logistic(features, y)
     np.testing.assert_allclose(head.coef[0], -head.coef[1])
@@ -178,7 +178,7 @@ def test_each_logistic_when_compared_then_is_scikit_learns():
     features = rng.randn(60, 4)
     y = (features[:, :3] + 0.3 * rng.randn(60, 3) > 0).astype(float)
     y[:20, 2] = np.nan
-    head = fit_each_logistic(features, y, np.ones(60), rng, penalty=2.0)
+    head = fitter().fit_each_logistic(ProbeRows(features, y, np.ones(60)), 2.0)
     for k in range(3):
         rows = np.isfinite(y[:, k])
         own = LogisticRegression(C=0.5, max_iter=200, tol=1e-3)
@@ -190,7 +190,24 @@ def test_each_logistic_when_compared_then_is_scikit_learns():
 def test_ridge_when_several_targets_then_is_scikit_learns():
     rng = np.random.RandomState(0)
     features, y = rng.randn(30, 4), rng.randn(30, 2)
-    head = fit_ridge(features, y, np.ones(30), 2.0)
+    head = ridge(features, y, penalty=2.0)
     own = Ridge(alpha=2.0).fit(features, y)
     np.testing.assert_allclose(head.coef, own.coef_)
     np.testing.assert_allclose(head.intercept, own.intercept_)
+
+
+def test_rows_when_very_many_then_penalty_is_chosen_by_a_part():
+    features, y, _, weights = problem(2, n=400)
+    rows = ProbeRows(features, y, weights)
+    losses = [fitter(max_cv_rows=n).fit_logistic(rows, 2).cv_loss for n in (40, 400)]
+    assert losses[0] != losses[1]
+    assert fitter().fit_logistic(rows, 2).cv_loss == losses[1]  # 3000 by default
+
+
+def test_each_logistic_when_a_column_is_constant_then_log_odds_are_certain():
+    features, y, _, weights = problem(2)
+    columns = np.stack([y, np.zeros(len(y)), np.ones(len(y))], axis=1).astype(float)
+    probe = fitter().fit_each_logistic(ProbeRows(features, columns, weights))
+    assert probe.intercept[1:].tolist() == [-5, 5]
+    assert not probe.coef[1:].any()
+    assert probe.cv_loss < np.log(2)

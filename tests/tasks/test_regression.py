@@ -4,6 +4,7 @@ from conftest import GOOD, TEXTS, thorough
 from sklearn.linear_model import QuantileRegressor
 
 from sksemantic import SKTuningRegressor
+from sksemantic._tasks.linear_probe import LinearProbeConfig, ProbeFitter, ProbeRows
 from sksemantic._tasks.regression import Regression
 
 IS_GOOD = np.array([any(word in text for word in GOOD) for text in TEXTS])
@@ -69,7 +70,9 @@ def test_ridge_when_reweighted_then_fits_the_quantile(quantile):
     features = rng.randn(400, 3)
     y = features @ [1.0, -1.0, 0.5] + rng.standard_t(2, 400)
     task = Regression(np.zeros(1), np.ones(1), loss="quantile", quantile=quantile)
-    head = task.fit_linear_probe(features, y, np.ones(400), rng, penalty=1e-3)
+    fitter = ProbeFitter(LinearProbeConfig(), rng)
+    rows = ProbeRows(features, y, np.ones(400))
+    head = task.fit_linear_probe(fitter, rows, penalty=1e-3)
     own = QuantileRegressor(quantile=quantile, alpha=0).fit(features, y)
     np.testing.assert_allclose(head.coef[0], own.coef_, atol=0.05)
     np.testing.assert_allclose(head.intercept[0], own.intercept_, atol=0.05)
