@@ -32,7 +32,7 @@ from sksemantic._inputs.validation import (
 from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
-from sksemantic._tasks.targets import Targets
+from sksemantic._tasks.base import Targets
 from sksemantic._tasks.verbalizer import label_vectors
 from sksemantic._training.build import (
     build_module,

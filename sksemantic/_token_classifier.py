@@ -15,7 +15,7 @@ from sksemantic._inputs.columns import check_words
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import TEXT, Prompt
 from sksemantic._inputs.targets import check_word_labels
-from sksemantic._tasks.targets import Targets
+from sksemantic._tasks.base import Targets
 from sksemantic._tasks.tokens import TokenClassification
 
 if TYPE_CHECKING:
@@ -88,25 +88,9 @@ class SKTuningTokenClassifier(BaseSKTuning):
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
 
     model_kwargs : dict, default=None
-        How the backbone is loaded and run; each key as ``model_kwargs__dtype`` in
-        `set_params` and `GridSearchCV`:
-
-        - ``revision``: branch, tag or commit of a hub model.
-        - ``dtype``: of the frozen backbone, "float32", "bfloat16" or "float16"; all
-          else is float32. By default "auto": bfloat16 where the device computes
-          natively in it, else float32.
-        - ``quantization_config``: packed weights, for example
-          ``BitsAndBytesConfig(load_in_4bit=True)`` or a ``TorchAoConfig``.
-        - ``device_map``: for example "auto", which spreads a backbone over several
-          devices; needs accelerate.
-        - ``n_layers``: how many of the backbone's layers are run, from the bottom, or
-          "all"; the head reads the last of them. By default "auto": two thirds of a
-          causal backbone's, whose middle says more of a text than its top, which is
-          about the next word; all layers of others.
-        - ``prefix_mechanism``: how the backbone is given the prefix: "attention" joins
-          it to keys and values in the attention function, "kv_cache" passes it as a
-          cache, "hidden_states" as the first states of every layer. By default "auto",
-          the first of them that works.
+        How the backbone is loaded and run: ``revision``, ``dtype``,
+        ``quantization_config``, ``device_map``, ``n_layers`` and ``prefix_mechanism``,
+        as described for `SKTuningClassifier`.
 
     training : dict, default=None
         Fields of `TrainingConfig` that replace those of the preset, such as

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
-    from sksemantic._tasks.base import Task
-    from sksemantic._tasks.targets import Targets
+    from sksemantic._tasks.base import Targets, Task
 
 Parameters = Mapping[str, Any]  # of an estimator, by name
 
@@ -147,19 +146,8 @@ def build_module(
 ) -> "tuple[SemanticModule, Template, TrainingConfig]":
     """Decide everything that is "auto", and build an untrained module.
 
-    Parameters
-    ----------
-    parameters : mapping of str to object
-    backbone : Backbone
-    backbone_config : BackboneConfig
-    prompt : Prompt
-    targets : Targets
-    n_columns : int
-        Texts of each row.
-    rng : RandomState
-        For the module's initial values.
-    **situation
-        What of `Situation` the other arguments do not say.
+    `n_columns` is the number of texts a row, `rng` is for the initial values, and
+    `situation` says what of `Situation` the other arguments do not.
     """
     pooling = TOKENS
     if not targets.task.has_words:
