@@ -117,7 +117,8 @@ def resolve_training(
     task = targets.task
     of_estimator = ("lr", "max_epochs", "batch_size", "verbose")
     changes = {name: parameters[name] for name in of_estimator}
-    changes |= parameters["training"] or {}
+    changes |= (parameters["training"] or {}) | {"pooling": pooling}
+    changes["callbacks"] = tuple(changes.get("callbacks", ()))
     return resolve_training_config(
         Situation(
             n_outputs=task.n_outputs,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from sksemantic._tasks.linear_probe import LinearProbeConfig
 
 
@@ -235,13 +237,13 @@ def resolve_training_config(
 ) -> TrainingConfig:
     """Return the preset of a situation with some fields changed, nothing left open.
 
-    Parameters
-    ----------
-    situation : Situation
-    changes : mapping of str to object
-        By the name of a field; "auto" leaves the preset's value.
+    A change to "auto" leaves the preset's value.
     """
-    changes = {name: value for name, value in changes.items() if value != "auto"}
+    changes = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in changes.items()
+        if not (isinstance(value, str) and value == "auto")
+    }
     few_labels = changes.get("few_labels", _ENCODER.few_labels)
     is_few = situation.has_label_texts and situation.is_fresh
     is_few = is_few and situation.n_texts < few_labels
