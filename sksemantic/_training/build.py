@@ -118,7 +118,8 @@ def resolve_training(
     of_estimator = ("lr", "max_epochs", "batch_size", "verbose")
     changes = {name: parameters[name] for name in of_estimator}
     changes |= (parameters["training"] or {}) | {"pooling": pooling}
-    changes["callbacks"] = tuple(changes.get("callbacks", ()))
+    if isinstance(changes.get("callbacks"), list):
+        changes["callbacks"] = tuple(changes["callbacks"])
     return resolve_training_config(
         Situation(
             n_outputs=task.n_outputs,
