@@ -109,48 +109,11 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     Attributes
     ----------
-    config_ : object
-        Everything that was "auto", as it was decided: `config_.model` and
-        `config_.training`, a `TrainingConfig`.
-
-    history_ : skorch.history.History
-        Losses and durations, epoch by epoch.
-
-    linear_probe_ : object
-        Ridge regression on the frozen features: `coef`, `intercept`, `penalty`,
-        `cv_loss`.
-
-    comparison_ : object or None
-        How the trained model compared with the linear probe on the held-out texts, and
-        which one was kept. None if there were too few texts to hold any out.
-
-    module_ : torch.nn.Module
-        Adapter and head around the frozen backbone.
-
-    prompt_ : str
-        The prompt in use.
-
-    prefix_mechanism_ : {"attention", "kv_cache", "hidden_states"} or None
-        How the backbone is given the prefix; None with `method="prompt"`.
-
-    n_virtual_tokens_ : int
-        Length of the prefix in tokens.
-
-    n_trainable_params_ : int
-        Number of trained parameters.
-
-    n_layers_ : int
-        Number of the backbone's layers that are run.
-
-    backbone_source_ : object
-        Which weights are used, and from where: `name`, `origin`, `location`,
-        `gguf_file`, `revision`.
-
-    n_features_in_ : int
-        Number of columns, if X was a table or 2-D array.
-
-    feature_names_in_ : ndarray of shape (n_columns,)
-        The columns' names, if X was a DataFrame whose names are all strings.
+    config_, history_, linear_probe_, comparison_, module_, prompt_ : object
+        As for `SKTuningClassifier`, and so are `prefix_mechanism_`,
+        `n_virtual_tokens_`, `n_trainable_params_`, `n_layers_`,
+        `backbone_source_`, `n_features_in_` and `feature_names_in_`.
+        `linear_probe_` is ridge regression.
 
     See Also
     --------
