@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import CPU, save_tiny, save_wordpiece
-from transformers import AlbertConfig, LlamaConfig
+from transformers import AlbertConfig, AutoModel, LlamaConfig
 
 from sksemantic._backbone.loading import BackboneConfig, load_weights
 from sksemantic._backbone.registry import (
