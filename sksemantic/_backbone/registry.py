@@ -140,7 +140,7 @@ class BackboneRegistry:
     ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         """Load weights; free the latest backbone first if no one else holds it."""
         self._latest = None
-        gc.collect()  # a model and the hooks on its layers refer to each other
+        gc.collect()  # a layer and its hooks refer to each other
         return self._load(config)
 
     def _keep_layers(
