@@ -119,6 +119,8 @@ def resolve_training(
     of_estimator = ("lr", "max_epochs", "batch_size", "verbose")
     changes = {name: parameters[name] for name in of_estimator}
     changes |= parameters["training"] or {}
+    changes["pooling"] = pooling
+    changes = {name: _plain(value) for name, value in changes.items()}
     return resolve_training_config(
         Situation(
             n_outputs=task.n_outputs,
@@ -193,3 +195,8 @@ def build_module(
 
 def _option(parameters: Parameters, name: str) -> Any:
     return (parameters["training"] or {}).get(name, "auto")
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy scalar as a Python number, anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
