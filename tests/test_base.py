@@ -385,19 +385,15 @@ SITUATIONS = {
     "warm start": (True, True, "fit"),
     "later partial_fit": (True, False, "partial_fit"),
 }
-CASES = {
-    f"{situation}, {failure}": (*SITUATIONS[situation], *each)
-    for situation in SITUATIONS
-    for failure, each in {
-        **FAILURES,
-        **({} if situation == "later partial_fit" else FAILURES_TO_BUILD),
-        **(
-            FAILURES_TO_GO_ON
-            if situation in ("warm start", "later partial_fit")
-            else {}
-        ),
-    }.items()
-}
+CASES = {}
+for situation, what in SITUATIONS.items():
+    failures = dict(FAILURES)
+    if situation != "later partial_fit":
+        failures |= FAILURES_TO_BUILD
+    if situation in ("warm start", "later partial_fit"):
+        failures |= FAILURES_TO_GO_ON
+    for failure, how in failures.items():
+        CASES[f"{situation}, {failure}"] = (*what, *how)
 
 
 @pytest.mark.parametrize(
