@@ -225,3 +225,10 @@ def test_pickle_when_dtype_was_auto_then_the_one_in_use_is_kept(fast, texts, lab
     copied = with_pickle(clf.set_params(model_kwargs__dtype="auto"))
     dtype = copied.module_.backbone.model.dtype
     assert dtype == clf.module_.backbone.model.dtype
+
+
+def test_pickle_when_of_another_format_then_says_which(fitted):
+    state = fitted.__getstate__()
+    state["_fitted"] = state["_fitted"] | {"format": 99}
+    with pytest.raises(ValueError, match="has format 99; this version .* reads format"):
+        SKTuningClassifier().__setstate__(state)

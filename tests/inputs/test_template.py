@@ -221,10 +221,11 @@ def test_word_rows_when_text_is_long_then_has_several_windows(tiny_bert):
         ("film: {text}\n", "a book\ngood"),
     ],
 )
+@pytest.mark.parametrize("name", [*DECODERS, "llama2"])
 def test_continuations_when_joined_then_are_one_running_text(
-    prompt, running, tiny_llama
+    name, prompt, running, tiny
 ):
-    backbone = load_tiny(tiny_llama)
+    backbone = load_tiny(tiny(name))
     template = make_template(backbone, prompt)
     row = template.rows([["a book"]])[0].tolist()
     (good,) = template.continuations(["good"])
