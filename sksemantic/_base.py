@@ -408,9 +408,11 @@ class BaseSKTuning(
         groups: "NDArray | None" = None,
     ) -> TextDataset:
         """Tokenise what `_check_texts` returns."""
-        rows, pair_texts = template.rows(texts.values), None
+        pair_texts = None
         if module.config.pooling == PAIR:
             rows, pair_texts = template.rows_and_pair_texts(texts.values)
+        else:
+            rows = template.rows(texts.values)
         return TextDataset(rows, targets, weights, groups=groups, pair_texts=pair_texts)
 
 
