@@ -44,7 +44,6 @@ def rates(config):
         ({"is_causal": True, "task": TARGETS}, (2e-3, 1e-3, "zeros", 8)),
         ({"is_pair": True, "has_linear_probe": False}, (4e-3, 1.5e-3, "zeros", 6)),
     ],
-    ids=str,
 )
 def test_rates_and_epochs_when_auto_then_are_those_measured(situation, expected):
     config = resolve(**situation, n_texts=100_000)
@@ -136,7 +135,6 @@ def test_contrast_when_texts_are_more_then_fades(n_texts, expected):
         {"task": WORDS},
         {"task": MultiLabel(np.arange(2))},
     ],
-    ids=str,
 )
 def test_contrast_when_texts_have_nothing_in_common_then_is_none(situation):
     assert resolve(n_texts=200, **situation).contrast == 0

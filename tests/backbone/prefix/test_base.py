@@ -20,7 +20,8 @@ from sksemantic._backbone.prefix.base import (
     SplitLayer,
     outputs_agree,
 )
-from sksemantic._inputs.dataset import TextDataset, collate
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
 
 PROMPT_IDS = [2, 10, 11]
 PREFIX_MECHANISMS = ("attention", "kv_cache", "hidden_states")
