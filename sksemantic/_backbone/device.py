@@ -1,21 +1,15 @@
-"""Which device and which precision a frozen backbone runs in.
-
-Estimators are made, and refuse bad input, without torch, whose import takes seconds:
-it is imported inside the functions here.
-"""
+"""Which device and which precision a frozen backbone runs in."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 # How Linux calls arithmetic in bfloat16: of AVX-512, of AMX, and of ARM.
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def resolve_device(device: "str | torch.device") -> "torch.device":
+def resolve_device(device: str | torch.device) -> torch.device:
     """Turn the `device` parameter into a device that is there.
 
     Raises
@@ -23,8 +17,6 @@ def resolve_device(device: "str | torch.device") -> "torch.device":
     ValueError
         If the device is unknown to torch or not present on this machine.
     """
-    import torch
-
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -43,14 +35,12 @@ def resolve_device(device: "str | torch.device") -> "torch.device":
     return resolved
 
 
-def resolve_dtype(dtype: str, device: "torch.device") -> "torch.dtype":
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Turn the `dtype` parameter into a torch dtype.
 
     "auto" is bfloat16 where the device has arithmetic for it. Without it CUDA devices
     take float16, and processors, which would be several times slower, float32.
     """
-    import torch
-
     if dtype != "auto":
         return getattr(torch, dtype)
     if device.type == "cuda":
