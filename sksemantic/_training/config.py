@@ -209,23 +209,10 @@ def resolve_training_config(
 ) -> TrainingConfig:
     """Return the preset with some fields changed, nothing left open.
 
-    Parameters
-    ----------
-    changes : mapping of str to object
-        By the name of a field; "auto" leaves the preset's value.
-    task : Task
-    n_texts : int
-        Labelled texts.
-    is_causal, is_pair : bool
-        Of the backbone and the texts.
-    has_full_matrices : bool
-        Whether the adapter is linear, not of low rank.
-    has_label_texts : bool
-        Whether the labels' own texts are given.
-    has_linear_probe : bool
-        Whether there is one to start from; a first `partial_fit` has none.
-    is_fresh : bool
-        Whether training starts anew: no warm start, no `partial_fit`.
+    A change to "auto" leaves the preset's value. The situation says whether the
+    adapter has full matrices, not low rank; whether the labels have texts; whether
+    there is a linear probe to start from, which a first `partial_fit` lacks; and
+    whether training starts afresh: no warm start, no `partial_fit`.
     """
     changes = {
         name: value.item() if isinstance(value, np.generic) else value

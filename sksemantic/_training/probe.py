@@ -39,21 +39,9 @@ class LabelTexts:
 class Probing:
     """Fits linear probes on a part of the texts, and computes their losses.
 
-    A fresh module gets the scale of its features here. After a warm start scale and
-    features are those of the trained module.
-
-    Parameters
-    ----------
-    module : SemanticModule
-    task : Task
-    data : TextDataset
-        All texts.
-    is_held_out : ndarray of shape (n_texts,), bool
-    config : TrainingConfig
-    rng : RandomState
-    is_fresh : bool
-    label_texts : LabelTexts or None
-        Probes are then fitted near the label prior.
+    `is_held_out` (n_texts,) says which of the texts are. A fresh module gets the scale
+    of its features here; after a warm start scale and features are those of the trained
+    module. With `label_texts` probes are fitted near the label prior.
     """
 
     def __init__(

@@ -65,16 +65,7 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains one module by one configuration.
-
-    Parameters
-    ----------
-    module : SemanticModule
-    task : Task
-    config : TrainingConfig
-    rng : RandomState
-        The only source of randomness.
-    """
+    """Trains one module by one configuration; `rng` is the only source of chance."""
 
     def __init__(
         self,
