@@ -36,7 +36,14 @@ from sksemantic._model.module import SemanticModule
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
-WIDE = {"initializer_range": 0.3}  # random weights that react to what they read
+# Of the tiny models; their random weights react to what they read.
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.3,
+}
 BACKBONES = ("bert", "roberta", "llama", "gemma3")
 ENCODERS, DECODERS = BACKBONES[:2], BACKBONES[2:]
 
@@ -319,12 +326,8 @@ def save_wordpiece(directory):
 def _bert(vocab_size):
     config = BertConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
         max_position_embeddings=128,
-        **WIDE,
+        **SIZES,
     )
     return BertModel(config)
 
@@ -332,16 +335,12 @@ def _bert(vocab_size):
 def _roberta(vocab_size):
     config = RobertaConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
         max_position_embeddings=130,  # two of them are never used
         type_vocab_size=1,
         bos_token_id=0,
         pad_token_id=1,
         eos_token_id=2,
-        **WIDE,
+        **SIZES,
     )
     return RobertaModel(config)
 
@@ -349,15 +348,11 @@ def _roberta(vocab_size):
 def _llama(vocab_size):
     config = LlamaConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
         num_key_value_heads=2,
-        intermediate_size=64,
         max_position_embeddings=256,
         bos_token_id=0,
         eos_token_id=1,
-        **WIDE,
+        **SIZES,
     )
     return LlamaModel(config)
 
@@ -365,19 +360,15 @@ def _llama(vocab_size):
 def _gemma3(vocab_size):
     config = Gemma3TextConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
         num_key_value_heads=1,
         head_dim=8,
-        intermediate_size=64,
         max_position_embeddings=256,
         sliding_window=8,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         bos_token_id=2,
         eos_token_id=1,
         pad_token_id=0,
-        **WIDE,
+        **SIZES | {"num_hidden_layers": 3},
     )
     return Gemma3TextModel(config)
 
@@ -446,7 +437,7 @@ def _llama_tokenizer():
 
 
 def _sentencepiece(prepend_scheme):
-    """Train a BPE that writes spaces as part of the word behind them."""
+    """Train a BPE that writes spaces as part of the word after them."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme=prepend_scheme)

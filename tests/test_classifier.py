@@ -238,7 +238,7 @@ def test_max_epochs_when_chosen_then_history_has_as_many(
 
 
 @pytest.mark.filterwarnings("ignore::sksemantic.TruncationWarning")
-def test_max_length_when_short_then_what_is_behind_it_does_not_matter(
+def test_max_length_when_short_then_what_comes_after_it_does_not_matter(
     classifier, texts, labels
 ):
     classifier.set_params(max_length=5).fit(texts, labels)
