@@ -53,13 +53,6 @@ def test_pickle_when_any_method_then_predicts_identically(
     )
 
 
-def test_pickle_when_regressor_then_predicts_identically(fitted_regressor, texts):
-    copied = with_pickle(fitted_regressor)
-    np.testing.assert_array_equal(
-        copied.predict(texts), fitted_regressor.predict(texts)
-    )
-
-
 def test_pickle_when_loaded_then_attributes_are_there(fast, texts, labels):
     clf = SKTuningClassifier(**fast).fit(pd.DataFrame({"text": texts}), labels)
     copied = with_pickle(clf)
@@ -88,13 +81,6 @@ def test_pickle_when_made_then_holds_trained_values_and_no_backbone(fitted):
     size = len(pickle.dumps(fitted))
     assert size < 4 * n_frozen
     assert size < 4 * (fitted.n_trainable_params_ + 2 * 32) + 10_000
-
-
-def test_pickle_when_pickled_again_unused_then_nothing_is_lost(fitted, texts):
-    copied = with_pickle(with_pickle(fitted))
-    np.testing.assert_array_equal(
-        copied.predict_proba(texts), fitted.predict_proba(texts)
-    )
 
 
 def test_pickle_when_unfitted_then_is_a_clone(classifier, texts, labels):
@@ -129,12 +115,6 @@ def test_partial_fit_when_unpickled_then_goes_on(make, fast, texts, labels, targ
     after = copied.predict(texts) if y is targets else copied.predict_proba(texts)
     change = np.abs(after - before).max()
     assert 0 < change < 1
-
-
-def test_fit_when_unpickled_then_starts_afresh(fast, texts, labels):
-    clf = SKTuningClassifier(**fast).fit(texts, labels)
-    copied = with_pickle(clf).fit(texts, labels)
-    np.testing.assert_array_equal(copied.predict_proba(texts), clf.predict_proba(texts))
 
 
 def test_warm_start_when_unpickled_then_starts_where_it_ended(

@@ -73,12 +73,6 @@ def test_pipeline_when_estimator_is_a_step_in_the_middle_then_embeds(make, fast,
     np.testing.assert_array_equal(predicted, by_hand.predict(embeddings))
 
 
-def test_pipeline_when_parameters_are_nested_then_they_reach_the_estimator(classifier):
-    pipeline = make_pipeline(FunctionTransformer(whisper), classifier)
-    pipeline.set_params(sktuningclassifier__prompt="another")
-    assert classifier.prompt == "another"
-
-
 @pytest.mark.parametrize("columns", ["text", ["text"]])
 def test_column_transformer_when_given_a_text_column_then_embeds_it(
     columns, classifier, texts, labels
@@ -261,14 +255,6 @@ def test_sample_weight_when_routed_then_reaches_fit(
     )
     np.testing.assert_array_equal(found, expected)
     assert np.abs(without - expected).max() > 1e-3
-
-
-def test_sample_weight_when_not_requested_then_routing_says_so(
-    metadata_routing, classifier, texts, labels
-):
-    pipeline = make_pipeline(FunctionTransformer(whisper), classifier)
-    with pytest.raises(ValueError, match="sample_weight"):
-        pipeline.fit(texts, labels, sample_weight=np.ones(24))
 
 
 def test_fit_transform_when_called_then_equals_fit_and_transform(fast, texts, labels):
