@@ -86,30 +86,19 @@ def _nothing_kept():
     activations.clear()
 
 
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory):
-    return save_tiny("bert", tmp_path_factory.mktemp("bert"))
+def saved_tiny(name):
+    """Make a fixture: the directory of a tiny model."""
+
+    @pytest.fixture(scope="session", name=f"tiny_{name}")
+    def directory(tmp_path_factory):
+        return save_tiny(name, tmp_path_factory.mktemp(name))
+
+    return directory
 
 
-@pytest.fixture(scope="session")
-def tiny_roberta(tmp_path_factory):
-    return save_tiny("roberta", tmp_path_factory.mktemp("roberta"))
-
-
-@pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory):
-    return save_tiny("llama", tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture(scope="session")
-def tiny_gemma3(tmp_path_factory):
-    return save_tiny("gemma3", tmp_path_factory.mktemp("gemma3"))
-
-
-@pytest.fixture(scope="session")
-def tiny_llama2(tmp_path_factory):
-    """Save the tiny Llama with a tokenizer that puts a space before every text."""
-    return save_tiny("llama2", tmp_path_factory.mktemp("llama2"))
+# The second Llama has a tokenizer that puts a space before every text.
+tiny_fixtures = [saved_tiny(name) for name in (*BACKBONES, "llama2")]
+tiny_bert, tiny_roberta, tiny_llama, tiny_gemma3, tiny_llama2 = tiny_fixtures
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from conftest import LABELS, TEXTS, values_of, with_training
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EpochScoring
 
 from sksemantic import (
     BackboneNotFoundError,
@@ -279,6 +279,11 @@ def check_plain(value, path):
 
 STATES = {
     "classifier": (SKTuningClassifier, {"batch_size": np.int64(8)}, LABELS),
+    "callbacks": (
+        SKTuningClassifier,
+        {"training": {"callbacks": [EpochScoring("accuracy")]}},
+        LABELS,
+    ),
     "several labels": (SKTuningClassifier, {}, np.eye(24, 3, dtype=int)),
     "ordered": (SKTuningClassifier, {"ordinal": True}, np.arange(24) % 3),
     "regressor": (SKTuningRegressor, {}, np.arange(24.0)),

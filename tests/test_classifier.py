@@ -155,12 +155,6 @@ def test_prompt_when_none_then_default_suits_the_backbone(
     assert ("{text}" in clf.prompt_) == has_slot
 
 
-def test_virtual_tokens_when_fitted_then_are_the_prompts(fitted):
-    # [CLS] rate the film [SEP]
-    assert fitted.n_virtual_tokens_ == 5
-    assert fitted.prompt_ == fitted.prompt == "rate the film"
-
-
 @pytest.mark.parametrize(
     ("changes", "adapter_size"),
     [
@@ -181,27 +175,22 @@ def test_trainable_params_when_fitted_then_are_counted(
     assert classifier.n_trainable_params_ == adapter_size + 2 * (32 + 1)
 
 
-def test_backbone_source_when_fitted_then_says_which_and_from_where(fitted):
+def test_attributes_when_fitted_then_describe_prompt_and_backbone(fitted):
+    assert fitted.n_virtual_tokens_ == 5  # [CLS] rate the film [SEP]
+    assert fitted.prompt_ == fitted.prompt == "rate the film"
     source = fitted.backbone_source_
     assert source.name == source.location == fitted.model
     assert source.origin == "directory"
 
 
-@pytest.mark.parametrize("batch_size", [5, 24, 100])
-def test_batch_size_when_chosen_then_epochs_have_as_many_steps(
-    batch_size, classifier, texts, labels
+@pytest.mark.parametrize(("batch_size", "max_epochs"), [(5, 4), (24, 1), (100, 1)])
+def test_history_when_fitted_then_has_so_many_epochs_and_steps(
+    batch_size, max_epochs, classifier, texts, labels
 ):
-    classifier.set_params(batch_size=batch_size).fit(texts, labels)
-    counts = set(classifier.history_[:, "train_batch_count"])
-    assert counts <= {-(-24 // batch_size), -(-16 // batch_size)}
-
-
-@pytest.mark.parametrize("max_epochs", [1, 4])
-def test_max_epochs_when_chosen_then_history_has_as_many(
-    max_epochs, classifier, texts, labels
-):
-    classifier.set_params(max_epochs=max_epochs).fit(texts, labels)
-    assert len(classifier.history_) == max_epochs
+    classifier.set_params(batch_size=batch_size, max_epochs=max_epochs)
+    counts = classifier.fit(texts, labels).history_[:, "train_batch_count"]
+    assert len(counts) == max_epochs
+    assert set(counts) <= {-(-24 // batch_size), -(-16 // batch_size)}
 
 
 @pytest.mark.filterwarnings("ignore::sksemantic.TruncationWarning")
@@ -249,35 +238,20 @@ def test_sample_weight_when_zero_then_wrong_labels_do_no_harm(
     assert learner.score(many, many_labels) == 1.0
 
 
-def test_partial_fit_when_first_called_then_needs_the_classes(
+def test_partial_fit_when_called_again_then_classes_are_those_of_the_first_call(
     classifier, texts, labels
 ):
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         classifier.partial_fit(texts, labels)
-
-
-def test_partial_fit_when_called_then_each_call_is_one_epoch(classifier, texts, labels):
-    classifier.partial_fit(texts, labels, classes=["bad", "good"])
-    classifier.partial_fit(texts, labels)
-    assert [row["epoch"] for row in classifier.history_] == [1, 2]
-
-
-def test_partial_fit_when_a_class_comes_later_then_it_is_known(
-    classifier, texts, labels
-):
     classifier.partial_fit(texts, labels, classes=["ugly", "good", "bad"])
     assert classifier.classes_.tolist() == ["bad", "good", "ugly"]
+    before = classifier.predict_proba(["an ugly film"])
     classifier.partial_fit(["an ugly film"], ["ugly"])
-    assert classifier.predict_proba(texts).shape == (24, 3)
-
-
-def test_partial_fit_when_classes_are_given_again_then_they_must_be_the_same(
-    classifier, texts, labels
-):
-    classifier.partial_fit(texts, labels, classes=["bad", "good"])
-    classifier.partial_fit(texts, labels, classes=["good", "bad"])
+    assert classifier.predict_proba(["an ugly film"])[0, 2] > before[0, 2]
+    assert [row["epoch"] for row in classifier.history_] == [1, 2]
+    classifier.partial_fit(texts, labels, classes=["bad", "ugly", "good"])
     with pytest.raises(ValueError, match="is not the same as on the last call"):
-        classifier.partial_fit(texts, labels, classes=["bad", "good", "ugly"])
+        classifier.partial_fit(texts, labels, classes=["bad", "good"])
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -385,10 +359,6 @@ def test_feature_names_when_fitted_on_a_table_then_are_kept_and_checked(
     assert classifier.feature_names_in_.tolist() == ["review"]
     with pytest.raises(ValueError, match="feature names"):
         classifier.predict(X.rename(columns={"review": "title"}))
-
-
-def test_feature_names_when_refitted_on_a_list_then_are_gone(classifier, texts, labels):
-    classifier.fit(pd.DataFrame({"review": texts}), labels)
     classifier.fit(texts, labels)
     assert not hasattr(classifier, "n_features_in_")
     assert not hasattr(classifier, "feature_names_in_")

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import FAST, LABELS, TEXTS, values_of
-from skorch.callbacks import EpochScoring
 
 from sksemantic import BackboneNotFoundError, SKTuningClassifier, SKTuningRegressor
 
@@ -142,17 +141,6 @@ def test_deepcopy_when_trained_on_then_original_stays(fitted, texts, labels):
     before = fitted.predict_proba(texts)
     copy.deepcopy(fitted).partial_fit(texts, labels)
     np.testing.assert_array_equal(fitted.predict_proba(texts), before)
-
-
-def test_pickle_when_there_are_callbacks_then_predicts_identically(
-    classifier, texts, labels
-):
-    classifier.set_params(training__callbacks=[EpochScoring("accuracy")])
-    classifier.fit(texts, labels)
-    copied = with_pickle(classifier)
-    np.testing.assert_array_equal(
-        copied.predict_proba(texts), classifier.predict_proba(texts)
-    )
 
 
 def test_pickle_when_loaded_in_a_fresh_process_then_predicts_identically(

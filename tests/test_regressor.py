@@ -102,14 +102,6 @@ def test_warm_start_when_on_then_training_starts_where_it_ended(
     np.testing.assert_array_equal(start_values.seen[1], ended)
 
 
-@pytest.mark.parametrize(("name", "has_slot"), [("bert", False), ("llama", True)])
-def test_prompt_when_none_then_default_suits_the_backbone(
-    name, has_slot, tiny, fast, texts, targets
-):
-    reg = SKTuningRegressor(**{**fast, "model": tiny(name), "prompt": None})
-    assert ("{text}" in reg.fit(texts, targets).prompt_) == has_slot
-
-
 def test_classifiers_members_when_regressor_then_are_not_there(regressor):
     for name in ("predict_proba", "decision_function", "classes_", "class_weight"):
         assert not hasattr(regressor, name)

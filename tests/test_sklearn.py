@@ -9,7 +9,7 @@ from conftest import thorough
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
@@ -177,17 +177,6 @@ def test_cross_val_score_when_any_scoring_then_is_that_of_the_predictions(
         clf = clone(classifier).fit([texts[i] for i in train], y[train])
         score_of = get_scorer(scoring)
         assert score == pytest.approx(score_of(clf, [texts[i] for i in test], y[test]))
-
-
-def test_voting_classifier_when_over_prompts_then_averages_them(fast, texts, labels):
-    voters = [
-        (f"prompt {i}", SKTuningClassifier(**fast).set_params(prompt=prompt))
-        for i, prompt in enumerate(PROMPTS)
-    ]
-    vote = VotingClassifier(voters, voting="soft").fit(texts, labels)
-    expected = np.mean([clf.predict_proba(texts) for clf in vote.estimators_], axis=0)
-    np.testing.assert_allclose(vote.predict_proba(texts), expected)
-    assert set(vote.predict(texts)) <= {"good", "bad"}
 
 
 WRAPPERS = {

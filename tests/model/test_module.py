@@ -128,18 +128,6 @@ def test_features_when_training_then_nothing_is_dropped(backbone):
 
 
 @pytest.mark.parametrize(
-    ("pooling", "other"), [("mean", "last"), ("last", "first"), ("first", "mean")]
-)
-def test_pooling_when_chosen_then_features_follow(pooling, other, backbone):
-    rows = random_ids(6)
-    chosen, rival = (
-        features(build_module(backbone, PROMPT_IDS, pooling=p), rows)
-        for p in (pooling, other)
-    )
-    assert (chosen - rival).abs().max() > 1e-3
-
-
-@pytest.mark.parametrize(
     ("method", "adapter", "adapter_names"),
     [
         (
