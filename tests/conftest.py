@@ -36,7 +36,14 @@ from sksemantic._model.module import SemanticModule
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
-WIDE = {"initializer_range": 0.3}  # random weights that react to what they read
+# Of the tiny models; their random weights react to what they read.
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.3,
+}
 BACKBONES = ("bert", "roberta", "llama", "gemma3")
 ENCODERS, DECODERS = BACKBONES[:2], BACKBONES[2:]
 
@@ -79,30 +86,19 @@ def _nothing_kept():
     activations.clear()
 
 
-@pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory):
-    return save_tiny("bert", tmp_path_factory.mktemp("bert"))
+def saved_tiny(name):
+    """Make a fixture: the directory of a tiny model."""
+
+    @pytest.fixture(scope="session", name=f"tiny_{name}")
+    def directory(tmp_path_factory):
+        return save_tiny(name, tmp_path_factory.mktemp(name))
+
+    return directory
 
 
-@pytest.fixture(scope="session")
-def tiny_roberta(tmp_path_factory):
-    return save_tiny("roberta", tmp_path_factory.mktemp("roberta"))
-
-
-@pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory):
-    return save_tiny("llama", tmp_path_factory.mktemp("llama"))
-
-
-@pytest.fixture(scope="session")
-def tiny_gemma3(tmp_path_factory):
-    return save_tiny("gemma3", tmp_path_factory.mktemp("gemma3"))
-
-
-@pytest.fixture(scope="session")
-def tiny_llama2(tmp_path_factory):
-    """Save the tiny Llama with a tokenizer that puts a space before every text."""
-    return save_tiny("llama2", tmp_path_factory.mktemp("llama2"))
+# The second Llama has a tokenizer that puts a space before every text.
+tiny_fixtures = [saved_tiny(name) for name in (*BACKBONES, "llama2")]
+tiny_bert, tiny_roberta, tiny_llama, tiny_gemma3, tiny_llama2 = tiny_fixtures
 
 
 @pytest.fixture(scope="session")
@@ -319,12 +315,8 @@ def save_wordpiece(directory):
 def _bert(vocab_size):
     config = BertConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
         max_position_embeddings=128,
-        **WIDE,
+        **SIZES,
     )
     return BertModel(config)
 
@@ -332,16 +324,12 @@ def _bert(vocab_size):
 def _roberta(vocab_size):
     config = RobertaConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
         max_position_embeddings=130,  # two of them are never used
         type_vocab_size=1,
         bos_token_id=0,
         pad_token_id=1,
         eos_token_id=2,
-        **WIDE,
+        **SIZES,
     )
     return RobertaModel(config)
 
@@ -349,15 +337,11 @@ def _roberta(vocab_size):
 def _llama(vocab_size):
     config = LlamaConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
         num_key_value_heads=2,
-        intermediate_size=64,
         max_position_embeddings=256,
         bos_token_id=0,
         eos_token_id=1,
-        **WIDE,
+        **SIZES,
     )
     return LlamaModel(config)
 
@@ -365,19 +349,15 @@ def _llama(vocab_size):
 def _gemma3(vocab_size):
     config = Gemma3TextConfig(
         vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
         num_key_value_heads=1,
         head_dim=8,
-        intermediate_size=64,
         max_position_embeddings=256,
         sliding_window=8,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         bos_token_id=2,
         eos_token_id=1,
         pad_token_id=0,
-        **WIDE,
+        **SIZES | {"num_hidden_layers": 3},
     )
     return Gemma3TextModel(config)
 
@@ -446,7 +426,7 @@ def _llama_tokenizer():
 
 
 def _sentencepiece(prepend_scheme):
-    """Train a BPE that writes spaces as part of the word behind them."""
+    """Train a BPE that writes spaces as part of the word after them."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme=prepend_scheme)

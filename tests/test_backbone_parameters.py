@@ -43,9 +43,13 @@ def fill(hub_cache, name, directory):
 
 @pytest.mark.parametrize("name", PREFIX_MECHANISMS)
 def test_fit_when_mechanism_is_named_then_it_is_used_and_kept(name, fast):
-    clf = SKTuningClassifier(**fast, prefix_mechanism=name).fit(TEXTS, LABELS)
+    clf = (
+        SKTuningClassifier(**fast)
+        .set_params(model_kwargs__prefix_mechanism=name)
+        .fit(TEXTS, LABELS)
+    )
     assert clf.prefix_mechanism_ == name
-    assert clf.net_.module_.backbone.prefix_mechanism.name == name
+    assert clf.module_.backbone.prefix_mechanism.name == name
     copy = pickle.loads(pickle.dumps(clf))
     assert copy.prefix_mechanism_ == name
     np.testing.assert_array_equal(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
@@ -58,7 +62,7 @@ def test_pickle_when_layers_are_cut_then_predicts_the_same(make, tall_llama):
     again = pickle.loads(pickle.dumps(estimator))
     np.testing.assert_array_equal(again.predict(TEXTS), estimator.predict(TEXTS))
     assert again.n_layers_ == 4
-    assert again.net_.module_.backbone is estimator.net_.module_.backbone
+    assert again.module_.backbone is estimator.module_.backbone
 
 
 def test_token_classifier_when_layers_are_cut_then_labels_words(tall_llama):
@@ -74,8 +78,8 @@ def test_label_texts_when_layers_are_auto_then_the_top_is_kept(
 ):
     label_texts = {"good": "great", "bad": "awful"}
     clf = SKTuningClassifier(
-        **FAST | {"model": tall_llama}, n_layers=n_layers, label_texts=label_texts
-    )
+        **FAST | {"model": tall_llama}, label_texts=label_texts
+    ).set_params(model_kwargs__n_layers=n_layers)
     assert clf.fit(TEXTS, LABELS).n_layers_ == expected
 
 
@@ -86,8 +90,8 @@ def test_tuned_layers_when_layers_are_cut_then_are_the_upper_of_those(
     clf = SKTuningClassifier(**FAST | {"model": tall_llama}, method=method)
     clf.fit(TEXTS, LABELS)
     if method == "prefix":  # four layers, the lowest of them not tuned
-        assert clf.net_.module_.frozen.split_layer.layer == 1
-        assert len(clf.net_.module_.adapter()) == 3 + 1
+        assert clf.module_.frozen.split_layer.layer == 1
+        assert len(clf.module_.adapter()) == 3 + 1
     assert clf.n_layers_ == 4
 
 
@@ -95,19 +99,25 @@ def test_tuned_layers_when_layers_are_cut_then_are_the_upper_of_those(
 def test_warm_start_when_another_number_of_layers_is_run_then_refused(
     method, tall_llama
 ):
-    clf = SKTuningClassifier(
-        **FAST | {"model": tall_llama}, method=method, n_layers=5, warm_start=True
-    ).fit(TEXTS, LABELS)
+    clf = (
+        SKTuningClassifier(
+            **FAST | {"model": tall_llama}, method=method, warm_start=True
+        )
+        .set_params(model_kwargs__n_layers=5)
+        .fit(TEXTS, LABELS)
+    )
     with pytest.raises(ValueError, match="'n_layers'.* ran 5 layers; now .* be 6"):
-        clf.set_params(n_layers=6).fit(TEXTS, LABELS)
-    clf.set_params(n_layers=5).fit(TEXTS, LABELS)
+        clf.set_params(model_kwargs__n_layers=6).fit(TEXTS, LABELS)
+    clf.set_params(model_kwargs__n_layers=5).fit(TEXTS, LABELS)
 
 
 def test_tuned_layers_when_too_many_for_a_cut_backbone_then_error_says_how(tall_llama):
     clf = SKTuningClassifier(**FAST | {"model": tall_llama}, tuned_layers=5)
     with pytest.raises(ValueError, match=r"at most 4.*n_layers='all' runs all"):
         clf.fit(TEXTS, LABELS)
-    assert clf.set_params(n_layers="all").fit(TEXTS, LABELS).n_layers_ == 6
+    assert (
+        clf.set_params(model_kwargs__n_layers="all").fit(TEXTS, LABELS).n_layers_ == 6
+    )
 
 
 def int8():
@@ -125,14 +135,14 @@ def test_fit_when_weights_are_quantized_then_adapter_learns_and_pickles(name, ti
     config = int8()
     params = {**FAST, "model": tiny(name), "quantization_config": config}
     clf = SKTuningClassifier(**params).fit(TEXTS, LABELS)
-    model = clf.net_.module_.backbone.model
+    model = clf.module_.backbone.model
     assert model.is_quantized
-    assert {p.dtype for p in clf.net_.module_.parameters()} == {torch.float32}
+    assert {p.dtype for p in clf.module_.parameters()} == {torch.float32}
     expected = clf.predict_proba(TEXTS)
     copy = pickle.loads(pickle.dumps(clf))
     np.testing.assert_array_equal(copy.predict_proba(TEXTS), expected)
     plain = SKTuningClassifier(**{**params, "quantization_config": None})
-    assert plain.fit(TEXTS, LABELS).net_.module_.backbone.model is not model
+    assert plain.fit(TEXTS, LABELS).module_.backbone.model is not model
 
 
 def test_card_line_when_offline_and_cached_then_runs(
@@ -165,6 +175,6 @@ def test_gemma_when_packaged_then_fits_and_is_saved_small():
     clf.set_params(prompt='Film: "{text}"\nIt was', device="cpu")
     clf.fit(TEXTS[:6], LABELS[:6])
     assert clf.backbone_source_.origin == "weights package"
-    assert clf.net_.module_.backbone.is_causal
+    assert clf.module_.backbone.is_causal
     assert clf.predict(TEXTS[:2]).shape == (2,)
     assert len(pickle.dumps(clf)) < 1_000_000

@@ -29,7 +29,7 @@ def directory(request, tmp_path):
 
 
 @torch.no_grad()
-def behind_prefix(directory, device):
+def after_prefix(directory, device):
     config = BackboneConfig(resolve(directory), torch.device(device), torch.float32)
     backbone = load_backbone(config)
     ids = torch.tensor([[10, 11, 12]], device=device)
@@ -41,8 +41,8 @@ def behind_prefix(directory, device):
 
 def test_run_when_on_a_gpu_then_as_on_the_cpu(directory):
     torch.testing.assert_close(
-        behind_prefix(directory, "cuda"),
-        behind_prefix(directory, "cpu"),
+        after_prefix(directory, "cuda"),
+        after_prefix(directory, "cpu"),
         rtol=1e-3,
         atol=1e-3,
     )

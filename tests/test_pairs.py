@@ -107,17 +107,6 @@ def test_rows_when_pairs_and_causal_then_read_as_one_running_text(
     assert backbone.tokenizer.decode((laid_out.prompt_ids + row)[1:]) == running
 
 
-def test_rows_when_too_long_then_the_longest_is_cut_first(tiny_bert):
-    backbone = load_tiny(tiny_bert)
-    laid_out = template(backbone, max_length=13)  # [CLS] ... [SEP] ... [SEP]
-    columns = [["good " * 20, "good " * 5], ["bad", "bad " * 5]]
-    with pytest.warns(TruncationWarning, match="1 of 2 texts .*longest of a row first"):
-        rows = laid_out.rows(columns)
-    good, bad = backbone.encode(["good", "bad"])
-    counts = [(row.tolist().count(good[0]), row.tolist().count(bad[0])) for row in rows]
-    assert counts == [(9, 1), (5, 5)]
-
-
 # What the module makes of it
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import FAST, LABELS, TEXTS, values_of
-from skorch.callbacks import EpochScoring
 
-from sksemantic import BackboneNotFoundError, SKTuningClassifier, SKTuningRegressor
+from sksemantic import BackboneNotFoundError, SKTuningClassifier
 
 METHODS = [
     (method, adapter)
@@ -53,13 +52,6 @@ def test_pickle_when_any_method_then_predicts_identically(
     )
 
 
-def test_pickle_when_regressor_then_predicts_identically(fitted_regressor, texts):
-    copied = with_pickle(fitted_regressor)
-    np.testing.assert_array_equal(
-        copied.predict(texts), fitted_regressor.predict(texts)
-    )
-
-
 def test_pickle_when_loaded_then_attributes_are_there(fast, texts, labels):
     clf = SKTuningClassifier(**fast).fit(pd.DataFrame({"text": texts}), labels)
     copied = with_pickle(clf)
@@ -90,13 +82,6 @@ def test_pickle_when_made_then_holds_trained_values_and_no_backbone(fitted):
     assert size < 4 * (fitted.n_trainable_params_ + 2 * 32) + 10_000
 
 
-def test_pickle_when_pickled_again_unused_then_nothing_is_lost(fitted, texts):
-    copied = with_pickle(with_pickle(fitted))
-    np.testing.assert_array_equal(
-        copied.predict_proba(texts), fitted.predict_proba(texts)
-    )
-
-
 def test_pickle_when_unfitted_then_is_a_clone(classifier, texts, labels):
     copied = with_pickle(classifier)
     assert copied.get_params() == classifier.get_params()
@@ -119,22 +104,16 @@ def test_pickle_when_parameters_were_changed_after_fit_then_fit_counts(
     )
 
 
-@pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])
-def test_partial_fit_when_unpickled_then_goes_on(make, fast, texts, labels, targets):
-    y = labels if make is SKTuningClassifier else targets
-    copied = with_pickle(make(**fast).fit(texts, y))
-    before = copied.predict(texts) if y is targets else copied.predict_proba(texts)
-    copied.partial_fit(texts[:8], y[:8])
-    assert len(copied.history_) == 3
-    after = copied.predict(texts) if y is targets else copied.predict_proba(texts)
-    change = np.abs(after - before).max()
-    assert 0 < change < 1
-
-
-def test_fit_when_unpickled_then_starts_afresh(fast, texts, labels):
-    clf = SKTuningClassifier(**fast).fit(texts, labels)
-    copied = with_pickle(clf).fit(texts, labels)
-    np.testing.assert_array_equal(copied.predict_proba(texts), clf.predict_proba(texts))
+def test_partial_fit_when_unpickled_then_goes_on_as_without(classifier, texts, labels):
+    # The optimizer's state counts from the second call on.
+    classifier.fit(texts, labels).partial_fit(texts, labels)
+    copied = with_pickle(classifier)
+    for clf in (classifier, copied):
+        clf.set_params(random_state=1).partial_fit(texts, labels)
+        assert len(clf.history_) == 4
+    np.testing.assert_allclose(
+        copied.predict_proba(texts), classifier.predict_proba(texts), atol=1e-6
+    )
 
 
 def test_warm_start_when_unpickled_then_starts_where_it_ended(
@@ -162,17 +141,6 @@ def test_deepcopy_when_trained_on_then_original_stays(fitted, texts, labels):
     before = fitted.predict_proba(texts)
     copy.deepcopy(fitted).partial_fit(texts, labels)
     np.testing.assert_array_equal(fitted.predict_proba(texts), before)
-
-
-def test_pickle_when_there_are_callbacks_then_predicts_identically(
-    classifier, texts, labels
-):
-    classifier.set_params(training__callbacks=[EpochScoring("accuracy")])
-    classifier.fit(texts, labels)
-    copied = with_pickle(classifier)
-    np.testing.assert_array_equal(
-        copied.predict_proba(texts), classifier.predict_proba(texts)
-    )
 
 
 def test_pickle_when_loaded_in_a_fresh_process_then_predicts_identically(

@@ -61,13 +61,6 @@ def test_comparison_when_fitted_then_is_of_squared_errors(fitted_regressor):
     assert comparison.trained == pytest.approx((1.0,), abs=0.2)
 
 
-def test_sample_weight_when_uniform_then_changes_nothing(fast, texts, targets):
-    plain = SKTuningRegressor(**fast).fit(texts, targets).predict(texts)
-    weighted = SKTuningRegressor(**fast)
-    weighted.fit(texts, targets, sample_weight=np.full(24, 30.0))
-    np.testing.assert_allclose(weighted.predict(texts), plain, atol=1e-5)
-
-
 def test_sample_weight_when_high_for_high_targets_then_predictions_rise(
     fast, texts, targets
 ):
@@ -109,28 +102,6 @@ def test_warm_start_when_on_then_training_starts_where_it_ended(
     np.testing.assert_array_equal(start_values.seen[1], ended)
 
 
-@pytest.mark.parametrize(("name", "has_slot"), [("bert", False), ("llama", True)])
-def test_prompt_when_none_then_default_suits_the_backbone(
-    name, has_slot, tiny, fast, texts, targets
-):
-    reg = SKTuningRegressor(**{**fast, "model": tiny(name), "prompt": None})
-    assert ("{text}" in reg.fit(texts, targets).prompt_) == has_slot
-
-
-def test_trainable_params_when_fitted_then_head_has_one_output(fitted_regressor):
-    assert (
-        fitted_regressor.n_trainable_params_
-        == 2 * (8 * (32 + 64) + 4 * (32 + 32)) + 32 + 1
-    )
-
-
 def test_classifiers_members_when_regressor_then_are_not_there(regressor):
     for name in ("predict_proba", "decision_function", "classes_", "class_weight"):
         assert not hasattr(regressor, name)
-
-
-def test_tags_when_asked_then_declare_texts(regressor):
-    tags = regressor.__sklearn_tags__()
-    assert tags.estimator_type == "regressor"
-    assert tags.input_tags.string
-    assert not tags.input_tags.two_d_array

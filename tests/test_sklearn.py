@@ -1,7 +1,5 @@
 """What users do with any scikit-learn estimator."""
 
-import gc
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -11,16 +9,14 @@ from conftest import thorough
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import (
     GridSearchCV,
-    LearningCurveDisplay,
     RandomizedSearchCV,
     StratifiedKFold,
     TunedThresholdClassifierCV,
-    cross_val_predict,
     cross_val_score,
     cross_validate,
 )
@@ -28,7 +24,6 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_html_repr
-from transformers import BertModel
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor
 
@@ -76,12 +71,6 @@ def test_pipeline_when_estimator_is_a_step_in_the_middle_then_embeds(make, fast,
     embeddings = make(**fast).fit(texts, y).transform(texts)
     by_hand = make_pipeline(StandardScaler(), LogisticRegression()).fit(embeddings, y)
     np.testing.assert_array_equal(predicted, by_hand.predict(embeddings))
-
-
-def test_pipeline_when_parameters_are_nested_then_they_reach_the_estimator(classifier):
-    pipeline = make_pipeline(FunctionTransformer(whisper), classifier)
-    pipeline.set_params(sktuningclassifier__prompt="another")
-    assert classifier.prompt == "another"
 
 
 @pytest.mark.parametrize("columns", ["text", ["text"]])
@@ -149,19 +138,6 @@ def test_randomized_search_when_over_several_parameters_then_best_fit_has_them(
     }
 
 
-def test_search_when_done_then_no_other_copy_of_the_backbone_is_left(
-    fast, texts, labels
-):
-    def count_models():
-        gc.collect()
-        return sum(type(thing) is BertModel for thing in gc.get_objects())
-
-    clf = SKTuningClassifier(**fast).fit(texts, labels)
-    before = count_models()
-    GridSearchCV(clf, {"prompt": PROMPTS}, cv=2).fit(texts, labels)
-    assert count_models() == before
-
-
 def test_search_when_done_then_all_estimators_share_one_backbone(fast, texts, labels):
     results = [
         cross_validate(
@@ -203,28 +179,6 @@ def test_cross_val_score_when_any_scoring_then_is_that_of_the_predictions(
         assert score == pytest.approx(score_of(clf, [texts[i] for i in test], y[test]))
 
 
-def test_cross_val_predict_when_probabilities_then_are_those_of_each_fold(
-    classifier, texts, labels
-):
-    y = labels == "good"
-    proba = cross_val_predict(classifier, texts, y, cv=3, method="predict_proba")
-    for train, test in StratifiedKFold(3).split(texts, y):
-        clf = clone(classifier).fit([texts[i] for i in train], y[train])
-        expected = clf.predict_proba([texts[i] for i in test])
-        np.testing.assert_allclose(proba[test], expected, atol=1e-6)
-
-
-def test_voting_classifier_when_over_prompts_then_averages_them(fast, texts, labels):
-    voters = [
-        (f"prompt {i}", SKTuningClassifier(**fast).set_params(prompt=prompt))
-        for i, prompt in enumerate(PROMPTS)
-    ]
-    vote = VotingClassifier(voters, voting="soft").fit(texts, labels)
-    expected = np.mean([clf.predict_proba(texts) for clf in vote.estimators_], axis=0)
-    np.testing.assert_allclose(vote.predict_proba(texts), expected)
-    assert set(vote.predict(texts)) <= {"good", "bad"}
-
-
 WRAPPERS = {
     "stacking": lambda clf: StackingClassifier(
         [(p, clone(clf).set_params(prompt=p)) for p in PROMPTS], cv=2
@@ -245,14 +199,6 @@ def test_classifier_when_wrapped_then_still_learns(wrap, fast, texts, labels):
     np.testing.assert_allclose(proba.sum(axis=1), 1)
 
 
-def test_one_vs_rest_when_more_classes_then_each_has_a_classifier(fast, texts):
-    y = [text.split()[2] for text in texts]
-    clf = OneVsRestClassifier(SKTuningClassifier(**fast)).fit(texts, y)
-    each = np.stack([one.predict_proba(texts)[:, 1] for one in clf.estimators_], axis=1)
-    expected = each / each.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(clf.predict_proba(texts), expected)
-
-
 def test_transformed_target_when_regressor_then_is_fitted_on_it(
     regressor, texts, targets
 ):
@@ -260,22 +206,6 @@ def test_transformed_target_when_regressor_then_is_fitted_on_it(
     predicted = wrapped.fit(texts, targets).predict(texts)
     by_hand = clone(regressor).fit(texts, np.log(targets))
     np.testing.assert_allclose(predicted, np.exp(by_hand.predict(texts)))
-
-
-def test_learning_curve_when_displayed_then_has_a_point_per_size(fast, texts, labels):
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    display = LearningCurveDisplay.from_estimator(
-        SKTuningClassifier(**fast),
-        texts,
-        labels,
-        train_sizes=[6, 12],
-        cv=2,
-        shuffle=True,
-        random_state=0,
-    )
-    assert display.train_sizes.tolist() == [6, 12]
-    assert display.test_scores.shape == (2, 2)
 
 
 @both
@@ -314,28 +244,6 @@ def test_sample_weight_when_routed_then_reaches_fit(
     )
     np.testing.assert_array_equal(found, expected)
     assert np.abs(without - expected).max() > 1e-3
-
-
-def test_sample_weight_when_routed_through_a_search_then_reaches_fit(
-    metadata_routing, fast, texts, labels
-):
-    weights = np.where(labels == "good", 9.0, 1.0)
-    clf = SKTuningClassifier(**fast)
-    clf.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-    search = GridSearchCV(clf, {"prompt": PROMPTS[:1]}, cv=2)
-    search.fit(texts, labels, sample_weight=weights)
-    expected = SKTuningClassifier(**fast).fit(texts, labels, sample_weight=weights)
-    np.testing.assert_array_equal(
-        search.predict_proba(texts), expected.predict_proba(texts)
-    )
-
-
-def test_sample_weight_when_not_requested_then_routing_says_so(
-    metadata_routing, classifier, texts, labels
-):
-    pipeline = make_pipeline(FunctionTransformer(whisper), classifier)
-    with pytest.raises(ValueError, match="sample_weight"):
-        pipeline.fit(texts, labels, sample_weight=np.ones(24))
 
 
 def test_fit_transform_when_called_then_equals_fit_and_transform(fast, texts, labels):

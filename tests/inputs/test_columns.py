@@ -1,4 +1,4 @@
-from collections import UserList, deque
+from collections import UserList
 
 import numpy as np
 import pandas as pd
@@ -19,35 +19,25 @@ def column(values):
 FORMS = {
     "list": list,
     "tuple": tuple,
-    "deque": deque,
     "user list": UserList,
     "object array": lambda X: np.array(X, dtype=object),
     "str array": np.array,
-    "read-only array": lambda X: np.frombuffer(
-        np.array(X).tobytes(), np.array(X).dtype
-    ),
     "object Series": lambda X: pd.Series(X, dtype=object),
     "string Series": lambda X: pd.Series(X, dtype="string[python]"),
     "arrow string Series": lambda X: pd.Series(X, dtype="string[pyarrow]"),
-    "ArrowDtype Series": lambda X: pd.Series(X, dtype=pd.ArrowDtype(pa.string())),
     "default Series": pd.Series,
     "categorical Series": lambda X: pd.Series(X, dtype="category"),
     "Series with an index": lambda X: pd.Series(X, index=range(len(X), 0, -1)),
-    "pandas array": lambda X: pd.array(X, dtype="string[python]"),
-    "Index": pd.Index,
     "pyarrow Array": pa.array,
-    "pyarrow ChunkedArray": lambda X: pa.chunked_array([X[:5], X[5:]]),
     "pyarrow large strings": lambda X: pa.array(X, pa.large_string()),
     "pyarrow dictionary": lambda X: pa.array(X).dictionary_encode(),
     "polars Series": pl.Series,
-    "polars categorical": lambda X: pl.Series(X, dtype=pl.Categorical),
     "pandas table": lambda X: pd.DataFrame({"text": X}),
     "polars table": lambda X: pl.DataFrame({"text": X}),
     "pyarrow table": lambda X: pa.table({"text": X}),
     "object column": column,
     "str column": lambda X: np.array(X)[:, None],
     "list of lists": lambda X: [[text] for text in X],
-    "list of tuples": lambda X: [(text,) for text in X],
 }
 
 
@@ -76,12 +66,9 @@ HOLED = {
     "object array": np.array(HOLES["None"], dtype=object),
     "object Series": pd.Series(HOLES["nan"], dtype=object),
     "string Series": pd.Series(HOLES["None"], dtype="string[python]"),
-    "arrow Series": pd.Series(HOLES["None"], dtype="string[pyarrow]"),
-    "default Series": pd.Series(HOLES["None"]),
     "categorical": pd.Series(HOLES["None"], dtype="category"),
     "pyarrow": pa.array(HOLES["None"]),
     "polars": pl.Series(HOLES["None"]),
-    "pandas table": pd.DataFrame({"text": HOLES["None"]}),
     "polars table": pl.DataFrame({"text": HOLES["None"]}),
     "column": column(HOLES["None"]),
 }
@@ -103,7 +90,7 @@ def test_texts_when_many_are_missing_then_only_the_first_rows_are_named():
 
 BAD_TEXTS = {
     "bare string": ("a film", ValueError, r"Got a single str instead\. Pass \[X\]"),
-    "bytes": (b"a film", ValueError, "Got a single bytes instead"),
+    "bare bytes": (b"a film", ValueError, "Got a single bytes instead"),
     "generator": (
         (text for text in TEXTS),
         TypeError,
@@ -111,9 +98,7 @@ BAD_TEXTS = {
     ),
     "iterator": (map(str, TEXTS), TypeError, "Got map instead, which can be read only"),
     "dict": ({"text": TEXTS}, TypeError, "Got dict instead"),
-    "set": (set(TEXTS), TypeError, "Got set instead"),
     "None": (None, TypeError, "Got NoneType instead"),
-    "number": (3, TypeError, "Got int instead"),
     "scalar array": (np.array("a"), ValueError, "Got a 0-dimensional array instead"),
     "sparse": (scipy.sparse.csr_matrix(np.eye(3)), TypeError, r"Got csr_\w+ instead"),
     "number in a pair": (
@@ -133,17 +118,10 @@ BAD_TEXTS = {
     "numbers": (np.arange(3), TypeError, r"Got int \(0\) in row 0 instead; 3 row\(s\)"),
     "number among texts": (["a", "b", 7], TypeError, r"Got int \(7\) in row 2 instead"),
     "number column": (pd.DataFrame({"n": [1.5, 2]}), TypeError, r"Got float \(1\.5\)"),
-    "list of bytes": ([b"a", b"b"], TypeError, r"Got bytes \(b'a'\).* Decode bytes"),
-    "bytes array": (
-        np.array([b"a", b"b"]),
-        TypeError,
-        "Got bytes.* Decode bytes first",
-    ),
+    "bytes": (np.array([b"a"]), TypeError, r"Got bytes \(b'a'\).* Decode bytes"),
     "booleans": ([True, False], TypeError, r"Got bool \(True\) in row 0"),
     "empty list": ([], ValueError, r"Found array with 0 sample\(s\): X is empty"),
-    "empty Series": (pd.Series([], dtype=object), ValueError, "X is empty"),
     "empty table": (pd.DataFrame({"text": []}), ValueError, "X is empty"),
-    "empty array": (np.empty((0, 1), object), ValueError, "X is empty"),
 }
 
 

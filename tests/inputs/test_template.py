@@ -164,6 +164,7 @@ def test_pair_texts_when_encoder_then_each_is_tokenised_on_its_own(tiny_bert):
     with pytest.warns(TruncationWarning) as caught:
         rows, pair_texts = template.rows_and_pair_texts(columns)
     assert len(caught) == 1
+    assert "cut at the end, the longest of a row first" in str(caught[0].message)
     expected = backbone.tokenizer(columns[0][:2], columns[1][:2])["input_ids"]
     assert [row.tolist() for row in rows][:2] == expected
     texts = ["a book", "a film", "", "dull", "good " * 8, "bad " * 8]

@@ -10,8 +10,7 @@ from sksemantic._model.adapters import PrefixAdapter, TextAdapter
 
 ADAPTERS = ("low_rank", "linear", "embedding")
 PROMPT_IDS = (2, 10, 11, 12, 3)
-C, L, P, RANK = 32, 2, len(PROMPT_IDS), 4  # of the tiny BERT and Llama
-KV_BERT, KV_LLAMA = 4 * 8, 2 * 8  # heads times head size, of keys alone
+L, RANK = 2, 4  # layers of the tiny BERT and Llama, rank of the adapter
 
 every_backbone = pytest.mark.parametrize("name", BACKBONES)
 prefix_adapters = pytest.mark.parametrize("adapter", ADAPTERS)
@@ -38,32 +37,19 @@ def changed_layers(prefix, frozen):
     ]
 
 
-@prefix_adapters
-@torch.no_grad()
-def test_prefix_when_untrained_then_is_the_frozen_one(adapter, backbone):
-    module = build_module(backbone, PROMPT_IDS, adapter=adapter)
-    frozen = frozen_prefix(backbone)
-    for new, old in zip(module.adapter(), frozen, strict=True):
-        torch.testing.assert_close(new[0], old[0], rtol=0, atol=0)
-        torch.testing.assert_close(new[1], old[1], rtol=0, atol=0)
-
-
-@prefix_adapters
-@torch.no_grad()
-def test_soft_prompt_when_untrained_then_is_the_embeddings(adapter, backbone):
-    module = build_module(backbone, PROMPT_IDS, method="prompt", adapter=adapter)
-    expected = backbone.embed(torch.tensor(PROMPT_IDS))
-    torch.testing.assert_close(module.adapter(), expected, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 @prefix_adapters
 @torch.no_grad()
-def test_reset_when_trained_then_returns_to_start(method, adapter, backbone):
+def test_adapter_when_untrained_or_reset_then_gives_the_frozen_prompt(
+    method, adapter, backbone
+):
     module = build_module(backbone, PROMPT_IDS, method=method, adapter=adapter)
-    start = module.adapter()
+    expected = frozen_prefix(backbone)
+    if method == "prompt":
+        expected = backbone.embed(torch.tensor(PROMPT_IDS))
+    torch.testing.assert_close(module.adapter(), expected, rtol=0, atol=0)
     stir(module).adapter.reset()
-    torch.testing.assert_close(module.adapter(), start, rtol=0, atol=0)
+    torch.testing.assert_close(module.adapter(), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -80,57 +66,6 @@ def test_tuned_layers_when_trained_then_exactly_the_top_ones_change(
     )
     prefix = stir(module).adapter()
     assert changed_layers(prefix, frozen_prefix(backbone)) == expected
-
-
-@pytest.mark.parametrize(
-    ("method", "adapter", "expected"),
-    [
-        ("prefix", "low_rank", ["maps.0.0", "maps.0.1", "maps.1.0", "maps.1.1"]),
-        ("prefix", "linear", ["maps.0.0", "maps.1.0"]),
-        ("prompt", "low_rank", ["map.0", "map.1"]),
-        ("prompt", "linear", ["map.0"]),
-    ],
-)
-def test_trainable_names_when_map_then_are_its_weights(
-    method, adapter, expected, backbone
-):
-    module = build_module(backbone, method=method, adapter=adapter)
-    names = [name for name, _ in module.adapter.named_parameters()]
-    assert names == [f"{name}.weight" for name in expected]
-
-
-@pytest.mark.parametrize("method", ["prefix", "prompt"])
-def test_trainable_names_when_embedding_then_is_the_change_alone(method, backbone):
-    module = build_module(backbone, method=method, adapter="embedding")
-    assert [name for name, _ in module.adapter.named_parameters()] == ["change"]
-
-
-@pytest.mark.parametrize(
-    ("name", "method", "adapter", "tuned_layers", "expected"),
-    [
-        ("bert", "prefix", "low_rank", "all", L * RANK * (C + 2 * KV_BERT)),
-        ("bert", "prefix", "low_rank", 1, RANK * (C + 2 * KV_BERT)),
-        ("bert", "prefix", "linear", "all", L * C * 2 * KV_BERT),
-        ("bert", "prefix", "embedding", "all", P * C),
-        ("bert", "prompt", "low_rank", "all", 2 * RANK * C),
-        ("bert", "prompt", "linear", "all", C * C),
-        ("bert", "prompt", "embedding", "all", P * C),
-        ("llama", "prefix", "low_rank", "all", L * RANK * (C + 2 * KV_LLAMA)),
-        ("llama", "prefix", "linear", "all", L * C * 2 * KV_LLAMA),
-    ],
-)
-def test_parameter_count_when_built_then_as_published(
-    name, method, adapter, tuned_layers, expected, tiny
-):
-    module = build_module(
-        load_tiny(tiny(name)),
-        PROMPT_IDS,
-        method=method,
-        adapter=adapter,
-        adapter_rank=RANK,
-        tuned_layers=tuned_layers,
-    )
-    assert sum(p.numel() for p in module.adapter.parameters()) == expected
 
 
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
@@ -177,7 +112,7 @@ def stirred(backbone, **changes):
 
 
 @torch.no_grad()
-def test_text_adapter_when_it_edits_then_changes_are_in_units_of_the_states():
+def test_text_adapter_when_it_edits_then_changes_are_of_the_states_size():
     adapter = stir(TextAdapter([3], 8, 2))
     states = 5 * torch.randn(2, 4, 8) + 1
     first, last = (layer.weight for layer in adapter.maps[0])
@@ -243,10 +178,3 @@ def test_text_adapter_when_trained_then_gradient_reaches_every_map(name, tiny):
     module(**inputs).square().sum().backward()
     for parameter in module.text_adapter.parameters():
         assert parameter.grad.abs().max() > 0
-
-
-def test_text_adapter_when_its_forward_ends_then_backbone_is_as_before(tiny_bert):
-    backbone = load_tiny(tiny_bert)
-    before = features(build_module(backbone))
-    features(stirred(backbone))
-    torch.testing.assert_close(features(build_module(backbone)), before)

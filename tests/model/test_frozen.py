@@ -127,18 +127,6 @@ def test_keep_states_when_room_is_short_then_runs_those_that_fit_alone(
         assert activations.n_bytes == n_bytes
 
 
-def test_states_when_texts_are_trained_on_again_then_lower_layers_run_once(tiny_bert):
-    backbone = load_tiny(tiny_bert)
-    module = build_module(backbone, tuned_layers=1)
-    rows = random_ids(4, 9, 6)
-    with counted(backbone.model) as counts:
-        module.frozen.features(TextDataset(rows))
-        for _ in range(3):
-            module(**batch(*rows))
-        compute_features(module, TextDataset(rows))
-    assert counts == {"bottom": 3, "top": 5 * 3}
-
-
 @pytest.mark.parametrize("n_kept", [0, 2])
 def test_features_when_little_may_be_kept_then_are_the_same(n_kept, tiny_bert):
     module = stir(build_module(load_tiny(tiny_bert), tuned_layers=1))

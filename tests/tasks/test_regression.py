@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from conftest import GOOD, TEXTS, thorough
 from sklearn.linear_model import QuantileRegressor
+from sklearn.metrics import r2_score
 
 from sksemantic import SKTuningRegressor
 from sksemantic._tasks.linear_probe import LinearProbeConfig, ProbeFitter, ProbeRows
@@ -12,13 +13,10 @@ LENGTHS = np.array([len(text) for text in TEXTS], float)
 TARGETS = np.stack([100 + 10 * IS_GOOD, -LENGTHS], axis=1)
 
 
-def test_fit_when_several_targets_then_each_has_its_units(fast):
+def test_fit_when_several_targets_then_each_has_its_scale(fast):
     reg = SKTuningRegressor(**thorough(fast)).fit(TEXTS, TARGETS)
-    found = reg.predict(TEXTS)
-    assert found.shape == TARGETS.shape
-    assert reg.score(TEXTS, TARGETS) > 0.5
-    one = SKTuningRegressor(**fast).fit(TEXTS, TARGETS[:, :1].ravel())
-    assert one.predict(TEXTS).shape == (24,)
+    scores = r2_score(TARGETS, reg.predict(TEXTS), multioutput="raw_values")
+    assert (scores > 0.5).all()
     with pytest.raises(ValueError, match=r"y has 1 target\(s\).* fitted with 2"):
         reg.partial_fit(TEXTS, TARGETS[:, 0])
 
