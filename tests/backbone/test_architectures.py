@@ -229,7 +229,7 @@ def test_split_layer_when_layers_below_are_skipped_then_output_is_the_same(
 def test_text_adapter_when_it_does_something_then_batch_does_not_matter(
     architecture, backbone
 ):
-    rank = resolve_text_rank("auto", backbone, "prefix", "low_rank", 4)
+    rank = resolve_text_rank(4, True, backbone, "prefix", "low_rank")
     if architecture.name in SHARED:
         assert rank == 0
         return
