@@ -32,7 +32,7 @@ from sksemantic._inputs.validation import (
 from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
-from sksemantic._tasks.targets import Targets
+from sksemantic._tasks.base import Targets
 from sksemantic._tasks.verbalizer import label_vectors
 from sksemantic._training.build import (
     build_module,
@@ -408,9 +408,11 @@ class BaseSKTuning(
         groups: "NDArray | None" = None,
     ) -> TextDataset:
         """Tokenise what `_check_texts` returns."""
-        rows, pair_texts = template.rows(texts.values), None
+        pair_texts = None
         if module.config.pooling == PAIR:
             rows, pair_texts = template.rows_and_pair_texts(texts.values)
+        else:
+            rows = template.rows(texts.values)
         return TextDataset(rows, targets, weights, groups=groups, pair_texts=pair_texts)
 
 

@@ -10,9 +10,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._inputs.targets import check_labels
+from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.labels import LabelEncoder
-from sksemantic._tasks.targets import Targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from sksemantic._inputs.columns import check_words
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import TEXT, Prompt
 from sksemantic._inputs.targets import check_word_labels
-from sksemantic._tasks.targets import Targets
+from sksemantic._tasks.base import Targets
 from sksemantic._tasks.tokens import TokenClassification
 
 if TYPE_CHECKING:
@@ -88,25 +88,9 @@ class SKTuningTokenClassifier(BaseSKTuning):
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
 
     model_kwargs : dict, default=None
-        How the backbone is loaded and run; each key as ``model_kwargs__dtype`` in
-        `set_params` and `GridSearchCV`:
-
-        - ``revision``: branch, tag or commit of a hub model.
-        - ``dtype``: of the frozen backbone, "float32", "bfloat16" or "float16"; all
-          else is float32. By default "auto": bfloat16 where the device computes
-          natively in it, else float16 on CUDA devices and float32 on others.
-        - ``quantization_config``: packed weights, for example
-          ``BitsAndBytesConfig(load_in_4bit=True)`` or a ``TorchAoConfig``.
-        - ``device_map``: for example "auto", which spreads a backbone over several
-          devices; needs accelerate.
-        - ``n_layers``: how many of the backbone's layers are run, from the bottom, or
-          "all"; the head reads the last of them. By default "auto": two thirds of a
-          causal backbone's, whose middle says more of a text than its top, which is
-          about the next word; all layers of others.
-        - ``prefix_mechanism``: how the backbone is given the prefix: "attention" joins
-          it to keys and values in the attention function, "kv_cache" passes it as a
-          cache, "hidden_states" as the first states of every layer. By default "auto",
-          the first of them that works.
+        How the backbone is loaded and run: ``revision``, ``dtype``,
+        ``quantization_config``, ``device_map``, ``n_layers`` and ``prefix_mechanism``,
+        as described for `SKTuningClassifier`.
 
     training : dict, default=None
         Fields of `TrainingConfig` that replace those of the preset, such as
@@ -128,42 +112,10 @@ class SKTuningTokenClassifier(BaseSKTuning):
     classes_ : ndarray of shape (n_classes,)
         Labels, sorted.
 
-    config_ : object
-        Everything that was "auto", as it was decided: `config_.model` and
-        `config_.training`, a `TrainingConfig`.
-
-    history_ : skorch.history.History
-        Losses and durations, epoch by epoch.
-
-    linear_probe_ : object
-        Logistic regression on the frozen features: `coef`, `intercept`, `penalty`,
-        `cv_loss`.
-
-    comparison_ : object or None
-        How the trained model compared with the linear probe on the held-out texts, and
-        which one was kept. None if there were too few texts to hold any out.
-
-    module_ : torch.nn.Module
-        Adapter and head around the frozen backbone.
-
-    prompt_ : str
-        The prompt in use.
-
-    prefix_mechanism_ : {"attention", "kv_cache", "hidden_states"} or None
-        How the backbone is given the prefix; None with `method="prompt"`.
-
-    n_virtual_tokens_ : int
-        Length of the prefix in tokens.
-
-    n_trainable_params_ : int
-        Number of trained parameters.
-
-    n_layers_ : int
-        Number of the backbone's layers that are run.
-
-    backbone_source_ : object
-        Which weights are used, and from where: `name`, `origin`, `location`,
-        `gguf_file`, `revision`.
+    config_, history_, linear_probe_, comparison_, module_, prompt_ : object
+        As for `SKTuningClassifier`, and so are `prefix_mechanism_`,
+        `n_virtual_tokens_`, `n_trainable_params_`, `n_layers_` and
+        `backbone_source_`.
 
     See Also
     --------

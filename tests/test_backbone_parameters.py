@@ -6,9 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import FAST, LABELS, TEXTS, load_tiny, quietly_fit, save_wordpiece
-from huggingface_hub import constants
-from transformers import AlbertConfig, AlbertModel, LlamaConfig, LlamaModel
+from conftest import FAST, LABELS, TEXTS, save_wordpiece
+from transformers import LlamaConfig, LlamaModel
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, SKTuningTokenClassifier
 
@@ -34,16 +33,6 @@ def tall_llama(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture(scope="module")
-def albert(tmp_path_factory):
-    """Save an ALBERT, whose layers share their weights."""
-    folder = tmp_path_factory.mktemp("albert")
-    vocab_size = save_wordpiece(folder)
-    config = AlbertConfig(vocab_size=vocab_size, embedding_size=16, **SIZES)
-    AlbertModel(config).save_pretrained(folder)
-    return str(folder)
-
-
 def fill(hub_cache, name, directory):
     """Put a directory's files into a hub cache, as a download does."""
     folder = hub_cache / f"models--{name}"
@@ -60,23 +49,6 @@ def test_fit_when_mechanism_is_named_then_it_is_used_and_kept(name, fast):
     copy = pickle.loads(pickle.dumps(clf))
     assert copy.prefix_mechanism_ == name
     np.testing.assert_array_equal(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
-
-
-@pytest.mark.parametrize(
-    ("name", "n_layers", "expected"),
-    [("llama", "auto", 4), ("llama", "all", 6), ("llama", 3, 3), ("bert", "auto", 2)],
-)
-def test_fit_when_layers_are_chosen_then_so_many_are_run(
-    name, n_layers, expected, tall_llama, tiny_bert
-):
-    model = tall_llama if name == "llama" else tiny_bert
-    clf = SKTuningClassifier(**FAST | {"model": model}, n_layers=n_layers)
-    clf.fit(TEXTS, LABELS)
-    assert clf.n_layers_ == expected
-    backbone = clf.net_.module_.backbone
-    assert backbone is load_tiny(model, n_layers=expected)
-    layers = backbone.model.layers if name == "llama" else backbone.model.encoder.layer
-    assert len(layers) == expected
 
 
 @pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])
@@ -117,14 +89,6 @@ def test_tuned_layers_when_layers_are_cut_then_are_the_upper_of_those(
         assert clf.net_.module_.frozen.split_layer.layer == 1
         assert len(clf.net_.module_.adapter()) == 3 + 1
     assert clf.n_layers_ == 4
-
-
-def test_fit_when_layers_are_shared_then_auto_keeps_all_and_a_number_is_refused(albert):
-    clf = SKTuningClassifier(**FAST | {"model": albert})
-    assert clf.fit(TEXTS, LABELS).n_layers_ == 6
-    with pytest.raises(ValueError, match=r"'n_layers' parameter must be .* Got 3"):
-        clf.set_params(n_layers=3).fit(TEXTS, LABELS)
-    assert clf.n_layers_ == 6  # what was there before is still there
 
 
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
@@ -171,25 +135,6 @@ def test_fit_when_weights_are_quantized_then_adapter_learns_and_pickles(name, ti
     assert plain.fit(TEXTS, LABELS).net_.module_.backbone.model is not model
 
 
-@pytest.mark.parametrize("device_map", ["auto", {"": "cpu"}])
-def test_fit_when_spread_by_a_device_map_then_predicts_as_on_one(device_map, fast):
-    pytest.importorskip("accelerate")
-    spread = SKTuningClassifier(**fast, device_map=device_map).fit(TEXTS, LABELS)
-    alone = SKTuningClassifier(**fast).fit(TEXTS, LABELS)
-    np.testing.assert_allclose(
-        spread.predict_proba(TEXTS), alone.predict_proba(TEXTS), atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_fit_when_dtype_is_chosen_then_adapter_and_head_stay_float32(dtype, fast):
-    clf = SKTuningClassifier(**{**fast, "dtype": dtype}).fit(TEXTS, LABELS)
-    module = clf.net_.module_
-    assert str(module.backbone.model.dtype) == f"torch.{dtype}"
-    assert {p.dtype for p in module.parameters()} == {torch.float32}
-    assert np.isfinite(clf.predict_proba(TEXTS)).all()
-
-
 def test_card_line_when_offline_and_cached_then_runs(
     tmp_path, tiny_roberta, run_python
 ):
@@ -206,18 +151,6 @@ def test_card_line_when_offline_and_cached_then_runs(
         HF_HUB_OFFLINE="1",
     )
     assert out.split("\n")[0] == "hub cache (24,) True"
-
-
-def test_fit_when_model_comes_from_hub_cache_then_a_pickle_finds_it_there(
-    tmp_path, tiny_roberta, monkeypatch
-):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    fill(tmp_path / "hub", "roberta-large", tiny_roberta)
-    clf = SKTuningClassifier(**{**FAST, "model": "roberta-large"})
-    quietly_fit(clf, TEXTS, LABELS)
-    copied = pickle.loads(pickle.dumps(clf))
-    assert copied.predict(TEXTS).tolist() == clf.predict(TEXTS).tolist()
-    assert copied.backbone_source_.origin == "hub cache"
 
 
 @pytest.mark.real

@@ -6,14 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import load_tiny
+from conftest import BACKBONES, counted, load_tiny
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sksemantic import cache_limits, clear_cache
 from sksemantic._backbone.backbone import Backbone
 from sksemantic._cache import ActivationCache, activations
 
 WIDTH = 8
+SLACK = 12  # the prompt, and the tiny texts of the self-tests
 KIND = ("prefix", (1, 2), "features")
 
 
@@ -186,6 +188,32 @@ def test_limited_when_left_then_former_limit_holds_again():
     assert cache.limit == 10**6
     with cache.limited(None):
         assert cache.limit == 10**6
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_fit_when_top_layers_are_tuned_then_each_text_passes_the_lower_ones_once(
+    name, tiny, classifier, texts, labels
+):
+    classifier.set_params(model=tiny(name), tuned_layers=1, max_epochs=3)
+    backbone = load_tiny(classifier.model, n_layers="auto")
+    with counted(backbone.model) as counts:
+        classifier.fit(texts, labels).predict(texts)
+    assert counts["bottom"] <= len(set(texts)) + SLACK
+    assert counts["top"] > 3 * len(set(texts))
+
+
+def test_search_when_top_layers_are_tuned_then_all_folds_share_what_is_kept(
+    classifier, texts, labels
+):
+    classifier.set_params(tuned_layers=1)
+    n_texts = len(set(texts))
+    with counted(load_tiny(classifier.model).model) as counts:
+        cross_val_score(classifier, texts, labels, cv=4)
+    # The first fold's held-out texts are met by predict, before any fit has kept them.
+    assert counts["bottom"] <= 1.5 * n_texts + 4 * SLACK
+    with counted(load_tiny(classifier.model).model) as counts:
+        GridSearchCV(classifier, {"lr": [1e-3, 2e-3, 3e-3]}, cv=2).fit(texts, labels)
+    assert counts["bottom"] <= 7 * SLACK  # nothing is left to run
 
 
 def test_limit_when_default_then_is_a_share_of_what_there_is():

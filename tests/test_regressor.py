@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import values_of, with_training
+from conftest import thorough, values_of
 from sklearn.metrics import r2_score
 
 from sksemantic import SKTuningRegressor
@@ -19,22 +19,7 @@ def many_targets(targets):
 @pytest.fixture
 def learner(fast, tiny_roberta):
     """Return a regressor that learns the rule quickly."""
-    return SKTuningRegressor(
-        **with_training(
-            {**fast, "model": tiny_roberta, "lr": 1e-2}, head_lr=1e-2, dropout=0.0
-        )
-    )
-
-
-def test_fit_when_done_then_returns_self(regressor, texts, targets):
-    assert regressor.fit(texts, targets) is regressor
-
-
-@pytest.mark.parametrize("n", [1, 24])
-def test_predict_when_called_then_gives_one_number_per_text(n, fitted_regressor, texts):
-    predicted = fitted_regressor.predict(texts[:n])
-    assert predicted.shape == (n,)
-    assert predicted.dtype == np.float64
+    return SKTuningRegressor(**thorough(fast) | {"model": tiny_roberta})
 
 
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
@@ -43,7 +28,7 @@ def test_tiny_set_when_trained_on_then_is_learned(
     method, adapter, learner, texts, targets
 ):
     learner.set_params(method=method, adapter=adapter)
-    for _ in range(40):  # partial_fit never takes the closed form
+    for _ in range(40):  # partial_fit never takes the linear probe
         learner.partial_fit(texts, targets)
     assert learner.score(texts, targets) > 0.3
 
@@ -65,13 +50,15 @@ def test_predict_when_target_is_rescaled_then_predictions_are_too(
 
 def test_fit_when_target_is_constant_then_predicts_it(regressor, texts):
     regressor.fit(texts, np.full(24, 7.0))
-    np.testing.assert_allclose(regressor.predict(texts), 7.0, atol=1.0)
+    np.testing.assert_allclose(regressor.predict(texts), 7.0, atol=1e-3)
 
 
-def test_comparison_when_fitted_then_losses_are_squared_errors(fitted_regressor):
-    found = fitted_regressor.comparison_
-    assert len(found.trained) == len(found.linear_probe) == 1
-    assert found.n_texts == 8
+def test_comparison_when_fitted_then_is_of_squared_errors(fitted_regressor):
+    comparison = fitted_regressor.comparison_
+    assert comparison.n_texts == 8
+    assert len(comparison.linear_probe) == 1
+    # Two epochs are few: the head hardly leaves the mean, whose loss is one.
+    assert comparison.trained == pytest.approx((1.0,), abs=0.2)
 
 
 def test_sample_weight_when_uniform_then_changes_nothing(fast, texts, targets):
@@ -108,9 +95,9 @@ def test_partial_fit_when_later_targets_have_another_scale_then_first_one_is_kep
     assert np.abs(regressor.predict(texts) - before).max() < 2
 
 
-def test_partial_fit_when_first_batch_has_one_text_then_is_fine(regressor, texts):
+def test_partial_fit_when_first_batch_has_one_text_then_predicts_its_target(regressor):
     regressor.partial_fit(["a film"], [3.0])
-    assert np.isfinite(regressor.predict(texts)).all()
+    np.testing.assert_allclose(regressor.predict(["a film"]), 3.0, atol=0.1)
 
 
 def test_warm_start_when_on_then_training_starts_where_it_ended(
@@ -120,12 +107,6 @@ def test_warm_start_when_on_then_training_starts_where_it_ended(
     ended = values_of(regressor.fit(texts, targets).module_)
     regressor.fit(texts, 10 * targets)
     np.testing.assert_array_equal(start_values.seen[1], ended)
-
-
-def test_transform_when_called_then_gives_one_embedding_per_text(
-    fitted_regressor, texts
-):
-    assert fitted_regressor.transform(texts).shape == (24, 32)
 
 
 @pytest.mark.parametrize(("name", "has_slot"), [("bert", False), ("llama", True)])

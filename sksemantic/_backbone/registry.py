@@ -119,7 +119,7 @@ class BackboneRegistry:
     def release(self) -> None:
         """Let the latest backbone go, unless an estimator holds it."""
         with self._lock:
-            self._latest = None
+            self._free_latest()
 
     def _find(
         self, key: WeightsKey, n_layers: int, config: BackboneConfig
@@ -139,9 +139,12 @@ class BackboneRegistry:
         self, config: BackboneConfig
     ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         """Load weights; free the latest backbone first if no one else holds it."""
-        self._latest = None
-        gc.collect()  # a model and the hooks on its layers refer to each other
+        self._free_latest()
         return self._load(config)
+
+    def _free_latest(self) -> None:
+        self._latest = None
+        gc.collect()  # a layer and its hooks refer to each other
 
     def _keep_layers(
         self,

@@ -48,12 +48,24 @@ class NestedParameters(BaseEstimator):
         -------
         self : object
             The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
         """
         nested: dict[str, dict[str, Any]] = {}
         for key in [*params]:
-            group, _, name = key.partition("__")
-            if name in self._nested_parameters.get(group, {}):
-                nested.setdefault(group, {})[name] = params.pop(key)
+            group, delimiter, name = key.partition("__")
+            if not delimiter or group not in self._nested_parameters:
+                continue
+            if name not in self._nested_parameters[group]:
+                names = [f"{group}__{name}" for name in self._nested_parameters[group]]
+                raise ValueError(
+                    f"Invalid parameter {key!r} for estimator {self}. "
+                    f"Valid parameters are: {names!r}."
+                )
+            nested.setdefault(group, {})[name] = params.pop(key)
         super().set_params(**params)
         for group, changes in nested.items():
             defaults = self._nested_parameters[group]

@@ -1,6 +1,7 @@
 """What every kind of target answers: one class for each kind, in one file each."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -115,3 +116,27 @@ def log_odds(is_positive: "NDArray", weights: "NDArray") -> "NDArray":
     n_positive = (weights * is_positive).sum(axis=0)
     n_negative = (weights * ~is_positive).sum(axis=0)
     return np.log(n_positive + 1) - np.log(n_negative + 1)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What y says.
+
+    Attributes
+    ----------
+    task : Task
+    values : ndarray
+        The targets that the model is trained on, of the labelled texts.
+    weights : ndarray or None
+        Of the labelled texts, class weights included.
+    labelled : ndarray or None
+        Which texts have a label, as indices; None if all have.
+    label_texts : list of list of str or None
+        The texts of each label.
+    """
+
+    task: "Task"
+    values: "NDArray"
+    weights: "NDArray | None" = None
+    labelled: "NDArray | None" = None
+    label_texts: list[list[str]] | None = None

@@ -15,15 +15,8 @@ def label_prior(vectors: "NDArray", features: "NDArray", scale: "NDArray") -> "N
 
     The logits of every label have mean zero over the given texts, so that none is
     preferred before a text is read, and a standard deviation of one over texts and
-    labels. Both depend on the texts alone: no labels are needed.
-
-    Parameters
-    ----------
-    vectors : ndarray of shape (K, C)
-    features : ndarray of shape (n, C)
-        Standardised, so that they have mean zero.
-    scale : ndarray of shape (C,)
-        What the raw features were divided by.
+    labels. Both depend on the texts alone: no labels are needed. `vectors` are (K, C);
+    `features` (n, C) are standardised, and were divided by `scale` (C,).
     """
     coef = (vectors - vectors.mean(axis=0)) * scale
     spread = (features @ coef.T).std()

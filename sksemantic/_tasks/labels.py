@@ -15,10 +15,10 @@ from sksemantic._inputs.targets import (
     refuse_unnamed,
     unlabelled_rows,
 )
+from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import Classification, ClassifierTask
 from sksemantic._tasks.multilabel import MultiLabel
 from sksemantic._tasks.ordinal import Ordinal
-from sksemantic._tasks.targets import Targets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,15 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelEncoder:
-    """Encodes y by the parameters of a classifier; see there.
-
-    Parameters
-    ----------
-    class_weight : dict, "balanced" or None
-    ordinal : bool or array-like
-    label_texts : dict or None
-    threshold : float or array-like
-    """
+    """Encodes y by those parameters of a classifier that say what its labels are."""
 
     class_weight: Any
     ordinal: Any
@@ -51,20 +43,8 @@ class LabelEncoder:
     ) -> Targets:
         """Check y, and return it as the targets of the task that it asks for.
 
-        Parameters
-        ----------
-        y : object
-            Labels, or indicators.
-        n_texts : int
-        weights : ndarray of shape (n_texts,) or None
-        former : ClassifierTask or None
-            The task of the fit before, if training goes on from there.
-        classes : ndarray or None
-            All labels; None takes those of y, or of `label_texts`.
-
-        Raises
-        ------
-        ValueError
+        `former` is the task of the fit before, if training goes on from there. Without
+        `classes` they are those of y, or of `label_texts`.
         """
         indicators = check_indicators(y, n_texts)
         if indicators is not None:

@@ -40,13 +40,7 @@ class Ordinal(ClassifierTask, name="ordinal"):
 
     @classmethod
     def from_parameter(cls, classes: "NDArray", ordinal: Any) -> Self:
-        """Return the task of the `ordinal` parameter.
-
-        Parameters
-        ----------
-        classes : ndarray of shape (n_classes,)
-        ordinal : True or array-like of shape (n_classes,)
-            The classes in their order; True if they are numbers.
+        """Return the task of the `ordinal` parameter: True, or the classes in order.
 
         Raises
         ------

@@ -24,13 +24,7 @@ def label_vectors(
 ) -> "NDArray":
     """Return a vector in the space of the features (K, C) for each label.
 
-    Parameters
-    ----------
-    module : SemanticModule
-        Untrained.
-    template : Template
-    texts : list of list of str
-        The texts of each label; their vectors are averaged.
+    The vectors of a label's texts are averaged. The module must be untrained.
 
     Raises
     ------

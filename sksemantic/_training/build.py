@@ -17,21 +17,17 @@ from sksemantic._inputs.validation import (
 from sksemantic._model.config import resolve_model_config, resolve_pooling
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR, TOKENS
-from sksemantic._training.config import (
-    Situation,
-    TrainingConfig,
-    resolve_training_config,
-)
+from sksemantic._training.config import TrainingConfig, resolve_training_config
 from sksemantic._training.options import check_training_options
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
-    from sksemantic._tasks.base import Task
-    from sksemantic._tasks.targets import Targets
+    from sksemantic._tasks.base import Targets, Task
 
 Parameters = Mapping[str, Any]  # of an estimator, by name
+_OF_ESTIMATOR = ("lr", "max_epochs", "batch_size", "verbose")
 
 
 def check_parameters(parameters: Parameters, caller: str) -> None:
@@ -113,25 +109,20 @@ def resolve_training(
 ) -> TrainingConfig:
     """Decide everything that is "auto" about training.
 
-    `situation` says what of `Situation` the other arguments do not.
+    `situation` goes to `resolve_training_config`.
     """
-    task = targets.task
-    of_estimator = ("lr", "max_epochs", "batch_size", "verbose")
-    changes = {name: parameters[name] for name in of_estimator}
-    changes |= parameters["training"] or {}
+    changes = {name: parameters[name] for name in _OF_ESTIMATOR}
+    changes |= (parameters["training"] or {}) | {"pooling": pooling}
+    if isinstance(changes.get("callbacks"), list):
+        changes["callbacks"] = tuple(changes["callbacks"])
     return resolve_training_config(
-        Situation(
-            n_outputs=task.n_outputs,
-            is_causal=backbone.is_causal,
-            is_pair=pooling == PAIR,
-            has_words=task.has_words,
-            has_several_targets=task.skorch_kind == "numbers" and task.n_outputs > 1,
-            has_full_matrices=parameters["adapter"] == "linear",
-            can_contrast=task.can_contrast,
-            has_label_texts=targets.label_texts is not None,
-            **situation,
-        ),
         changes,
+        targets.task,
+        is_causal=backbone.is_causal,
+        is_pair=pooling == PAIR,
+        has_full_matrices=parameters["adapter"] == "linear",
+        has_label_texts=targets.label_texts is not None,
+        **situation,
     )
 
 
@@ -147,19 +138,8 @@ def build_module(
 ) -> "tuple[SemanticModule, Template, TrainingConfig]":
     """Decide everything that is "auto", and build an untrained module.
 
-    Parameters
-    ----------
-    parameters : mapping of str to object
-    backbone : Backbone
-    backbone_config : BackboneConfig
-    prompt : Prompt
-    targets : Targets
-    n_columns : int
-        Texts of each row.
-    rng : RandomState
-        For the module's initial values.
-    **situation
-        What of `Situation` the other arguments do not say.
+    `n_columns` is the number of texts a row, `rng` is for the initial values, and
+    `situation` goes to `resolve_training_config`.
     """
     pooling = TOKENS
     if not targets.task.has_words:

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from sksemantic._tasks.base import Task
 from sksemantic._tasks.linear_probe import LinearProbeConfig
 
 
@@ -147,12 +150,11 @@ class TrainingConfig:
         epochs = math.ceil(self.min_steps / math.ceil(n_texts / self.batch_size))
         return min(max(epochs, self.min_epochs), self.most_epochs)
 
-    def faded_contrast(self, n_texts: int, n_classes: int) -> float:
-        """Return the contrast for so many texts: less with more texts of a class."""
+    def contrast_share(self, n_texts: int, n_classes: int) -> float:
+        """Return how much `contrast` counts: less with more texts of a class."""
         if n_texts < self.min_contrast_texts:
             return 0.0
-        share = min(1.0, self.contrast_texts * n_classes / n_texts)
-        return self.contrast * share**2
+        return min(1.0, self.contrast_texts * n_classes / n_texts) ** 2
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields in JSON values; callbacks are left out."""
@@ -193,92 +195,55 @@ FULL_MATRIX_LR_FACTOR = 0.1
 SEVERAL_TARGETS_EPOCHS_FACTOR = 1.5
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What decides the preset.
-
-    Attributes
-    ----------
-    n_texts : int
-        Labelled texts.
-    n_outputs : int
-        Outputs of the head.
-    is_causal, is_pair, has_words, has_several_targets : bool
-        Of the backbone, the texts and the targets.
-    has_full_matrices : bool
-        Whether the adapter is linear, not of low rank.
-    can_contrast : bool
-        Whether two texts are of one class or of two.
-    has_label_texts : bool
-        Whether the labels' own texts are given.
-    has_linear_probe : bool
-        Whether there is a linear probe to start from; a first `partial_fit` has none.
-    is_fresh : bool
-        Whether training starts anew: no warm start, no `partial_fit`.
-    """
-
-    n_texts: int
-    n_outputs: int
-    is_causal: bool
-    is_pair: bool = False
-    has_words: bool = False
-    has_several_targets: bool = False
-    has_full_matrices: bool = False
-    can_contrast: bool = False
-    has_label_texts: bool = False
-    has_linear_probe: bool = True
-    is_fresh: bool = True
-
-
 def resolve_training_config(
-    situation: Situation, changes: Mapping[str, Any]
+    changes: Mapping[str, Any],
+    task: Task,
+    *,
+    n_texts: int,
+    is_causal: bool,
+    is_pair: bool = False,
+    has_full_matrices: bool = False,
+    has_label_texts: bool = False,
+    has_linear_probe: bool = True,
+    is_fresh: bool = True,
 ) -> TrainingConfig:
-    """Return the preset of a situation with some fields changed, nothing left open.
+    """Return the preset with some fields changed, nothing left open.
 
-    Parameters
-    ----------
-    situation : Situation
-    changes : mapping of str to object
-        By the name of a field; "auto" leaves the preset's value.
+    A change to "auto" leaves the preset's value. The situation says whether the
+    adapter has full matrices, not low rank; whether the labels have texts; whether
+    there is a linear probe to start from, which a first `partial_fit` lacks; and
+    whether training starts afresh: no warm start, no `partial_fit`.
     """
-    changes = {name: value for name, value in changes.items() if value != "auto"}
+    changes = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in changes.items()
+        if not (isinstance(value, str) and value == "auto")
+    }
     few_labels = changes.get("few_labels", _ENCODER.few_labels)
-    is_few = situation.has_label_texts and situation.is_fresh
-    is_few = is_few and situation.n_texts < few_labels
-    default = "linear_probe" if situation.is_pair or is_few else "zeros"
+    is_few = has_label_texts and is_fresh and n_texts < few_labels
+    default = "linear_probe" if is_pair or is_few else "zeros"
     head_init = default if is_few else changes.get("head_init", default)
-    if head_init == "linear_probe" and not situation.has_linear_probe:
+    if not has_linear_probe and head_init == "linear_probe":
         head_init = "zeros"
-    changes["head_init"] = head_init
-    config = replace(_preset(situation, head_init == "linear_probe", is_few), **changes)
-    contrast = config.contrast
-    if not situation.can_contrast:
-        contrast = 0.0
-    elif "contrast" not in changes:
-        contrast = config.faded_contrast(situation.n_texts, situation.n_outputs)
-    max_epochs = config.n_epochs(situation.n_texts)
-    return replace(config, max_epochs=max_epochs, contrast=contrast)
-
-
-def _preset(situation: Situation, from_probe: bool, is_few: bool) -> TrainingConfig:
-    """Return the preset for a backbone, texts and targets."""
-    name = "causal" if situation.is_causal else "encoder"
-    if is_few:
-        name += ", few labels"
-    elif from_probe:
-        name += ", from the linear probe"
-    elif situation.has_words:
+    name = "causal" if is_causal else "encoder"
+    if head_init == "linear_probe":
+        name += ", few labels" if is_few else ", from the linear probe"
+    elif task.has_words:
         name += ", words"
-    config = PRESETS[name]
-    if situation.has_full_matrices:
-        config = replace(config, lr=FULL_MATRIX_LR_FACTOR * config.lr)
-    if situation.has_several_targets:
-        min_epochs = math.ceil(SEVERAL_TARGETS_EPOCHS_FACTOR * config.min_epochs)
-        config = replace(config, min_epochs=min_epochs)
-    if situation.is_pair:  # those of a class have a relation in common, not a subject
-        config = replace(config, contrast=0.0)
-    if situation.has_label_texts:
+    preset = PRESETS[name]
+    if has_full_matrices:
+        preset = replace(preset, lr=FULL_MATRIX_LR_FACTOR * preset.lr)
+    if task.skorch_kind == "numbers" and task.n_outputs > 1:
+        min_epochs = math.ceil(SEVERAL_TARGETS_EPOCHS_FACTOR * preset.min_epochs)
+        preset = replace(preset, min_epochs=min_epochs)
+    if is_pair:  # those of a class have a relation in common, not a subject
+        preset = replace(preset, contrast=0.0)
+    if has_label_texts:
         # A few labelled texts are too little to learn a map of the texts from, or what
         # those of a class have in common.
-        config = replace(config, contrast=0.0, text_rank=0)
-    return config
+        preset = replace(preset, contrast=0.0, text_rank=0)
+    config = replace(preset, **changes | {"head_init": head_init})
+    contrast = config.contrast if task.can_contrast else 0.0
+    if "contrast" not in changes:
+        contrast *= config.contrast_share(n_texts, task.n_outputs)
+    return replace(config, max_epochs=config.n_epochs(n_texts), contrast=contrast)

@@ -130,7 +130,10 @@ class FittedModel:
             "model": self.config.model.to_dict(),
             "training": self.config.training.to_dict(),
             "task": {"name": self.task.name, "values": self.task.to_state()},
-            "columns": vars(self.columns),
+            "columns": {
+                name: value.tolist() if isinstance(value, np.ndarray) else value
+                for name, value in vars(self.columns).items()
+            },
             "weights": self.weights,
             "history": [*map(dict, self.result.history)],
             "linear_probe": None if probe is None else asdict(probe),
@@ -153,6 +156,10 @@ class FittedModel:
                 f"sksemantic reads format {_FORMAT}. Fit and save it again, or install "
                 "the version that saved it."
             )
+        columns = dict(state["columns"])
+        if "feature_names_in_" in columns:
+            names = np.array(columns["feature_names_in_"], dtype=object)
+            columns["feature_names_in_"] = names
         probe, comparison = state["linear_probe"], state["comparison"]
         result = TrainingResult(
             history=History(state["history"]),
@@ -167,7 +174,7 @@ class FittedModel:
             ),
             task=Task.from_state(state["task"]["name"], state["task"]["values"]),
             result=result,
-            columns=SimpleNamespace(**state["columns"]),
+            columns=SimpleNamespace(**columns),
             weights=state["weights"],
         )
 

@@ -23,7 +23,8 @@ def set_feature_scale(
 ) -> None:
     """Standardise what the head reads by the frozen features' mean and scale."""
     counted = features[weights > 0]
-    scale = counted.std(axis=0)
+    # In single precision the spread of equal numbers is not quite zero.
+    scale = counted.std(axis=0, dtype=np.float64)
     # Those of a pair are three kinds of numbers side by side.
     kinds = scale.reshape(-1, module.backbone.hidden_size)
     largest = np.maximum(kinds.max(axis=1, keepdims=True), _SMALLEST_SCALE)

@@ -12,14 +12,7 @@ _SMALLEST_COUNT = 1e-12  # keeps an empty kind of pairs from dividing zero by ze
 
 
 class TaskLoss(nn.Module):
-    """The loss of a task and, where `contrast` is not zero, of texts two by two.
-
-    Parameters
-    ----------
-    task : Task
-    contrast : float
-        Weight of the contrast beside the task's loss.
-    """
+    """The loss of a task and, weighted by `contrast`, of texts two by two."""
 
     def __init__(self, task: "Task", contrast: float = 0.0) -> None:
         super().__init__()
@@ -33,16 +26,7 @@ class TaskLoss(nn.Module):
         weights: Tensor,
         features: Tensor | None = None,
     ) -> Tensor:
-        """Return the weighted mean loss of the rows.
-
-        Parameters
-        ----------
-        scores : Tensor of shape (n, K)
-        targets : Tensor of shape (n,) or (n, K)
-        weights : Tensor of shape (n,)
-        features : Tensor of shape (n, C) or None
-            What is contrasted, if anything.
-        """
+        """Return the weighted mean loss of the rows; features (n, C) are contrasted."""
         loss = (self.task.loss(scores, targets) * weights).mean()
         if features is None:
             return loss
@@ -55,12 +39,7 @@ def contrast_loss(features: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     The squared error of the cosines (Reimers & Gurevych 2019, arXiv 1908.10084, section
     3) of all pairs of a batch, those of one class labelled 1 and others 0 (Tunstall et
     al. 2022, arXiv 2209.11055, section 3). Both kinds of pairs count alike, a pair by
-    the product of its weights.
-
-    Parameters
-    ----------
-    features : Tensor of shape (n, C)
-    classes, weights : Tensor of shape (n,)
+    the product of its weights. `features` are (n, C), `classes` and `weights` (n,).
     """
     unit = F.normalize(features, dim=1)
     cosines = unit @ unit.T  # (n, n)

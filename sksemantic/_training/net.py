@@ -24,13 +24,7 @@ Batch = tuple[dict[str, Tensor], Tensor]
 class _SemanticNet(NeuralNet):
     """How all nets feed the module and weigh the loss.
 
-    Parameters
-    ----------
-    token_budget : int
-        Tokens, padding included, of one forward and backward. Larger batches are run
-        in parts.
-    **params
-        Those of skorch's `NeuralNet`.
+    Batches of more tokens than `token_budget`, padding included, are run in parts.
     """
 
     module_: "SemanticModule"

@@ -7,7 +7,7 @@ import numpy as np
 
 from sksemantic._model.inference import compute_features
 from sksemantic._tasks.label_prior import label_prior
-from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._training.head import set_feature_scale, standardise
 from sksemantic._training.holdout import at_most, draw_probe_texts
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
-    from sksemantic._tasks.linear_probe import LinearProbe
     from sksemantic._training.config import TrainingConfig
 
 
@@ -37,80 +36,61 @@ class LabelTexts:
     unlabelled: "TextDataset | None" = None
 
 
-@dataclass(frozen=True)
-class ProbeData:
-    """The texts that linear probes are fitted on and compared by.
+class Probing:
+    """Fits linear probes on a part of the texts, and computes their losses.
 
-    Attributes
-    ----------
-    texts : TextDataset
-        All texts, or a part.
-    features : ndarray of shape (n_rows, C)
-        Standardised frozen features of the texts.
-    is_held_out : ndarray of shape (n_texts,), bool
-    prior : ndarray of shape (K, C) or None
-        What the labels' texts say.
+    `is_held_out` (n_texts,) says which of the texts are. A fresh module gets the scale
+    of its features here; after a warm start scale and features are those of the trained
+    module. With `label_texts` probes are fitted near the label prior.
     """
 
-    texts: "TextDataset"
-    features: "NDArray"
-    is_held_out: "NDArray"
-    prior: "NDArray | None"
+    def __init__(
+        self,
+        module: "SemanticModule",
+        task: "Task",
+        data: "TextDataset",
+        is_held_out: "NDArray",
+        config: "TrainingConfig",
+        rng: np.random.RandomState,
+        *,
+        is_fresh: bool = True,
+        label_texts: LabelTexts | None = None,
+    ) -> None:
+        self._task = task
+        self._fitter = ProbeFitter(config.linear_probe, rng)
+        strata = task.strata(data.targets, len(data))
+        max_rows = config.max_probe_rows
+        chosen = draw_probe_texts(data, strata, is_held_out, max_rows, rng)
+        self._texts = texts = data if len(chosen) == len(data) else data.take(chosen)
+        self._is_held_out = is_held_out[chosen]
+        self._prior = None
+        if is_fresh:
+            raw = module.frozen.features(texts)
+            extra = None if label_texts is None else label_texts.unlabelled
+            if extra is not None:
+                extra = at_most(extra, max_rows, rng)
+            self._prior = _set_scale_and_prior(module, raw, texts, label_texts, extra)
+        module.frozen.keep_states(data)
+        if not is_fresh:
+            raw = compute_features(module, texts)
+        self._features = standardise(module, raw)
 
     def fit(
-        self,
-        task: "Task",
-        fitter: ProbeFitter,
-        *,
-        with_held_out: bool,
-        penalty: float | None = None,
-    ) -> "LinearProbe":
-        """Fit a linear probe, with or without the texts that are held out."""
-        chosen = np.flatnonzero(~self.is_held_out | with_held_out)
-        texts, features = self.texts, self.features
-        rows = ProbeRows(features, texts.targets, texts.row_weights)
-        return task.fit_linear_probe(
-            fitter, rows.take(texts.rows_of(chosen)), penalty, self.prior
-        )
+        self, *, with_held_out: bool = False, penalty: float | None = None
+    ) -> LinearProbe:
+        """Fit a linear probe, with the texts that are held out or without."""
+        chosen = np.flatnonzero(~self._is_held_out | with_held_out)
+        texts = self._texts
+        rows = ProbeRows(self._features, texts.targets, texts.row_weights)
+        rows = rows.take(texts.rows_of(chosen))
+        return self._task.fit_linear_probe(self._fitter, rows, penalty, self._prior)
 
-    def held_out_losses(
-        self, task: "Task", probe: "LinearProbe"
-    ) -> "tuple[TextDataset, NDArray]":
+    def held_out_losses(self, probe: LinearProbe) -> "tuple[TextDataset, NDArray]":
         """Return the held-out texts, short ones first, and the probe's losses."""
-        chosen = np.flatnonzero(self.is_held_out)
-        texts, order = self.texts.take(chosen).by_length()
-        rows = self.texts.rows_of(chosen[order])
-        return texts, task.losses(probe.scores(self.features[rows]), texts.targets)
-
-
-def compute_probe_data(
-    module: "SemanticModule",
-    data: "TextDataset",
-    strata: "NDArray",
-    is_held_out: "NDArray",
-    config: "TrainingConfig",
-    rng: np.random.RandomState,
-    *,
-    is_fresh: bool,
-    label_texts: LabelTexts | None,
-) -> ProbeData:
-    """Compute the features that a linear probe needs.
-
-    A fresh module gets the scale of its features here; after a warm start scale and
-    features are those of the trained module.
-    """
-    max_rows = config.max_probe_rows
-    chosen = draw_probe_texts(data, strata, is_held_out, max_rows, rng)
-    texts = data if len(chosen) == len(data) else data.take(chosen)
-    prior = None
-    if is_fresh:
-        raw = module.frozen.features(texts)
-        prior = _set_scale_and_prior(module, raw, texts, label_texts, max_rows, rng)
-        module.frozen.keep_states(data)
-    else:
-        module.frozen.keep_states(data)
-        raw = compute_features(module, texts)
-    return ProbeData(texts, standardise(module, raw), is_held_out[chosen], prior)
+        chosen = np.flatnonzero(self._is_held_out)
+        texts, order = self._texts.take(chosen).by_length()
+        features = self._features[self._texts.rows_of(chosen[order])]
+        return texts, self._task.losses(probe.scores(features), texts.targets)
 
 
 def _set_scale_and_prior(
@@ -118,22 +98,19 @@ def _set_scale_and_prior(
     raw: "NDArray",
     data: "TextDataset",
     label_texts: LabelTexts | None,
-    max_rows: int,
-    rng: np.random.RandomState,
+    unlabelled: "TextDataset | None",
 ) -> "NDArray | None":
-    """Set the features' scale; return the label prior, if labels have texts.
+    """Set the features' scale; return the label prior (K, C), if labels have texts.
 
     Texts without labels count for both.
     """
     weights = data.row_weights
-    if label_texts is None:
-        set_feature_scale(module, raw, weights)
-        return None
-    if label_texts.unlabelled is not None:
-        extra = at_most(label_texts.unlabelled, max_rows, rng)
-        raw = np.concatenate([raw, module.frozen.features(extra)])
-        weights = np.concatenate([weights, extra.row_weights])
+    if unlabelled is not None:
+        raw = np.concatenate([raw, module.frozen.features(unlabelled)])
+        weights = np.concatenate([weights, unlabelled.row_weights])
     set_feature_scale(module, raw, weights)
+    if label_texts is None:
+        return None
     features = standardise(module, raw[weights > 0])
     scale = module.feature_scale.cpu().numpy()
     return label_prior(label_texts.vectors, features, scale)

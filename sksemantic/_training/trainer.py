@@ -23,13 +23,12 @@ import torch
 from skorch.helper import predefined_split
 
 from sksemantic._model.inference import compute_scores
-from sksemantic._tasks.linear_probe import ProbeFitter
 from sksemantic._training.callbacks import TailAverage, make_callbacks
 from sksemantic._training.comparison import Comparison
 from sksemantic._training.head import head_state, init_head, set_feature_scale
 from sksemantic._training.holdout import draw_held_out, held_out_share
 from sksemantic._training.net import build_net
-from sksemantic._training.probe import LabelTexts, ProbeData, compute_probe_data
+from sksemantic._training.probe import LabelTexts, Probing
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import FallbackWarning
 
@@ -66,16 +65,7 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains one module by one configuration.
-
-    Parameters
-    ----------
-    module : SemanticModule
-    task : Task
-    config : TrainingConfig
-    rng : RandomState
-        The only source of randomness.
-    """
+    """Trains one module by one configuration; `rng` is the only source of chance."""
 
     def __init__(
         self,
@@ -88,7 +78,6 @@ class Trainer:
         self.task = task
         self.config = config
         self.rng = rng
-        self.probe_fitter = ProbeFitter(config.linear_probe, rng)
 
     def fit(
         self,
@@ -104,19 +93,30 @@ class Trainer:
         config = self.config
         is_few = label_texts is not None and len(data) < config.few_labels
         with self._seeded():
-            is_held_out, probe_data = self._hold_out(
-                data, is_few, is_fresh=is_fresh, label_texts=label_texts
+            is_held_out = np.zeros(len(data), bool)
+            if not is_few:
+                strata = self.task.strata(data.targets, len(data))
+                share = held_out_share(config, len(data))
+                is_held_out = draw_held_out(data, strata, share, self.rng)
+            probing = Probing(
+                self.module,
+                self.task,
+                data,
+                is_held_out,
+                config,
+                self.rng,
+                is_fresh=is_fresh,
+                label_texts=label_texts,
             )
-            probe = probe_data.fit(self.task, self.probe_fitter, with_held_out=False)
+            probe = probing.fit()
             if is_fresh:
-                start = config.head_init
-                init_head(self.module, self.task, data, start, probe, self.rng)
+                self._init_head(data, probe)
             if is_few and len(data) < config.min_texts_per_class * self.task.n_outputs:
                 return TrainingResult([], probe)
             if not is_held_out.any():
                 net = self._train(self._net(), data)
                 return TrainingResult(self._finish(net), probe)
-            return self._train_and_compare(data, is_held_out, probe_data, probe)
+            return self._train_and_compare(data, is_held_out, probing, probe)
 
     def partial_fit(
         self, data: "TextDataset", *, former: TrainingResult | None
@@ -128,8 +128,7 @@ class Trainer:
         if former is None:
             raw = self.module.frozen.features(data)
             set_feature_scale(self.module, raw, data.row_weights)
-            start = self.config.head_init
-            init_head(self.module, self.task, data, start, None, self.rng)
+            self._init_head(data, None)
         net = self._net(is_one_epoch=True)
         if former is not None:
             net.history.extend(former.history)
@@ -144,43 +143,17 @@ class Trainer:
             optimizer_state=optimizer_state,
         )
 
-    def _hold_out(
-        self,
-        data: "TextDataset",
-        is_few: bool,
-        *,
-        is_fresh: bool,
-        label_texts: LabelTexts | None,
-    ) -> "tuple[NDArray, ProbeData]":
-        """Draw the texts to hold out (n,), and what the linear probe is fitted on."""
-        strata = self.task.strata(data.targets, len(data))
-        is_held_out = np.zeros(len(data), bool)
-        if not is_few:
-            share = held_out_share(self.config, len(data))
-            is_held_out = draw_held_out(data, strata, share, self.rng)
-        probe_data = compute_probe_data(
-            self.module,
-            data,
-            strata,
-            is_held_out,
-            self.config,
-            self.rng,
-            is_fresh=is_fresh,
-            label_texts=label_texts,
-        )
-        return is_held_out, probe_data
-
     def _train_and_compare(
         self,
         data: "TextDataset",
         is_held_out: "NDArray",
-        probe_data: ProbeData,
+        probing: Probing,
         probe: "LinearProbe",
     ) -> TrainingResult:
         """Train; let held-out texts join, or go back to the linear probe."""
         config = self.config
         start = deepcopy(self.module.state_dict())
-        held_out, probe_losses = probe_data.held_out_losses(self.task, probe)
+        held_out, probe_losses = probing.held_out_losses(probe)
         train = data.take(np.flatnonzero(~is_held_out))
         net = self._net(held_out)
         can_join = not (config.early_stopping or config.callbacks)
@@ -198,14 +171,16 @@ class Trainer:
         history = self._finish(net)
         if not has_joined:
             comparison = self._compare(held_out, probe_losses)
-        final_probe = probe_data.fit(
-            self.task, self.probe_fitter, with_held_out=True, penalty=probe.penalty
-        )
+        final_probe = probing.fit(with_held_out=True, penalty=probe.penalty)
         final_probe = replace(final_probe, cv_loss=probe.cv_loss)
         if comparison.kept == "linear_probe":
             self.module.load_state_dict(start | head_state(self.module, final_probe))
             _warn_of_fallback(comparison)
         return TrainingResult(history, final_probe, comparison)
+
+    def _init_head(self, data: "TextDataset", probe: "LinearProbe | None") -> None:
+        start = self.config.head_init
+        init_head(self.module, self.task, data, start, probe, self.rng)
 
     def _compare(self, held_out: "TextDataset", probe_losses: "NDArray") -> Comparison:
         """Compare the module as it is with the linear probe on held-out texts."""

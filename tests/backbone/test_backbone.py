@@ -1,5 +1,3 @@
-from copy import deepcopy
-
 import numpy as np
 import pytest
 import torch
@@ -7,7 +5,6 @@ from conftest import BACKBONES, CPU, DECODERS, load_tiny
 from transformers import AutoModel, AutoTokenizer
 
 from sksemantic._backbone.backbone import Backbone
-from sksemantic.exceptions import UnsupportedBackboneError
 
 LENGTHS = {"bert": 128, "roberta": 128, "llama": 256, "gemma3": 256}
 
@@ -71,10 +68,6 @@ def test_size_when_read_then_is_the_models(backbone):
     assert backbone.inference_tokens == 1024
 
 
-def test_deepcopy_when_made_then_is_the_same(backbone):
-    assert deepcopy({"a": backbone})["a"] is backbone
-
-
 def test_output_embeddings_when_tied_then_are_the_inputs(tiny_gemma3):
     backbone = load_tiny(tiny_gemma3)
     expected = backbone.embed(torch.tensor([5, 2])).numpy()
@@ -82,40 +75,3 @@ def test_output_embeddings_when_tied_then_are_the_inputs(tiny_gemma3):
     np.testing.assert_allclose(
         factor * backbone.output_embeddings([5, 2]), expected, rtol=1e-6
     )
-
-
-def test_backbone_when_the_model_fails_on_texts_then_refused(tiny_bert):
-    model = AutoModel.from_pretrained(tiny_bert)
-
-    def fail(*args):
-        raise KeyError("pixel_values")
-
-    model.register_forward_pre_hook(fail)
-    message = "BertModel does not read texts as language models do: KeyError: 'pixel"
-    with pytest.raises(UnsupportedBackboneError, match=message):
-        Backbone(model, AutoTokenizer.from_pretrained(tiny_bert))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (lambda mask, ids: mask, "depends on the padding after a text"),
-        (lambda mask, ids: mask if ids is None else None, "reads embeddings instead"),
-    ],
-)
-def test_backbone_when_output_depends_on_more_than_the_text_then_refused(
-    changes, message, tiny_bert
-):
-    class Changed(type(AutoModel.from_pretrained(tiny_bert))):
-        """Adds the sum of a mask to its output."""
-
-        def forward(self, input_ids=None, attention_mask=None, **kwargs):
-            output = super().forward(input_ids, attention_mask, **kwargs)
-            mask = changes(attention_mask, input_ids)
-            if mask is not None:
-                output.last_hidden_state += mask.shape[1]
-            return output
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    with pytest.raises(UnsupportedBackboneError, match=message):
-        Backbone(Changed.from_pretrained(tiny_bert), tokenizer)

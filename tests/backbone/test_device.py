@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
 
 from sksemantic._backbone.device import (
     has_bfloat16,
     processor_flags,
-    read_cpuinfo,
     resolve_device,
     resolve_dtype,
 )
@@ -68,12 +65,5 @@ ARM = "processor : 0\nFeatures\t: fp asimd {}\n"
 def test_bfloat16_when_linux_lists_the_flags_then_is_known(text, expected, tmp_path):
     file = tmp_path / "cpuinfo"
     file.write_text(text)
-    assert has_bfloat16(read_cpuinfo(file)) == expected
-    assert read_cpuinfo(tmp_path / "missing") == frozenset()
-
-
-def test_flags_when_torch_and_linux_tell_then_they_agree_on_bfloat16():
-    linux = read_cpuinfo(Path("/proc/cpuinfo"))
-    if not linux:
-        pytest.skip("not on Linux")
-    assert has_bfloat16(linux) == has_bfloat16(processor_flags())
+    assert has_bfloat16(processor_flags(file)) == expected
+    assert processor_flags(tmp_path / "missing") == frozenset()

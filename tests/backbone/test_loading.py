@@ -9,14 +9,11 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoTokenizer,
-    BertModel,
     Gemma3Config,
     Gemma3Model,
     Gemma3TextModel,
     LlamaConfig,
     LlamaModel,
-    T5Config,
-    T5Model,
     TorchAoConfig,
 )
 from transformers.utils import logging as transformers_logging
@@ -166,26 +163,6 @@ def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
     Gemma3Model(config).save_pretrained(tmp_path)
     save_wordpiece(tmp_path)
     assert type(load(tmp_path)) is Gemma3TextModel
-
-
-def test_load_when_model_has_a_decoder_too_then_its_encoder_is_used(tmp_path):
-    vocab_size = save_wordpiece(tmp_path)
-    config = T5Config(
-        vocab_size=vocab_size, d_model=32, num_layers=2, num_heads=4, d_kv=8, d_ff=64
-    )
-    T5Model(config).save_pretrained(tmp_path)
-    model = load(tmp_path)
-    assert not model.is_decoder
-    assert model.config.num_hidden_layers == 2
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_load_when_dtype_is_chosen_then_weights_are_rounded_to_it(dtype, tiny_bert):
-    model = load(tiny_bert, dtype)
-    expected = BertModel.from_pretrained(tiny_bert).state_dict()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, expected[name].to(tensor.dtype)), name
-    assert model.dtype == dtype
 
 
 @pytest.mark.parametrize("name", ["llama", "bert"])

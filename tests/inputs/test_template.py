@@ -171,18 +171,47 @@ def test_pair_texts_when_encoder_then_each_is_tokenised_on_its_own(tiny_bert):
     assert [text.tolist() for text in pair_texts] == expected
 
 
-@pytest.mark.parametrize(
-    ("name", "read_at"), [("bert", [1, 2, 7]), ("llama", [0, 6, 7])]
-)
-def test_word_rows_when_words_have_several_tokens_then_each_is_read_at_one(
-    name, read_at, tiny
-):
+@pytest.mark.parametrize("name", ENCODERS)
+def test_word_rows_when_encoder_then_each_word_is_read_at_its_first_token(name, tiny):
     backbone = load_tiny(tiny(name))
-    texts = [[], ["good", "xyzqv", "film"]]
+    texts = [[], ["a", "lovely", "book"]]
     rows, word_positions, origins = make_template(backbone).word_rows(texts)
     assert origins.tolist() == [1]
-    assert word_positions[0].tolist() == read_at
-    assert backbone.tokenizer.decode(rows[0][read_at[0]]).strip() == "good"
+    ids = rows[0].tolist()
+    assert ids == backbone.tokenizer(" a lovely book")["input_ids"]
+    words = [backbone.encode([" " + word])[0] for word in texts[1]]
+    expected = [1, 1 + len(words[0]), 1 + len(words[0]) + len(words[1])]
+    assert word_positions[0].tolist() == expected
+
+
+@pytest.mark.parametrize("name", [*DECODERS, "llama2"])
+def test_word_rows_when_causal_then_each_word_is_read_at_its_last_token(name, tiny):
+    backbone = load_tiny(tiny(name))
+    template = make_template(backbone, "find: {text}\nso")
+    rows, word_positions, _ = template.word_rows([["a", "lovely", "book"]])
+    ids = rows[0].tolist()
+    decode = backbone.tokenizer.decode
+    assert decode(ids).strip() == "a lovely book\nso"
+    read = [decode(ids[: i + 1]).strip() for i in word_positions[0]]
+    assert read == ["a", "a lovely", "a lovely book"]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_word_rows_when_words_are_odd_then_each_has_a_token(name, tiny):
+    words = ["", " ", "\u200b", "漢字", "🎬", "a" * 3000]
+    template = make_template(load_tiny(tiny(name)))
+    rows, word_positions, _ = template.word_rows([words])
+    assert sum(map(len, word_positions)) == len(words)
+    for row, positions in zip(rows, word_positions, strict=True):
+        assert len(row) > positions.max(initial=0)
+
+
+def test_word_rows_when_text_is_long_then_has_several_windows(tiny_bert):
+    template = make_template(load_tiny(tiny_bert), max_length=12)
+    rows, word_positions, origins = template.word_rows([["good"] * 50, [], ["bad"]])
+    assert max(map(len, rows)) == 12
+    assert sum(map(len, word_positions)) == 51
+    assert origins.tolist() == [0] * (len(rows) - 1) + [2]
 
 
 @pytest.mark.parametrize(
@@ -192,10 +221,11 @@ def test_word_rows_when_words_have_several_tokens_then_each_is_read_at_one(
         ("film: {text}\n", "a book\ngood"),
     ],
 )
+@pytest.mark.parametrize("name", [*DECODERS, "llama2"])
 def test_continuations_when_joined_then_are_one_running_text(
-    prompt, running, tiny_llama
+    name, prompt, running, tiny
 ):
-    backbone = load_tiny(tiny_llama)
+    backbone = load_tiny(tiny(name))
     template = make_template(backbone, prompt)
     row = template.rows([["a book"]])[0].tolist()
     (good,) = template.continuations(["good"])

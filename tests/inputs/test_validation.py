@@ -12,6 +12,7 @@ from sksemantic._inputs.validation import (
     check_quantization,
     check_tuned_layers,
     check_weights,
+    column_attributes,
     refuse_prefix_only,
 )
 
@@ -20,16 +21,15 @@ TEXTS = ["a", "b", "c"]
 
 def test_columns_when_a_table_then_later_ones_must_have_the_same():
     estimator = BaseEstimator()
-    check_columns(estimator, pd.DataFrame({"a": ["x"], "b": ["y"]}), reset=True)
+    check_columns(estimator, pd.DataFrame({"c": ["x"]}))  # not fitted on a table
+    vars(estimator).update(column_attributes(pd.DataFrame({"a": ["x"], "b": ["y"]})))
     assert estimator.n_features_in_ == 2
     assert estimator.feature_names_in_.tolist() == ["a", "b"]
-    check_columns(estimator, TEXTS, reset=False)
+    check_columns(estimator, TEXTS)
     with pytest.raises(ValueError, match="feature names should match"):
-        check_columns(estimator, pd.DataFrame({"a": ["x"], "c": ["y"]}), reset=False)
-    check_columns(estimator, TEXTS, reset=True)
-    assert not vars(estimator)
-    check_columns(estimator, np.array([["x", "y"]]), reset=False)
-    assert not vars(estimator)
+        check_columns(estimator, pd.DataFrame({"a": ["x"], "c": ["y"]}))
+    assert column_attributes(np.array([["x", "y"]])) == {"n_features_in_": 2}
+    assert column_attributes(TEXTS) == {}
 
 
 BAD_WEIGHTS = {

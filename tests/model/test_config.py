@@ -1,6 +1,5 @@
 import json
 from dataclasses import asdict, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import torch
 from conftest import BACKBONES, load_tiny
 from transformers import AlbertConfig, AlbertModel
 
+from sksemantic._backbone.backbone import Backbone
 from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
@@ -196,7 +196,9 @@ def test_text_rank_when_default_then_is_for_the_default_adapter_alone(
         assert resolve_text_rank(4, False, backbone, method, adapter) == asked
 
 
-def test_text_rank_when_layers_share_weights_then_must_not_be_asked_for():
+def test_text_rank_when_layers_share_weights_then_must_not_be_asked_for(
+    tiny_bert,
+):
     config = AlbertConfig(
         vocab_size=40,
         embedding_size=8,
@@ -205,7 +207,7 @@ def test_text_rank_when_layers_share_weights_then_must_not_be_asked_for():
         num_attention_heads=2,
         num_hidden_layers=2,
     )
-    backbone = SimpleNamespace(model=AlbertModel(config).eval())
+    backbone = Backbone(AlbertModel(config).eval(), load_tiny(tiny_bert).tokenizer)
     assert resolve_text_rank(4, True, backbone, "prefix", "low_rank") == 0
     assert resolve_text_rank(0, False, backbone, "prefix", "low_rank") == 0
     with pytest.raises(UnsupportedBackboneError):

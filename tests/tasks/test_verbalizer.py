@@ -1,16 +1,16 @@
 """What labels are called, for few labelled texts or none."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from conftest import LABELS, TEXTS, load_tiny
 from safetensors.torch import load_file, save_file
+from sklearn.base import clone
 
 from sksemantic import SKTuningClassifier
-from sksemantic._inputs.prompt import Prompt
-from sksemantic._inputs.template import Template
 
 NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
 NONE = ["-1"] * len(TEXTS)
@@ -21,8 +21,6 @@ NOWHERE = "nobody/nowhere"
 @pytest.fixture
 def tiny_llama_with_head(tiny_llama, tmp_path):
     """Save a Llama's own output embeddings beside it, as whole models are saved."""
-    import shutil
-
     folder = tmp_path / "whole"
     shutil.copytree(tiny_llama, folder)
     weights = load_file(folder / "model.safetensors")
@@ -37,7 +35,8 @@ def test_fit_when_no_label_is_given_then_predicts_by_the_texts(fast):
     assert clf.classes_.tolist() == ["bad", "good"]
     assert clf.comparison_ is None
     assert len(clf.history_) == 0
-    logits = clf._scores(TEXTS)
+    logits = clf.predict_log_proba(TEXTS)
+    logits -= logits.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(logits.mean(axis=0), 0, atol=1e-5)
     assert logits.std() == pytest.approx(1, abs=1e-4)
     embeddings = clf.transform(TEXTS)
@@ -70,28 +69,13 @@ def test_fit_when_causal_then_logits_are_those_of_the_next_token(
     vectors = np.stack([output[i].mean(dim=0).numpy() for i in ids])
     expected = clf.transform(TEXTS) @ vectors.T
     margins = expected[:, 1] - expected[:, 0]
-    logits = clf._scores(TEXTS)
-    found = logits[:, 1] - logits[:, 0]
+    found = clf.decision_function(TEXTS)
     np.testing.assert_allclose(np.corrcoef(margins, found)[0, 1], 1, atol=1e-5)
 
 
 def test_output_embeddings_when_there_are_none_then_says_so(tiny_llama):
     with pytest.raises(ValueError, match="saved without its language modelling head"):
         load_tiny(tiny_llama).output_embeddings([1, 2])
-
-
-@pytest.mark.parametrize(
-    ("prompt", "expected"),
-    [("film: {text} it was", " good"), ("film: {text} it was\n", "good")],
-)
-@pytest.mark.parametrize("name", ["llama", "gemma3", "llama2"])
-def test_continuations_when_encoded_then_go_on_naturally(name, prompt, expected, tiny):
-    backbone = load_tiny(tiny(name))
-    template = Template(backbone, Prompt.parse(prompt), "prefix", None)
-    (ids,) = template.continuations(["good"])
-    row = template.rows([["a book"]])[0].tolist()
-    running = backbone.tokenizer.decode(row + ids)
-    assert running.endswith(prompt.partition("{text}")[2] + expected)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +89,10 @@ def test_fit_when_some_are_labelled_then_learns_from_there(few, fast):
     assert clf.score([TEXTS[i] for i in rows], [FEW[i] for i in rows]) > 0.5
 
 
-def test_fit_when_a_class_has_no_example_then_is_still_known(fast):
+def test_fit_when_a_class_has_no_example_then_is_still_predicted(fast):
     labels = [label if label == "good" else -1 for label in LABELS]
     clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, labels)
-    assert clf.predict_proba(TEXTS).shape == (24, 2)
-    assert clf.predict_proba(TEXTS)[:, 0].max() > 0.1
+    assert "bad" in clf.predict([*TEXTS, "a bad film"])
 
 
 def test_fit_when_very_few_are_labelled_then_is_the_linear_probe(fast):
@@ -130,30 +113,37 @@ def test_fit_when_minus_one_is_a_label_then_is_none_left_out(fast):
     assert clf.classes_.tolist() == [-1, 1]
 
 
-def test_fit_when_weights_and_groups_are_given_then_go_with_the_labelled(fast):
+def test_fit_when_weights_are_given_then_go_with_the_labelled(fast):
     clf = SKTuningClassifier(**fast, label_texts=NAMES)
-    weights = np.linspace(1, 2, 24)
-    clf.fit(TEXTS, FEW, sample_weight=weights, groups=np.arange(24) % 4)
-    assert np.isfinite(clf.predict_proba(TEXTS)).all()
+    weights = np.where(np.array(LABELS) == "good", 20.0, 1.0)
+    plain, weighted, kept = (
+        clone(clf).fit(X, y, sample_weight=each, groups=np.arange(len(y)) % 4)
+        for X, y, each in (
+            (TEXTS, FEW, None),
+            (TEXTS, FEW, weights),
+            (TEXTS, FEW, np.where(np.array(FEW) == "-1", 1e3, weights)),
+        )
+    )
+    proba = weighted.predict_proba(TEXTS)
+    assert (proba[:, 1] - plain.predict_proba(TEXTS)[:, 1]).mean() > 0.01
+    np.testing.assert_array_equal(kept.predict_proba(TEXTS), proba)
 
 
-BAD = {
-    "unnamed": (NAMES, ["ugly", *LABELS[1:]], r"must name every label.*\['ugly'\]"),
-    "other kind": (
-        {0: "bad", 1: "good"},
-        LABELS,
-        r"labels of y as keys, of the same kind. Got \[0, 1\] .* never occur",
-    ),
-    "one label": ({"good": "good"}, LABELS, "Got 1 label"),
-    "empty": ({}, LABELS, "label"),
-    "no text": ({"good": "", "bad": "x"}, LABELS, "Got '' for the label 'good'"),
-    "no texts": ({"good": [], "bad": "x"}, LABELS, r"Got \[\] for the label 'good'"),
-    "number": ({"good": 1, "bad": "x"}, LABELS, "Got 1 for the label 'good'"),
-    "mixed": ({"good": "x", 0: "y"}, LABELS, "labels of one kind"),
-}
+@pytest.mark.parametrize(("given", "expected"), [("auto", 0), (2, 2)])
+def test_text_rank_when_labels_have_texts_then_auto_is_none(given, expected, fast):
+    clf = SKTuningClassifier(**fast, label_texts=NAMES)
+    clf.set_params(training__text_rank=given).fit(TEXTS, FEW)
+    assert clf.config_.model.text_rank == expected
 
 
-@pytest.mark.parametrize(("names", "y", "message"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(
+    ("names", "y", "message"),
+    [
+        (NAMES, ["ugly", *LABELS[1:]], r"must name every label.*\['ugly'\]"),
+        ({0: "bad", 1: "good"}, LABELS, "labels of y as keys, of the same kind"),
+        ({}, LABELS, r"Got 0 label\(s\) only"),
+    ],
+)
 def test_fit_when_label_texts_are_bad_then_says_so_before_any_loading(
     names, y, message
 ):

@@ -6,15 +6,23 @@ import numpy as np
 import pytest
 
 from sksemantic import TrainingConfig
-from sksemantic._training.config import PRESETS, Situation, resolve_training_config
+from sksemantic._tasks.classification import Classification
+from sksemantic._tasks.multilabel import MultiLabel
+from sksemantic._tasks.regression import Regression
+from sksemantic._tasks.tokens import TokenClassification
+from sksemantic._training.config import PRESETS, resolve_training_config
 
 AUTO = {"lr": "auto", "head_lr": "auto", "max_epochs": "auto"}
+CLASSES = Classification(np.arange(2))
+WORDS = TokenClassification(np.arange(2))
+TARGETS = Regression(np.zeros(2), np.ones(2))
 
 
-def resolve(changes=None, n_texts=1000, n_outputs=2, is_causal=False, **situation):
+def resolve(changes=None, n_texts=1000, task=CLASSES, is_causal=False, **situation):
     """Return the config of a situation, by default of an encoder."""
-    situation = Situation(n_texts, n_outputs, is_causal, **situation)
-    return resolve_training_config(situation, AUTO | (changes or {}))
+    return resolve_training_config(
+        AUTO | (changes or {}), task, n_texts=n_texts, is_causal=is_causal, **situation
+    )
 
 
 def rates(config):
@@ -26,17 +34,16 @@ def rates(config):
     ("situation", "expected"),
     [
         ({}, (4e-3, 1.5e-3, "zeros", 6)),
-        ({"has_words": True}, (1e-2, 3e-3, "zeros", 6)),
+        ({"task": WORDS}, (1e-2, 3e-3, "zeros", 6)),
         ({"is_pair": True}, (1e-3, 1e-4, "linear_probe", 6)),
         ({"has_full_matrices": True}, (4e-4, 1.5e-3, "zeros", 6)),
-        ({"has_several_targets": True}, (4e-3, 1.5e-3, "zeros", 9)),
+        ({"task": TARGETS}, (4e-3, 1.5e-3, "zeros", 9)),
         ({"is_causal": True}, (2e-3, 1e-3, "zeros", 5)),
-        ({"is_causal": True, "has_words": True}, (2e-3, 1e-3, "zeros", 5)),
+        ({"is_causal": True, "task": WORDS}, (2e-3, 1e-3, "zeros", 5)),
         ({"is_causal": True, "has_full_matrices": True}, (2e-4, 1e-3, "zeros", 5)),
-        ({"is_causal": True, "has_several_targets": True}, (2e-3, 1e-3, "zeros", 8)),
+        ({"is_causal": True, "task": TARGETS}, (2e-3, 1e-3, "zeros", 8)),
         ({"is_pair": True, "has_linear_probe": False}, (4e-3, 1.5e-3, "zeros", 6)),
     ],
-    ids=str,
 )
 def test_rates_and_epochs_when_auto_then_are_those_measured(situation, expected):
     config = resolve(**situation, n_texts=100_000)
@@ -86,7 +93,7 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
 
 def test_fields_when_given_then_replace_the_presets():
     changes = {"lr": 0.1, "head_lr": np.float32(0.5), "dropout": 0, "batch_size": 8}
-    config = resolve(changes, has_words=True, has_full_matrices=True)
+    config = resolve(changes, task=WORDS, has_full_matrices=True)
     assert rates(config) == (0.1, 0.5)
     assert (config.dropout, config.batch_size) == (0, 8)
 
@@ -116,18 +123,18 @@ def test_max_epochs_when_a_number_then_is_that_number(kind, n_texts):
     [(31, 0), (32, 1), (200, 1), (400, 0.25), (2000, 0.01)],
 )
 def test_contrast_when_texts_are_more_then_fades(n_texts, expected):
-    config = resolve(n_texts=n_texts, can_contrast=True)
+    config = resolve(n_texts=n_texts)
     assert config.contrast == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     "situation",
     [
-        {"is_causal": True, "can_contrast": True},
-        {"is_pair": True, "can_contrast": True},
-        {"can_contrast": False},
+        {"is_causal": True},
+        {"is_pair": True},
+        {"task": WORDS},
+        {"task": MultiLabel(np.arange(2))},
     ],
-    ids=str,
 )
 def test_contrast_when_texts_have_nothing_in_common_then_is_none(situation):
     assert resolve(n_texts=200, **situation).contrast == 0
@@ -135,7 +142,7 @@ def test_contrast_when_texts_have_nothing_in_common_then_is_none(situation):
 
 @pytest.mark.parametrize("is_causal", [True, False])
 def test_contrast_when_a_number_then_is_that_number(is_causal):
-    config = resolve({"contrast": 2}, 9999, is_causal=is_causal, can_contrast=True)
+    config = resolve({"contrast": 2}, 9999, is_causal=is_causal)
     assert config.contrast == 2
 
 

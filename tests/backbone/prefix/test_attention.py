@@ -7,12 +7,10 @@ from torch import nn
 
 from sksemantic._backbone.layers import add_hooks
 from sksemantic._backbone.prefix.attention import (
-    AttentionPrefix,
     PrefixJoiner,
     attend,
     attend_on_cpu,
 )
-from sksemantic._backbone.prefix.base import Positions
 from sksemantic.exceptions import UnsupportedBackboneError
 
 WINDOW = 8  # of the tiny Gemma 3's sliding layers
@@ -147,9 +145,3 @@ def test_run_when_there_are_more_calls_than_layers_of_the_prefix_then_refused(ge
     mechanism, prefix = gemma3
     with pytest.raises(UnsupportedBackboneError, match="attention calls differ"):
         mechanism.run(inputs_of([5, 6]), prefix[:2])
-
-
-def test_mechanism_when_model_takes_no_positions_then_refused(tiny_bert):
-    model = load_tiny(tiny_bert).model
-    with pytest.raises(UnsupportedBackboneError, match="takes no position_ids"):
-        AttentionPrefix(model, Positions(given=False, own=None), True)

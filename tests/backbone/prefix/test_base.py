@@ -19,10 +19,9 @@ from sksemantic._backbone.prefix.base import (
     Positions,
     SplitLayer,
     outputs_agree,
-    run_model,
 )
-from sksemantic._inputs.dataset import TextDataset, collate
-from sksemantic.exceptions import UnsupportedBackboneError
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
 
 PROMPT_IDS = [2, 10, 11]
 PREFIX_MECHANISMS = ("attention", "kv_cache", "hidden_states")
@@ -146,32 +145,6 @@ def test_run_when_text_is_a_pair_then_its_token_types_count(
     assert (output - without_types).abs().max() > 1e-2
 
 
-@torch.no_grad()
-def test_run_when_no_prefix_then_equals_bare_model(backbone):
-    (text,) = random_ids(12)
-    bare = bare_model(backbone.model.name_or_path)(torch.tensor([text]))
-    torch.testing.assert_close(
-        run(backbone, [text], None), bare.last_hidden_state, rtol=0, atol=1e-5
-    )
-
-
-def test_run_when_prefix_differs_then_output_differs(backbone):
-    (text,) = random_ids(5)
-    one, other = (
-        run(backbone, [text], random_prefix(backbone, seed=s)) for s in (0, 1)
-    )
-    assert (one - other).abs().max() > 1e-2
-
-
-def test_run_when_padded_then_equals_unpadded(backbone):
-    rows = random_ids(3, 17, 9)
-    prefix = random_prefix(backbone)
-    padded = run(backbone, rows, prefix)
-    for i, row in enumerate(rows):
-        alone = run(backbone, [row], prefix)[0]
-        torch.testing.assert_close(padded[i, : len(row)], alone, rtol=0, atol=1e-5)
-
-
 def test_run_when_backward_then_every_layer_gets_gradient(backbone):
     prefix = random_prefix(backbone)
     parts = [part.requires_grad_() for layer in prefix for part in layer]
@@ -193,18 +166,6 @@ def test_read_when_done_then_states_keys_values_have_every_layer(backbone):
         expected = [(1, n_prompt, 32)]
     for layer in states.prefix:
         assert [part.shape for part in layer] == expected
-
-
-@torch.no_grad()
-def test_read_when_done_then_states_are_those_entering_each_layer(
-    prefix_mechanism, tiny_llama
-):
-    backbone = load_tiny(tiny_llama, prefix_mechanism)
-    states = read(backbone).states
-    ids = torch.tensor([PROMPT_IDS])
-    torch.testing.assert_close(states[0], backbone.embed(ids)[0])
-    expected = bare_model(tiny_llama)(ids, output_hidden_states=True).hidden_states[1]
-    torch.testing.assert_close(states[1], expected[0])
 
 
 @pytest.mark.parametrize("name", [ENCODERS[0], DECODERS[0]])
@@ -242,21 +203,6 @@ def test_run_when_two_threads_interleave_then_each_gets_its_own_prefix(
     torch.testing.assert_close(results, expected)
 
 
-def test_run_when_it_failed_before_then_bare_forward_is_unaffected(backbone):
-    (text,) = random_ids(6)
-    prefix = random_prefix(backbone)
-    before = run(backbone, [text], None)
-
-    def fail(*args):
-        raise RuntimeError("in the middle")
-
-    hook = backbone.model.register_forward_hook(fail)
-    with pytest.raises(RuntimeError, match="in the middle"):
-        run(backbone, [text], prefix)
-    hook.remove()
-    torch.testing.assert_close(run(backbone, [text], None), before, rtol=0, atol=0)
-
-
 def test_run_when_in_the_middle_then_no_module_shows_it(backbone):
     """What one thread does is not to be seen on a model that others run as well."""
 
@@ -278,23 +224,6 @@ def test_run_when_in_the_middle_then_no_module_shows_it(backbone):
 
 def last_layer(read):
     return SplitLayer(read.layers[-1], len(read.layers) - 1)
-
-
-@torch.no_grad()
-def test_run_when_split_then_upper_layers_alone_give_the_same_output(backbone):
-    prompt, mechanism = read(backbone), backbone.prefix_mechanism
-    split = last_layer(prompt)
-    inputs = batch(random_ids(4, 9), backbone.pad_id)
-    real = inputs["attention_mask"].bool()
-    expected = mechanism.run(inputs, prompt.prefix)
-    hidden, states = mechanism.run_recording(inputs, prompt.prefix, split)
-    lower = mechanism.run_lower(inputs, prompt.prefix, split)
-    upper = mechanism.run_upper(inputs, prompt.prefix, split, states)
-    assert torch.equal(hidden, expected)
-    assert torch.equal(lower, states)
-    torch.testing.assert_close(upper[real], expected[real], rtol=0, atol=1e-6)
-    halved = mechanism.run_upper(inputs, prompt.prefix, split, states / 2)
-    assert (halved - expected)[real].abs().max() > 1e-2  # the states are what counts
 
 
 def test_can_split_when_layer_is_the_first_or_not_there_then_is_false(backbone):
@@ -321,24 +250,6 @@ def test_can_split_when_the_last_layer_fails_alone_then_is_false(
     backbone.model.register_forward_pre_hook(lambda *args: ran.clear())
     last.register_forward_hook(need_the_first)
     assert not backbone.prefix_mechanism.can_split(prompt, last_layer(prompt))
-
-
-@pytest.mark.parametrize(
-    ("is_causal", "given", "start", "both"),
-    [
-        (True, True, 3, None),
-        (False, True, 2, [2, 3, 4, 2, 3]),
-        (True, False, None, None),
-    ],
-)
-def test_positions_when_asked_then_continue_or_start_again(
-    is_causal, given, start, both
-):
-    positions = Positions(given, None if is_causal else 2)
-    text, joint = positions.of_text(3, 2), positions.of_both(3, 2)
-    assert (text is None) == (start is None)
-    assert text is None or text.tolist() == [[start, start + 1]]
-    assert (None if joint is None else joint[0].tolist()) == both
 
 
 @pytest.mark.parametrize(
@@ -374,8 +285,3 @@ def test_outputs_agree_when_they_differ_then_by_what_the_precision_allows(
     output = torch.ones(1, 3, 4)
     assert outputs_agree(output, output * (1 + error), model) == agrees
     assert not outputs_agree(output[:, :2], output, model)
-
-
-def test_run_model_when_it_returns_no_states_then_refused():
-    with pytest.raises(UnsupportedBackboneError, match="no last hidden states"):
-        run_model(lambda **inputs: (), {})

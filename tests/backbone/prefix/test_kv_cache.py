@@ -5,8 +5,6 @@ import torch
 from conftest import load_tiny, save_wordpiece
 from transformers import DistilBertConfig, DistilBertModel
 
-from sksemantic._backbone.prefix.base import Positions
-from sksemantic._backbone.prefix.kv_cache import KVCachePrefix
 from sksemantic.exceptions import UnsupportedBackboneError
 
 WINDOW = 8  # of the tiny Gemma 3's sliding layers
@@ -36,9 +34,3 @@ def test_mechanism_when_a_cache_is_silently_ignored_then_refused(tmp_path):
     backbone = load_tiny(str(tmp_path), "kv_cache")
     with pytest.raises(UnsupportedBackboneError, match="0 of its 3 layers use a cache"):
         backbone.prefix_mechanism  # noqa: B018
-
-
-def test_mechanism_when_model_takes_no_positions_then_refused(tiny_bert):
-    model = load_tiny(tiny_bert).model
-    with pytest.raises(UnsupportedBackboneError, match="takes no position_ids"):
-        KVCachePrefix(model, Positions(given=False, own=0), True)
