@@ -25,22 +25,24 @@ CHECKED := sksemantic tests examples benchmarks docs
 
 # What another environment exports must not leak into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
-test test-fast test-floors test-newest: export HF_HUB_OFFLINE := 1
+test test-fast test-floors test-newest test-benchmarks: export HF_HUB_OFFLINE := 1
 # Two processes of one thread each: torch's threads stand in one another's way.
-test test-fast test-floors test-newest: export OMP_NUM_THREADS := 1
+test test-fast test-floors test-newest test-benchmarks: export OMP_NUM_THREADS := 1
 
-.PHONY: help quickstart test test-fast lint test-newest test-floors docs lock clean
+.PHONY: help quickstart test test-fast lint test-benchmarks test-newest test-floors docs
+.PHONY: lock clean
 
 help:
-	@echo "make quickstart   train and compare on a real data set"
-	@echo "make test         lint, type check, all tests"
-	@echo "make test-fast    the tests of less than a second each, without pretrained weights"
-	@echo "make lint         lint and type check alone"
-	@echo "make docs         the documentation as HTML, in docs/_build"
-	@echo "make test-newest  all tests with every dependency at its newest release"
-	@echo "make test-floors  all tests with the lowest versions accepted (several GB)"
-	@echo "make lock         renew constraints.txt, the versions the other targets install"
-	@echo "make clean        remove the environments and everything built"
+	@echo "make quickstart      train and compare on a real data set"
+	@echo "make test            lint, type check, all tests"
+	@echo "make test-fast       the tests of less than a second each, without pretrained weights"
+	@echo "make lint            lint and type check alone"
+	@echo "make test-benchmarks the tests of the benchmarks' own code"
+	@echo "make docs            the documentation as HTML, in docs/_build"
+	@echo "make test-newest     all tests with every dependency at its newest release"
+	@echo "make test-floors     all tests with the lowest versions accepted (several GB)"
+	@echo "make lock            renew constraints.txt, the versions the other targets install"
+	@echo "make clean           remove the environments and everything built"
 
 quickstart: $(VENV)/.installed
 	$(VENV)/bin/python examples/quickstart.py
@@ -55,6 +57,9 @@ test: lint
 
 test-fast: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) -q -m "not slow and not real" tests
+
+test-benchmarks: $(VENV)/.installed-test
+	$(VENV)/bin/python -m pytest -q benchmarks/tests
 
 # Warnings of new releases are listed at the end, and are no errors.
 test-newest: $(NEWEST_VENV)/.installed-test

@@ -263,7 +263,12 @@ def gain_table(runs, pairs, headings):
             means = ranks.shared_means(cell, forms)
             if means is None or len({row["defaults"] for row in rows}) > 1:
                 continue
-            more = "".join(f" --set {e}" for e in other.split() if e not in usual)
+            second = next(iter(methods[forms[1]].values()))
+            more = "".join(
+                f" --set {name}={value}"
+                for name, value in sorted(second.get("set", {}).items())
+                if f"{name.rpartition('__')[2]}={value}" not in usual
+            )
             n_seeds = len(set.intersection(*(set(methods[form]) for form in forms)))
             head = [f"`{task}{more}`", scoring.replace("_", " "), n_seeds]
             numbers = [

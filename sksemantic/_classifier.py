@@ -107,7 +107,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         - ``revision``: branch, tag or commit of a hub model.
         - ``dtype``: of the frozen backbone, "float32", "bfloat16" or "float16"; all
           else is float32. By default "auto": bfloat16 where the device computes
-          natively in it, else float32.
+          natively in it, else float16 on CUDA devices and float32 on others.
         - ``quantization_config``: packed weights, for example
           ``BitsAndBytesConfig(load_in_4bit=True)`` or a ``TorchAoConfig``.
         - ``device_map``: for example "auto", which spreads a backbone over several

@@ -65,7 +65,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
-        Longest row in tokens, its special tokens and the prompt's part behind the slot
+        Longest row in tokens, its special tokens and the prompt's part after the slot
         included. Longer texts are read in overlapping windows, so that every word gets
         a label. None is what the backbone has positions for, at most 512.
 
@@ -124,8 +124,8 @@ class SKTuningTokenClassifier(BaseSKTuning):
     Notes
     -----
     `fit` first fits a linear probe, logistic regression on the frozen backbone's states
-    of the words, then trains, and keeps what is better on held-out texts, as described
-    for `SKTuningClassifier`.
+    of the words, then trains, and keeps the trained model unless the linear probe is
+    clearly better on held-out texts, as described for `SKTuningClassifier`.
 
     `predict` and the like return object arrays with one list, or array, for each text;
     call ``.tolist()`` for lists of lists.
@@ -209,7 +209,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the texts in the loss.
         groups : array-like of shape (n_samples,), default=None
-            Texts of one group are held back together, or not at all.
+            Texts of one group are held out together, or not at all.
 
         Returns
         -------
@@ -266,7 +266,7 @@ class SKTuningTokenClassifier(BaseSKTuning):
         return _by_text(_split(task.probabilities(scores), texts))
 
     def transform(self, X: Any) -> "NDArray":
-        """Embed words: their hidden states behind the trained semantic prefix.
+        """Embed words: their hidden states after the trained semantic prefix.
 
         Parameters
         ----------

@@ -5,7 +5,7 @@ SKSemanticError
  └── UnsupportedBackboneError   (ValueError)  weights found, but they cannot be used
 UserWarning
  ├── TruncationWarning          some texts were cut to `max_length` tokens
- └── FallbackWarning            training did not beat the closed-form head
+ └── FallbackWarning            the linear probe is clearly better, and is used
 """
 
 __all__ = [
@@ -34,4 +34,8 @@ class TruncationWarning(UserWarning):
 
 
 class FallbackWarning(UserWarning):
-    """On held-back texts training did not beat the closed-form head, which is used."""
+    """The linear probe is clearly better on the held-out texts, and is used.
+
+    The trained model is kept unless the linear probe is ahead of it by two standard
+    errors, after half of the epochs and again at the end.
+    """

@@ -7,22 +7,18 @@ from pathlib import Path
 import pytest
 from conftest import LABELS, TEXTS
 
-from sksemantic._training import config as _recipe
-
 ROOT = Path(__file__).parents[1]
+ESTIMATOR_CALL = re.compile(r"\b(SKTuning\w+)\(")
 
 
-@pytest.fixture
-def one_epoch(monkeypatch):
-    for name in ("_MOST_EPOCHS", "_GENTLE_MOST_EPOCHS"):  # of max_epochs="auto"
-        monkeypatch.setattr(_recipe, name, 1)
+def with_one_epoch(estimator, *args, **params):
+    """Make an estimator that passes over the texts once."""
+    return estimator(*args, **params | {"max_epochs": 1})
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["README.md", "docs/user_guide.md", "docs/tasks.md"])
-def test_document_when_its_code_is_run_then_works(
-    name, minilm, one_epoch, tmp_path, monkeypatch
-):
+def test_document_when_its_code_is_run_then_works(name, minilm, tmp_path, monkeypatch):
     if not (ROOT / name).is_file():
         pytest.skip("not part of this distribution")
     text = (ROOT / name).read_text("utf-8")
@@ -35,9 +31,10 @@ def test_document_when_its_code_is_run_then_works(
         "X_new": TEXTS[12:14],
         "X_test": TEXTS[12:],
         "y_test": LABELS[12:],
+        "with_one_epoch": with_one_epoch,
     }
     for block in blocks:
-        block = block.replace('model="roberta-large", ', "")  # not packaged
+        block = ESTIMATOR_CALL.sub(r"with_one_epoch(\1, ", block)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exec(compile(block, name, "exec"), namespace)

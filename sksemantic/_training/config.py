@@ -1,4 +1,4 @@
-"""Every number of the training recipe, in one frozen dataclass with named presets."""
+"""Every number of the training, in one frozen dataclass with named presets."""
 
 import math
 from collections.abc import Mapping
