@@ -238,7 +238,8 @@ def test_fit_when_parameters_do_not_fit_then_refused_before_any_loading(
 @each_estimator
 def test_estimator_when_not_fitted_then_error_says_so(make):
     estimator = make()
-    documented = re.findall(r"^    (\w+_) : ", make.__doc__, flags=re.MULTILINE)
+    section = make.__doc__.partition("Attributes")[2].partition("See Also")[0]
+    documented = re.findall(r"\b([a-z]\w*_)\b", section)
     assert {"config_", "history_", "module_"} <= set(documented)
     for name in documented:
         assert not hasattr(estimator, name), name
