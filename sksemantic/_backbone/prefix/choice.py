@@ -30,10 +30,7 @@ def choose_prefix_mechanism(
 ) -> "PrefixMechanism":
     """Return the first mechanism that the backbone takes, or the one that is named.
 
-    Raises
-    ------
-    UnsupportedBackboneError
-        With what was tried, and why it did not work.
+    If there is none, the error says what was tried, and why it did not work.
     """
     positions = Positions.of(model, is_causal)
     names = list(PREFIX_MECHANISMS) if name == "auto" else [name]
@@ -68,12 +65,6 @@ def self_test(mechanism: "PrefixMechanism", is_causal: bool) -> None:
 
     Some backbones accept a prefix and silently ignore it. With a causal one the output
     after the prompt's own prefix must be as if it had just read the prompt.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the output does not depend on some part of the prefix, or differs from what
-        the backbone makes of prompt and text.
     """
     model = mechanism.model
     prompt, text = torch.arange(5, 11, device=model.device)[None].chunk(2, dim=1)

@@ -73,8 +73,6 @@ class HiddenStatesPrefix(PrefixMechanism):
             types = inputs["token_type_ids"]
             first_type = types.new_zeros(len(types), n_prompt)
             joint["token_type_ids"] = torch.cat([first_type, types], dim=1)
-        positions = self.positions.of_both(n_prompt, ids.shape[1])
-        if positions is not None:
-            joint["position_ids"] = positions.to(ids.device)
+        joint |= self.positions.of_both(n_prompt, ids)
         with add_hooks(on_input=overwrite):
             return run_model(self.model, joint)[:, n_prompt:]
