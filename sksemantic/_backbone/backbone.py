@@ -5,21 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sksemantic._backbone.kernels import speed_up_norms
 from sksemantic._backbone.layers import hook_layers, refuse_model_errors
 from sksemantic._backbone.loading import read_output_embeddings
 from sksemantic._backbone.prefix.attention import replace_attention
 from sksemantic._backbone.prefix.base import (
-    first_position,
+    learned_positions,
     outputs_agree,
-    position_table,
     run_model,
 )
-from sksemantic._backbone.prefix.choice import (
-    choose_prefix_mechanism,
-    is_self_test_on,
-)
+from sksemantic._backbone.prefix.choice import choose_prefix_mechanism, is_self_test_on
 from sksemantic._backbone.tokenizer import (
     adds_leading_space,
     encode,
@@ -143,10 +140,7 @@ class Backbone:
 
     @property
     def training_tokens(self) -> int:
-        """How many tokens, padding included, one forward with gradient may have.
-
-        Estimated from the activations that a layer keeps for its backward pass.
-        """
+        """How many tokens, padding included, one forward with gradient may have."""
         bytes_per_token = _BYTES_PER_FEATURE * self.hidden_size * self.n_layers
         n_bytes = _TRAINING_BYTES
         if self.device.type == "cuda":
@@ -194,15 +188,13 @@ class Backbone:
         """Refuse a model whose predictions depend on a text's batch, or on its form."""
         with refuse_model_errors(_cannot_read(self.model)):
             ids = torch.tensor([[5, 6, 7]], device=self.device)
-            n_tokens = ids.shape[1]
-            padded = torch.cat([ids, torch.full_like(ids, self.pad_id)], dim=1)
-            padded_mask = torch.ones_like(padded)
-            padded_mask[:, n_tokens:] = 0
-            mask = {"attention_mask": torch.ones_like(ids)}
-            expected = self.run({"input_ids": ids, **mask})
+            mask = torch.ones_like(ids)
+            expected = self.run({"input_ids": ids, "attention_mask": mask})
+            padded, padded_mask = pad(ids, (0, 3), value=self.pad_id), pad(mask, (0, 3))
             output = self.run({"input_ids": padded, "attention_mask": padded_mask})
-            before_padding = output[:, :n_tokens]
-            from_embeddings = self.run({"inputs_embeds": self.embed(ids), **mask})
+            before_padding = output[:, : ids.shape[1]]
+            embedded = {"inputs_embeds": self.embed(ids), "attention_mask": mask}
+            from_embeddings = self.run(embedded)
         if not outputs_agree(before_padding, expected, self.model):
             problem = "depends on the padding after a text"
         elif not outputs_agree(from_embeddings, expected, self.model):
@@ -238,9 +230,9 @@ def _max_positions(
 ) -> int:
     """Return how many tokens, prompt and text together, have positions."""
     limits = [tokenizer.model_max_length]
-    table = position_table(model)
+    table = learned_positions(model)
     if table is not None:
-        limits.append(table.num_embeddings - first_position(table))
+        limits.append(len(table))
     configured = getattr(model.config, "max_position_embeddings", None)
     if configured:
         limits.append(configured)

@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 
 # Takes a layer's number and hidden states (B, T, C); returns what takes their place.
 StatesHook = Callable[[int, Tensor], Tensor]
-# Module, key, value, mask, and whether the attention is causal besides.
+# Key, value, mask, and whether the attention is causal besides.
 AttentionCall = tuple[Tensor, Tensor, Tensor | None, bool]
-AttentionHook = Callable[
-    [nn.Module, Tensor, Tensor, Tensor | None, bool], AttentionCall
-]
+AttentionHook = Callable[[nn.Module, AttentionCall], AttentionCall]
 
 # What the code of an architecture raises on a call it was not written for: arguments it
 # does not take (TypeError), layers or attributes it does not have, or tensors whose

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from sksemantic._cache import activations
 from sksemantic._inputs.batching import ordered_batches
@@ -218,18 +218,16 @@ def run_conditioned(
     """Return the last hidden states (B, T, C) after a prefix or soft prompt (P, C)."""
     if method == "prefix":
         return backbone.prefix_mechanism.run(inputs, condition)
-    mask = inputs["attention_mask"]
     text = backbone.embed(inputs["input_ids"])  # (B, T, C)
     prompt = condition.to(text).expand(len(text), -1, -1)  # (B, P, C)
-    seen = mask.new_ones(prompt.shape[:2])  # (B, P)
+    n_prompt = prompt.shape[1]
     joint = {
         "inputs_embeds": torch.cat([prompt, text], dim=1),
-        "attention_mask": torch.cat([seen, mask], dim=1),
+        "attention_mask": pad(inputs["attention_mask"], (n_prompt, 0), value=1),
     }
     if "token_type_ids" in inputs:  # those of a pair; the prompt is of the first type
-        types = inputs["token_type_ids"]
-        joint["token_type_ids"] = torch.cat([torch.zeros_like(seen), types], dim=1)
-    return backbone.run(joint)[:, prompt.shape[1] :]
+        joint["token_type_ids"] = pad(inputs["token_type_ids"], (n_prompt, 0))
+    return backbone.run(joint)[:, n_prompt:]
 
 
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:

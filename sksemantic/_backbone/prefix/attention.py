@@ -53,20 +53,15 @@ def replace_attention(model: "PreTrainedModel") -> None:
 
 
 def _join(
-    module: torch.nn.Module,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    is_causal: bool,
-    kwargs: dict[str, Any],
+    module: torch.nn.Module, call: "AttentionCall", kwargs: dict[str, Any]
 ) -> "AttentionCall":
     """Return what is attended to, changed by the hook of the current call."""
     hook = current_hooks().on_attention
     if hook is None:
-        return key, value, mask, is_causal
+        return call
     if kwargs.get("position_bias") is not None:  # it has none for the prefix
         raise UnsupportedBackboneError("Its attention adds a bias by distance.")
-    return hook(module, key, value, mask, is_causal)
+    return hook(module, call)
 
 
 def attend(
@@ -81,9 +76,8 @@ def attend(
     """Attend with SDPA, to the prefix as well if the current call has one."""
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
-    key, value, attention_mask, is_causal = _join(
-        module, key, value, attention_mask, is_causal, kwargs
-    )
+    call = (key, value, attention_mask, is_causal)
+    key, value, attention_mask, is_causal = _join(module, call, kwargs)
     trains_on_cpu = key.requires_grad and key.device.type == "cpu"
     function: Any = attend_on_cpu if trains_on_cpu else sdpa_attention_forward
     return function(
@@ -154,9 +148,8 @@ def _eager_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attend with the model's own function, which takes causality from the mask."""
-    key, value, attention_mask, _ = _join(
-        module, key, value, attention_mask, False, kwargs
-    )
+    call = (key, value, attention_mask, False)
+    key, value, attention_mask, _ = _join(module, call, kwargs)
     own = sys.modules[type(module).__module__].eager_attention_forward
     return own(module, query, key, value, attention_mask, **kwargs)
 
@@ -185,15 +178,10 @@ class AttentionPrefix(PrefixMechanism):
         """Run the backbone over one prompt (1, P, C); record its keys and values."""
         calls: list[tuple[int | None, Tensor, Tensor]] = []
 
-        def record(
-            module: torch.nn.Module,
-            key: Tensor,
-            value: Tensor,
-            mask: Tensor | None,
-            is_causal: bool,
-        ) -> "AttentionCall":
+        def record(module: torch.nn.Module, call: "AttentionCall") -> "AttentionCall":
+            key, value, *_ = call
             calls.append((getattr(module, "layer_idx", None), key[0], value[0]))
-            return key, value, mask, is_causal
+            return call
 
         with add_hooks(on_attention=record):
             output = self.model(inputs_embeds=inputs_embeds, output_hidden_states=True)
@@ -235,13 +223,9 @@ class PrefixJoiner:
         self._widened: dict[int, tuple[Tensor | None, Tensor]] = {}
 
     def __call__(
-        self,
-        module: torch.nn.Module,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        is_causal: bool,
+        self, module: torch.nn.Module, call: "AttentionCall"
     ) -> "AttentionCall":
+        key, value, mask, is_causal = call
         prefix = next(self._layers, None)
         if prefix is None or prefix[0].shape[::2] != key.shape[1::2]:
             raise UnsupportedBackboneError("Its attention calls differ between texts.")

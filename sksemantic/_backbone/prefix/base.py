@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    LayerPrefix = tuple[Tensor, ...]
-    Prefix = list[LayerPrefix]
+    Prefix = list[tuple[Tensor, ...]]
 
 _TOLERANCE = 1e-3  # of the largest output
 _HALF_PRECISION_TOLERANCE = 0.1
@@ -63,8 +62,8 @@ class Positions:
     def of(cls, model: "PreTrainedModel", is_causal: bool) -> "Positions":
         """Inspect a backbone."""
         given = "position_ids" in signature(model.forward).parameters
-        table = None if is_causal else position_table(model)
-        return cls(given, None if table is None else first_position(table))
+        table = None if is_causal else learned_positions(model)
+        return cls(given, None if table is None else table.start)
 
     def of_text(self, n_prompt: int, ids: "Tensor") -> "dict[str, Tensor]":
         """Return the positions (1, T) of texts (B, T) after P tokens, as an input."""
@@ -83,21 +82,17 @@ class Positions:
         return {"position_ids": torch.cat(ranges)[None].to(ids.device)}
 
 
-def position_table(model: nn.Module) -> nn.Embedding | None:
-    """Return the backbone's learned table of positions, if it has one."""
+def learned_positions(model: nn.Module) -> range | None:
+    """Return the positions of texts in the backbone's learned table, if it has one."""
     for name, module in model.named_modules():
         if (
             isinstance(module, nn.Embedding)
             and name.endswith(_TABLE_NAMES)
             and "Sinusoidal" not in type(module).__name__  # rotary, in a table
         ):
-            return module
+            padding = module.padding_idx  # RoBERTa's texts start after it
+            return range(0 if padding is None else padding + 1, module.num_embeddings)
     return None
-
-
-def first_position(table: nn.Embedding) -> int:
-    """Return where counting starts: RoBERTa's does after the padding index."""
-    return 0 if table.padding_idx is None else table.padding_idx + 1
 
 
 class PrefixMechanism(ABC):
@@ -213,11 +208,6 @@ def hidden_states_of(output: Any) -> "list[Tensor]":
     if getattr(output, "hidden_states", None) is None:
         raise UnsupportedBackboneError("It returns no hidden states of its layers.")
     return [states[0] for states in output.hidden_states]
-
-
-def widen_mask(mask: "Tensor", n_prompt: int) -> "Tensor":
-    """Put P tokens that are seen before a batch's mask (B, T)."""
-    return torch.cat([mask.new_ones(len(mask), n_prompt), mask], dim=1)  # (B, P + T)
 
 
 def expand_prefix(prefix: "Tensor", states: "Tensor") -> "Tensor":

@@ -22,7 +22,6 @@ PREFIX_MECHANISMS: "dict[str, type[PrefixMechanism]]" = {
     mechanism.name: mechanism
     for mechanism in (AttentionPrefix, KVCachePrefix, HiddenStatesPrefix)
 }
-_SELF_TEST_VARIABLE = "SKSEMANTIC_SELF_TEST"
 
 
 def choose_prefix_mechanism(
@@ -57,7 +56,7 @@ def choose_prefix_mechanism(
 
 def is_self_test_on() -> bool:
     """Whether backbones are tested at first use; an environment variable says no."""
-    return os.environ.get(_SELF_TEST_VARIABLE) != "0"
+    return os.environ.get("SKSEMANTIC_SELF_TEST") != "0"
 
 
 def self_test(mechanism: "PrefixMechanism", is_causal: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from sksemantic._backbone.prefix.base import (
@@ -17,7 +18,6 @@ from sksemantic._backbone.prefix.base import (
     expand_prefix,
     hidden_states_of,
     run_model,
-    widen_mask,
 )
 from sksemantic.exceptions import UnsupportedBackboneError
 
@@ -78,5 +78,5 @@ class KVCachePrefix(PrefixMechanism):
             [tuple(expand_prefix(part, like) for part in layer) for layer in prefix]
         )
         joint: dict[str, Any] = self.positions.of_text(n_prompt, ids) | inputs
-        joint["attention_mask"] = widen_mask(inputs["attention_mask"], n_prompt)
+        joint["attention_mask"] = pad(inputs["attention_mask"], (n_prompt, 0), value=1)
         return run_model(self.model, joint | {self._cache_name: cache})
