@@ -271,7 +271,8 @@ def find_layers(
         if isinstance(hidden, Tensor) and hidden.dim() == 3 and len(hidden) == 1
     ]
     for layers in lists:
-        called = [module for module in takes_states if module in {*layers}]
+        members = {*layers}
+        called = [module for module in takes_states if module in members]
         if len(layers) == model.config.num_hidden_layers and called == [*layers]:
             return layers, calls
     return None, calls
