@@ -3,24 +3,22 @@
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from numbers import Integral
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from sksemantic._backbone.registry import release_backbones
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
 
 _MEMORY_SHARE = 1 / 8  # of what is available when the process first asks
 # Enough for 100,000 short texts of Gemma 3 270M: 1.4 GB of states, 0.3 GB of features.
 _MAX_MEMORY = 2**31
-# Memory is taken in large pieces: many small ones of different sizes leave gaps.
-_CHUNK_BYTES = 2**23
 
 
 def _available_memory() -> int:
@@ -34,64 +32,45 @@ def _available_memory() -> int:
 
 
 @dataclass(eq=False)
-class _Chunk:
-    """Entries of one kind, end to end in one piece of memory."""
+class _Block:
+    """Entries that were put together, end to end (sum of T_i, C)."""
 
-    values: "Tensor"  # (size, C), of which n_used are filled
-    n_used: int = 0
-    keys: list[Hashable] = field(default_factory=list)
-    last_use: int = 0
-
-    @property
-    def n_bytes(self) -> int:
-        return self.n_used * self.values.shape[1] * self.values.element_size()
+    values: Tensor
+    names: list[tuple[Hashable, Hashable]]  # kind and key of each
+    last_use: int
 
 
 @dataclass(eq=False)
-class _Kind:
-    """The entries of one kind."""
+class _Entries:
+    """The entries of one backbone."""
 
-    # By key: the chunk, and the start and stop of the values in it.
-    places: dict[Hashable, tuple[_Chunk, int, int]] = field(default_factory=dict)
-    chunks: list[_Chunk] = field(default_factory=list)
-
-    def drop(self, chunk: _Chunk) -> None:
-        """Drop the entries of a chunk."""
-        self.chunks.remove(chunk)
-        for key in chunk.keys:
-            if self.places.get(key, (None,))[0] is chunk:  # not put again since
-                del self.places[key]
+    blocks: list[_Block] = field(default_factory=list)
+    # By kind and key: the block, and the start and stop of the values in it.
+    places: dict[tuple, tuple[_Block, int, int]] = field(default_factory=dict)
 
 
 class ActivationCache:
     """Frozen activations by backbone, kind and key.
 
     An entry (T_i, C) has the activations of one text, which the key identifies. A kind
-    is all else that decides the values, such as prompt and layer. Entries are kept in
-    chunks, and the least recently used chunk is dropped first. The entries of a
-    backbone are freed with it. All methods may be called from several threads.
+    is all else that decides the values, such as prompt and layer. Entries that are put
+    together are a block, and the least recently used block is dropped first. The
+    entries of a backbone are freed with it. Several threads may call all methods.
 
-    Parameters
-    ----------
-    limit : int or None
-        The most bytes to keep. None: a share of what is available at the first use.
-    chunk_bytes : int
-        The size of a chunk.
+    `limit` is the most bytes to keep; None is a share of what is available at the
+    first use.
     """
 
-    def __init__(
-        self, limit: int | None = None, chunk_bytes: int = _CHUNK_BYTES
-    ) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._lock = RLock()
         self._limit = limit
-        self._chunk_bytes = chunk_bytes
-        self._n_uses = 0
+        self.moment = 0  # the number of uses so far, to tell later ones from earlier
         self.clear()
 
     def clear(self) -> None:
         """Drop everything."""
         with self._lock:
-            self._kinds: WeakKeyDictionary[Any, dict] = WeakKeyDictionary()
+            self._entries: WeakKeyDictionary[Any, _Entries] = WeakKeyDictionary()
 
     @property
     def limit(self) -> int:
@@ -106,18 +85,13 @@ class ActivationCache:
     def n_bytes(self) -> int:
         """The bytes that are kept."""
         with self._lock:
-            return sum(chunk.n_bytes for _, chunk in self._all_chunks())
-
-    @property
-    def moment(self) -> int:
-        """The number of uses so far, to tell later uses from earlier ones."""
-        return self._n_uses
+            return sum(block.values.nbytes for _, block in self._blocks())
 
     def room(self, since: int) -> int:
         """Return the bytes that are free or were last used before a moment."""
         with self._lock:
-            in_use = (c for _, c in self._all_chunks() if c.last_use > since)
-            return self.limit - sum(chunk.n_bytes for chunk in in_use)
+            in_use = [block for _, block in self._blocks() if block.last_use > since]
+            return self.limit - sum(block.values.nbytes for block in in_use)
 
     def has(self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]) -> "NDArray":
         """Return which keys have an entry (n,), bool."""
@@ -134,61 +108,41 @@ class ActivationCache:
         """
         with self._lock:
             places = self._use(backbone, kind, keys)
-            has_entry = np.array([place is not None for place in places], bool)
-            entries = [place for place in places if place is not None]
-            if not entries:
-                return has_entry, None
-            like = entries[0][0].values
-            n = sum(stop - start for _, start, stop in entries)
-            values = like.new_empty(n, like.shape[1])
-            n_done = 0
-            for chunk, start, stop in entries:
-                values[n_done : n_done + stop - start] = chunk.values[start:stop]
-                n_done += stop - start
-            return has_entry, values
+        # Copied outside the lock: the values of a block never change.
+        has_entry = np.array([place is not None for place in places], bool)
+        found = [p[0].values[p[1] : p[2]] for p in places if p is not None]
+        return has_entry, torch.cat(found) if found else None
 
     def put(
         self,
         backbone: Any,
         kind: Hashable,
         keys: Sequence[Hashable],
-        values: "Tensor",
+        values: Tensor,
         lengths: "NDArray",
         *,
         since: int | None = None,
     ) -> None:
         """Keep a copy of entries, end to end (sum of T_i, C), if there is room.
 
-        Parameters
-        ----------
-        backbone, kind, keys
-            What the entries are looked up by.
-        values : Tensor of shape (sum of T_i, C)
-        lengths : ndarray of shape (n,)
-            T_i of each entry.
-        since : int or None
-            A moment: entries used after it are not dropped for these. None: now.
+        The entries of the keys have the `lengths` T_i (n,). Those that were used after
+        the moment `since`, by default now, are not dropped for these.
         """
-        values = values.detach().cpu()
-        n_bytes = values.numel() * values.element_size()
         with self._lock:
-            since = self.moment if since is None else since
-            if n_bytes == 0 or n_bytes > self.room(since):
+            room = self.room(self.moment if since is None else since)
+            if not 0 < values.nbytes <= room:
                 return
-            self._shrink(self.limit - n_bytes)
-            kinds = self._kinds.setdefault(backbone, {})
-            entries = kinds.setdefault(kind, _Kind())
-            chunk = self._chunk_with_room(entries, values)
-            start = chunk.n_used
-            chunk.values[start : start + len(values)] = values
-            chunk.n_used += len(values)
-            chunk.keys += keys
-            self._n_uses += 1
-            chunk.last_use = self._n_uses
-            stops = start + np.cumsum(lengths)
+            self._shrink(self.limit - values.nbytes)
+            self.moment += 1
+            copy = values.detach().to("cpu", copy=True)
+            names = [(kind, key) for key in keys]
+            block = _Block(copy, names, self.moment)
+            entries = self._entries.setdefault(backbone, _Entries())
+            entries.blocks.append(block)
+            stops = np.cumsum(lengths)
             spans = zip((stops - lengths).tolist(), stops.tolist(), strict=True)
-            for key, span in zip(keys, spans, strict=True):
-                entries.places[key] = (chunk, *span)
+            for name, span in zip(names, spans, strict=True):
+                entries.places[name] = (block, *span)
 
     @contextmanager
     def limited(self, memory: int | None) -> Iterator[None]:
@@ -205,41 +159,32 @@ class ActivationCache:
             self._limit = limit
             self._shrink(limit)
 
-    def _all_chunks(self) -> list[tuple[_Kind, _Chunk]]:
-        kinds = [kind for each in [*self._kinds.values()] for kind in each.values()]
-        return [(kind, chunk) for kind in kinds for chunk in kind.chunks]
+    def _blocks(self) -> list[tuple[_Entries, _Block]]:
+        return [(each, b) for each in [*self._entries.values()] for b in each.blocks]
 
     def _use(
         self, backbone: Any, kind: Hashable, keys: Sequence[Hashable]
-    ) -> list[tuple[_Chunk, int, int] | None]:
+    ) -> list[tuple[_Block, int, int] | None]:
         """Return where the entries of keys are, and note that they were used."""
-        self._n_uses += 1
-        entries = self._kinds.get(backbone, {}).get(kind)
-        places = [entries.places.get(key) if entries else None for key in keys]
+        self.moment += 1
+        entries = self._entries.get(backbone, _Entries())
+        places = [entries.places.get((kind, key)) for key in keys]
         for place in places:
             if place is not None:
-                place[0].last_use = self._n_uses
+                place[0].last_use = self.moment
         return places
 
-    def _chunk_with_room(self, entries: _Kind, values: "Tensor") -> _Chunk:
-        """Return the latest chunk, or a new one if it is too full."""
-        n, width = values.shape
-        chunk = entries.chunks[-1] if entries.chunks else None
-        if chunk is None or chunk.n_used + n > len(chunk.values):
-            size = max(n, self._chunk_bytes // (width * values.element_size()))
-            chunk = _Chunk(values.new_empty(size, width))
-            entries.chunks.append(chunk)
-        return chunk
-
     def _shrink(self, n_bytes: int) -> None:
-        """Drop the least recently used chunks until no more than this is kept."""
-        kept = self._all_chunks()
-        total = sum(chunk.n_bytes for _, chunk in kept)
-        for kind, chunk in sorted(kept, key=lambda each: each[1].last_use):
-            if total <= n_bytes:
+        """Drop the least recently used blocks until no more than this is kept."""
+        excess = self.n_bytes - n_bytes
+        for entries, block in sorted(self._blocks(), key=lambda each: each[1].last_use):
+            if excess <= 0:
                 break
-            kind.drop(chunk)
-            total -= chunk.n_bytes
+            excess -= block.values.nbytes
+            entries.blocks.remove(block)
+            for name in block.names:
+                if entries.places.get(name, (None,))[0] is block:  # not put again since
+                    del entries.places[name]
 
 
 activations = ActivationCache()
@@ -284,15 +229,11 @@ def cache_limits(memory: int | None = None) -> Iterator[None]:
     >>> with sksemantic.cache_limits(memory=0):
     ...     pass  # fit without keeping anything
     """
-    if memory is not None and not _is_number_of_bytes(memory):
+    is_number = isinstance(memory, int | np.integer) and not isinstance(memory, bool)
+    if memory is not None and not (is_number and memory >= 0):
         raise ValueError(
             "The 'memory' parameter must be a number of bytes, 0 or more, or None. "
             f"Got {memory!r} instead."
         )
     with activations.limited(memory):
         yield
-
-
-def _is_number_of_bytes(limit: object) -> bool:
-    is_number = isinstance(limit, Integral) and not isinstance(limit, bool)
-    return is_number and int(limit) >= 0  # type: ignore[call-overload]

@@ -52,9 +52,8 @@ def check_rows(cache, *puts, backbone=BACKBONE, kind=KIND):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("chunk_bytes", [1, 500, 10**6])
-def test_get_when_rows_were_put_then_come_back_as_they_were(dtype, chunk_bytes):
-    cache = ActivationCache(10**6, chunk_bytes)
+def test_get_when_rows_were_put_then_come_back_as_they_were(dtype):
+    cache = ActivationCache(10**6)
     puts = [make_rows(seed, dtype=dtype) for seed in range(6)]
     for put in puts:
         cache.put(BACKBONE, KIND, *put)
@@ -90,7 +89,7 @@ def test_put_when_its_values_are_overwritten_then_those_kept_are_not():
 
 def test_put_when_a_key_comes_again_then_the_latest_row_counts():
     puts = [make_rows(seed) for seed in range(3)]
-    cache = ActivationCache(count_bytes(*puts), chunk_bytes=1)
+    cache = ActivationCache(count_bytes(*puts))
     again = (puts[0][0], *puts[1][1:])
     for put in (puts[0], again, puts[2]):
         cache.put(BACKBONE, KIND, *put)
@@ -102,7 +101,7 @@ def test_put_when_a_key_comes_again_then_the_latest_row_counts():
 
 def test_put_when_memory_is_full_then_least_recently_used_is_dropped():
     puts = [make_rows(seed, longest=1) for seed in range(4)]
-    cache = ActivationCache(count_bytes(*puts[:3]), chunk_bytes=1)
+    cache = ActivationCache(count_bytes(*puts[:3]))
     for kind, put in zip("abc", puts, strict=False):
         cache.put(BACKBONE, kind, *put)
     cache.get(BACKBONE, "a", puts[0][0][:1])  # now b is the one used longest ago
@@ -116,7 +115,7 @@ def test_put_when_memory_is_full_then_least_recently_used_is_dropped():
 def test_put_when_all_rows_are_in_use_then_keeps_those():
     puts = [make_rows(seed, longest=1) for seed in range(4)]
     size = count_bytes(puts[0])
-    cache = ActivationCache(2 * size, chunk_bytes=1)
+    cache = ActivationCache(2 * size)
     cache.put(BACKBONE, "old", *puts[0])
     start = cache.moment
     assert cache.room(start) == 2 * size
@@ -140,7 +139,7 @@ def test_put_when_it_is_larger_than_the_limit_then_nothing_goes_for_it(limit):
 
 def test_cache_when_threads_read_and_write_then_rows_are_whole():
     puts = [make_rows(seed, n=20, longest=30) for seed in range(8)]
-    cache = ActivationCache(count_bytes(*puts) // 2, chunk_bytes=2000)
+    cache = ActivationCache(count_bytes(*puts) // 2)
 
     def work(seed):
         rng = np.random.RandomState(seed)
@@ -175,7 +174,7 @@ def test_cache_when_a_backbone_is_freed_then_its_rows_are_gone_alone(tiny_bert):
 
 
 def test_limited_when_left_then_former_limit_holds_again():
-    cache = ActivationCache(10**6, chunk_bytes=1)
+    cache = ActivationCache(10**6)
     puts = [make_rows(seed) for seed in range(3)]
     for put in puts:
         cache.put(BACKBONE, KIND, *put)

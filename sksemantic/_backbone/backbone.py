@@ -5,21 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sksemantic._backbone.kernels import speed_up_norms
 from sksemantic._backbone.layers import hook_layers, refuse_model_errors
 from sksemantic._backbone.loading import read_output_embeddings
 from sksemantic._backbone.prefix.attention import replace_attention
 from sksemantic._backbone.prefix.base import (
-    first_position,
+    learned_positions,
     outputs_agree,
-    position_table,
     run_model,
 )
-from sksemantic._backbone.prefix.choice import (
-    choose_prefix_mechanism,
-    is_self_test_on,
-)
+from sksemantic._backbone.prefix.choice import choose_prefix_mechanism, is_self_test_on
 from sksemantic._backbone.tokenizer import (
     adds_leading_space,
     encode,
@@ -51,39 +48,8 @@ _FEWEST_TOKENS = 256
 class Backbone:
     """A frozen language model, its tokenizer, and what there is to know about them.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        The model without a task head. It is frozen and put in eval mode for good.
-    tokenizer : PreTrainedTokenizerBase
-        A fast tokenizer.
-    config : BackboneConfig or None
-        What it was loaded by.
-    load : callable or None
-        Returns the backbone of a config. A pickle holds `config` and `load` alone.
-
-    Attributes
-    ----------
-    is_causal : bool
-        Whether a token sees only the tokens before it, as a tiny forward shows.
-    has_layer_hooks : bool
-        Whether its layers can be skipped, and their outputs edited.
-    hidden_size : int
-        C.
-    max_positions : int
-        The most tokens (prompt and text together) that the model has positions for.
-    special_tokens : SpecialTokens
-        What the tokenizer puts around one text.
-    pair_tokens : PairTokens or None
-        What it puts around two; None if it has no form for pairs.
-    adds_leading_space : bool
-        Whether the tokenizer puts a space before every text (SentencePiece).
-    pad_id : int
-        Id that fills up short rows; always masked, so any id serves.
-    start_id : int or None
-        Id that can stand where a sequence must not be empty.
-    unknown_id : int
-        Id for a word of which the tokenizer makes no tokens.
+    The model, without a task head, is frozen and put in eval mode for good. `load`
+    returns the backbone of a config: a pickle holds these two alone.
     """
 
     def __init__(
@@ -102,8 +68,9 @@ class Backbone:
         self.pair_tokens = find_pair_tokens(tokenizer, model)
         self.adds_leading_space = adds_leading_space(tokenizer)
         pad_id, unknown_id = tokenizer.pad_token_id, tokenizer.unk_token_id
-        self.pad_id: int = 0 if pad_id is None else pad_id
+        self.pad_id: int = 0 if pad_id is None else pad_id  # masked, so any id serves
         self.start_id = find_start_id(tokenizer)
+        # For a word of which the tokenizer makes no tokens.
         self.unknown_id: int = self.start_id or 0 if unknown_id is None else unknown_id
         model.config.use_cache = False  # nothing is ever generated
         replace_attention(model)
@@ -111,6 +78,7 @@ class Backbone:
         if is_self_test_on():
             self._check_reading()
         self.is_causal = sees_only_the_past(model)
+        # Whether its layers can be skipped, and their outputs edited.
         self.has_layer_hooks = hook_layers(model)
         self.hidden_size: int = model.config.hidden_size
         self.max_positions = _max_positions(model, tokenizer)
@@ -135,13 +103,7 @@ class Backbone:
 
     @cached_property
     def prefix_mechanism(self) -> "PrefixMechanism":
-        """The mechanism that gives it a prefix, chosen and tested at first use.
-
-        Raises
-        ------
-        UnsupportedBackboneError
-            If there is none that works.
-        """
+        """The mechanism that gives it a prefix, chosen and tested at first use."""
         return choose_prefix_mechanism(
             self.model, self.is_causal, self.has_layer_hooks, self._mechanism_name
         )
@@ -178,10 +140,7 @@ class Backbone:
 
     @property
     def training_tokens(self) -> int:
-        """How many tokens, padding included, one forward with gradient may have.
-
-        Estimated from the activations that a layer keeps for its backward pass.
-        """
+        """How many tokens, padding included, one forward with gradient may have."""
         bytes_per_token = _BYTES_PER_FEATURE * self.hidden_size * self.n_layers
         n_bytes = _TRAINING_BYTES
         if self.device.type == "cuda":
@@ -196,12 +155,7 @@ class Backbone:
         """Return the output embeddings (n, C) of some tokens.
 
         They are the input's where the two are tied; else they are read from the
-        weights' files.
-
-        Raises
-        ------
-        ValueError
-            If there are none.
+        weights' files. A backbone that has none is refused.
         """
         rows = None
         if self.model.config.get_text_config().tie_word_embeddings:
@@ -231,23 +185,16 @@ class Backbone:
 
     @torch.no_grad()
     def _check_reading(self) -> None:
-        """Refuse what would make predictions depend on a text's batch, or on its form.
-
-        Raises
-        ------
-        UnsupportedBackboneError
-        """
+        """Refuse a model whose predictions depend on a text's batch, or on its form."""
         with refuse_model_errors(_cannot_read(self.model)):
             ids = torch.tensor([[5, 6, 7]], device=self.device)
-            n_tokens = ids.shape[1]
-            padded = torch.cat([ids, torch.full_like(ids, self.pad_id)], dim=1)
-            padded_mask = torch.ones_like(padded)
-            padded_mask[:, n_tokens:] = 0
-            mask = {"attention_mask": torch.ones_like(ids)}
-            expected = self.run({"input_ids": ids, **mask})
+            mask = torch.ones_like(ids)
+            expected = self.run({"input_ids": ids, "attention_mask": mask})
+            padded, padded_mask = pad(ids, (0, 3), value=self.pad_id), pad(mask, (0, 3))
             output = self.run({"input_ids": padded, "attention_mask": padded_mask})
-            before_padding = output[:, :n_tokens]
-            from_embeddings = self.run({"inputs_embeds": self.embed(ids), **mask})
+            before_padding = output[:, : ids.shape[1]]
+            embedded = {"inputs_embeds": self.embed(ids), "attention_mask": mask}
+            from_embeddings = self.run(embedded)
         if not outputs_agree(before_padding, expected, self.model):
             problem = "depends on the padding after a text"
         elif not outputs_agree(from_embeddings, expected, self.model):
@@ -262,13 +209,7 @@ class Backbone:
 
 @torch.no_grad()
 def sees_only_the_past(model: "PreTrainedModel") -> bool:
-    """Compare the first token's output before two different second tokens.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the model cannot read a text.
-    """
+    """Compare the first token's output before two different second tokens."""
     ids = torch.tensor([[5, 6], [5, 7]], device=model.device)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     with refuse_model_errors(_cannot_read(model)):
@@ -287,11 +228,11 @@ def _cannot_read(model: "PreTrainedModel") -> str:
 def _max_positions(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
 ) -> int:
-    """Return how many tokens the model has positions for."""
+    """Return how many tokens, prompt and text together, have positions."""
     limits = [tokenizer.model_max_length]
-    table = position_table(model)
+    table = learned_positions(model)
     if table is not None:
-        limits.append(table.num_embeddings - first_position(table))
+        limits.append(len(table))
     configured = getattr(model.config, "max_position_embeddings", None)
     if configured:
         limits.append(configured)

@@ -4,19 +4,12 @@ from pathlib import Path
 
 import torch
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 # How Linux calls arithmetic in bfloat16: of AVX-512, of AMX, and of ARM.
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn the `device` parameter into a device that is there.
-
-    Raises
-    ------
-    ValueError
-        If the device is unknown to torch or not present on this machine.
-    """
+    """Turn the `device` parameter into a device; refuse one that is not there."""
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

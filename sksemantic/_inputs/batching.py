@@ -17,16 +17,8 @@ if TYPE_CHECKING:
 class BucketSampler(Sampler[list[int]]):
     """Shuffled batches of texts of similar length.
 
-    Every epoch is a new permutation, cut into buckets of many batches. Each bucket is
-    sorted by length and cut into batches, and all batches are shuffled.
-
-    Parameters
-    ----------
-    lengths : ndarray of shape (n,)
-    batch_size : int
-    generator : RandomState
-    n_bucket_batches : int
-        How many batches a bucket has.
+    Every epoch is a new permutation, cut into buckets of `n_bucket_batches` batches.
+    Each bucket is sorted by length and cut into batches, and all batches are shuffled.
     """
 
     def __init__(
@@ -59,38 +51,24 @@ class BucketSampler(Sampler[list[int]]):
             yield batches[i]
 
 
-class TokenBudgetSampler(Sampler[list[int]]):
-    """Batches of consecutive texts, as large as the budget of tokens allows.
+def token_budget_batches(lengths: "NDArray", budget: int) -> list[list[int]]:
+    """Cut consecutive texts into batches of at most `budget` tokens, with padding.
 
-    Parameters
-    ----------
-    lengths : ndarray of shape (n,)
-    budget : int
-        The most tokens of a batch, padding included. A longer text is a batch alone.
+    A longer text is a batch alone.
     """
-
-    def __init__(self, lengths: "NDArray", budget: int) -> None:
-        self.batches: list[list[int]] = []
-        longest = 0
-        for i, length in enumerate(lengths.tolist()):
-            longest = max(longest, length)
-            if not self.batches or (len(self.batches[-1]) + 1) * longest > budget:
-                self.batches.append([])
-                longest = length
-            self.batches[-1].append(i)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
+    batches: list[list[int]] = []
+    longest = 0
+    for i, length in enumerate(lengths.tolist()):
+        longest = max(longest, length)
+        if not batches or (len(batches[-1]) + 1) * longest > budget:
+            batches.append([])
+            longest = length
+        batches[-1].append(i)
+    return batches
 
 
 def train_batches(
-    dataset: TextDataset,
-    batch_size: int,
-    pad_id: int,
-    generator: np.random.RandomState,
+    dataset: TextDataset, batch_size: int, pad_id: int, generator: np.random.RandomState
 ) -> DataLoader:
     """Iterate over shuffled batches of texts of similar length."""
     sampler = BucketSampler(dataset.lengths, batch_size, generator)
@@ -107,10 +85,10 @@ def ordered_batches(
     """
     return DataLoader(
         dataset,
-        batch_sampler=TokenBudgetSampler(dataset.lengths, budget),
+        batch_sampler=token_budget_batches(dataset.lengths, budget),
         collate_fn=collate(pad_id),
-        # Each iteration draws a number. Drawn from the global generator, it would make
-        # training depend on which texts are in the activation cache.
+        # Each iteration draws a number. Of the global generator, it would make training
+        # depend on which texts are in the activation cache.
         generator=torch.Generator(),
     )
 

@@ -15,7 +15,6 @@ _EXPECTED = (
     "X must be a sequence of texts (a list, a tuple, a Series, a 1-D array of str) or, "
     "for several texts a row, a table or a sequence of tuples."
 )
-
 _WORDS_EXPECTED = (
     "X must be a sequence of texts, each a list of words or one str, which is split at "
     "white space."
@@ -24,18 +23,10 @@ _WORDS_EXPECTED = (
 
 @dataclass(frozen=True)
 class Columns:
-    """The texts of X: one column, or several where a row has several texts.
+    """The texts of X: one column, or several where a row has several texts."""
 
-    Attributes
-    ----------
-    values : list of list of str
-        The columns, of one length.
-    names : tuple of str or None
-        What they are called in a table with named columns.
-    """
-
-    values: list[list[str]]
-    names: tuple[str, ...] | None = None
+    values: list[list[str]]  # the columns, of one length
+    names: tuple[str, ...] | None = None  # in a table with named columns
 
     def __len__(self) -> int:
         return len(self.values[0])
@@ -54,12 +45,8 @@ class Columns:
 def check_texts(X: Any) -> Columns:
     """Turn any accepted form of X into columns of str.
 
-    Raises
-    ------
-    ValueError
-        If X is one bare string, empty, ragged or has missing values.
-    TypeError
-        If X can be read only once, or holds anything but texts.
+    A ValueError refuses one bare string, no or ragged rows, and missing values; a
+    TypeError what can be read only once, and anything but texts.
     """
     _refuse_containers(X)
     raw, names = _split_columns(X)
@@ -99,8 +86,12 @@ def _split_columns(X: Any) -> tuple[list[list[Any]], tuple[str, ...] | None]:
     if len(shape) > 2:
         raise ValueError(f"{_EXPECTED} Got shape {tuple(shape)} instead.")
     if len(shape) == 2:
-        columns = [as_list(_column(X, i)) for i in range(shape[1])]
-        return columns, _column_names(X)
+        # Those of pyarrow, and of others.
+        names = getattr(X, "column_names", getattr(X, "columns", None))
+        if names is not None:
+            is_named = all(isinstance(name, str) for name in names)
+            names = tuple(map(str, names)) if is_named else None
+        return [as_list(_column(X, i)) for i in range(shape[1])], names
     rows = as_list(X)
     if rows and isinstance(rows[0], list | tuple | np.ndarray):
         return _transposed(rows), None
@@ -109,21 +100,12 @@ def _split_columns(X: Any) -> tuple[list[list[Any]], tuple[str, ...] | None]:
 
 def _column(X: Any, i: int) -> Any:
     """Return a column of a table."""
-    for accessor in ("iloc", "to_series", "column"):  # pandas, polars, pyarrow
-        if hasattr(X, accessor):
-            attribute = getattr(X, accessor)
-            return attribute[:, i] if accessor == "iloc" else attribute(i)
+    if hasattr(X, "iloc"):  # pandas
+        return X.iloc[:, i]
+    for method in ("to_series", "column"):  # polars, pyarrow
+        if hasattr(X, method):
+            return getattr(X, method)(i)
     return X[:, i]
-
-
-def _column_names(X: Any) -> tuple[str, ...] | None:
-    """Return the names of a table's columns, if it has any and all are str."""
-    names = getattr(X, "column_names", None)  # pyarrow
-    if names is None:
-        names = getattr(X, "columns", None)
-    if names is None or not all(isinstance(name, str) for name in names):
-        return None
-    return tuple(map(str, names))
 
 
 def as_list(column: Any) -> list[Any]:
@@ -149,9 +131,13 @@ def _transposed(rows: list[Any]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _refuse_non_texts(texts: list[Any], place: str = "") -> None:
+def _refuse_non_texts(texts: list[Any], place: str) -> None:
     """Refuse texts that are missing or not str; name the first of them."""
-    missing = [i for i, text in enumerate(texts) if _is_missing(text)]
+    missing = [
+        i
+        for i, text in enumerate(texts)
+        if text is None or (np.ndim(text) == 0 and pd.isna(text) is True)
+    ]
     if missing:
         raise ValueError(
             f"X contains {len(missing)} missing values (None, NaN or NA), the first in "
@@ -169,27 +155,14 @@ def _refuse_non_texts(texts: list[Any], place: str = "") -> None:
         )
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or (np.ndim(value) == 0 and pd.isna(value) is True)
-
-
 def name_rows(rows: list[int]) -> str:
     """Name some rows, the first few of them."""
-    return ", ".join(map(str, rows[:SHOWN_ROWS])) + (
-        ", ..." if len(rows) > SHOWN_ROWS else ""
-    )
+    more = ", ..." if len(rows) > SHOWN_ROWS else ""
+    return ", ".join(map(str, rows[:SHOWN_ROWS])) + more
 
 
 def check_words(X: Any) -> list[list[str]]:
-    """Turn texts, split or not, into lists of words.
-
-    Raises
-    ------
-    ValueError
-        If X is one bare string, empty, or has missing values.
-    TypeError
-        If X holds anything but texts or lists of words.
-    """
+    """Turn texts, split or not, into lists of words; refuse what `check_texts` does."""
     _refuse_containers(X, _WORDS_EXPECTED)
     shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) >= 2:

@@ -11,16 +11,7 @@ if TYPE_CHECKING:
 
 
 class Ragged:
-    """Integer sequences of different lengths, stored end to end.
-
-    Attributes
-    ----------
-    flat : ndarray of shape (n_values,), int32
-    starts : ndarray of shape (n + 1,), int64
-        Where each sequence starts in `flat`, and where the last one ends.
-    second_starts : ndarray of shape (n,), int64, or None
-        For pairs of texts: where, within a sequence, token type 1 starts.
-    """
+    """Integer sequences of different lengths, stored end to end in int32."""
 
     def __init__(
         self,
@@ -28,9 +19,11 @@ class Ragged:
         lengths: "NDArray",
         second_starts: "NDArray | None" = None,
     ) -> None:
-        self.flat = flat
-        self.starts = np.concatenate([[0], np.cumsum(lengths)])
-        self.second_starts = second_starts
+        self.flat = flat  # (n_values,)
+        # Where each sequence starts, and where the last one ends.
+        self.starts = np.concatenate([[0], np.cumsum(lengths)])  # (n + 1,)
+        # Of pairs of texts: where, within a sequence, token type 1 starts.
+        self.second_starts = second_starts  # (n,)
 
     @classmethod
     def of(cls, sequences: "Sequence[Any]") -> "Ragged":
@@ -90,22 +83,7 @@ class TextDataset(Dataset):
 
     A text is one entry of X, or one window of a text that is too long. A row is one
     prediction: of a whole text or, with `word_positions`, of one labelled word. Here n
-    is the number of texts.
-
-    Parameters
-    ----------
-    token_ids : Ragged, or list of list of int
-        Token ids of each text.
-    targets : ndarray of shape (n_rows,) or (n_rows, k), or None
-        Class indices (int64), indicators or standardised targets (float32).
-    weights : ndarray of shape (n,) or None
-        Weight of each text; None stands for ones.
-    word_positions : Ragged or None
-        Positions, within each text, of the tokens at which its words are read.
-    groups : ndarray of shape (n,) or None
-        Texts of one group are held out together.
-    pair_texts : Ragged or None
-        Token ids of both texts of each pair on their own, in turn (2n).
+    is the number of texts. Weights are ones by default.
     """
 
     def __init__(
@@ -119,14 +97,16 @@ class TextDataset(Dataset):
     ) -> None:
         if not isinstance(token_ids, Ragged):
             token_ids = Ragged.of(token_ids)
-        self.token_ids = token_ids
-        self.word_positions = word_positions
-        self.groups = groups
-        self.pair_texts = pair_texts
+        self.token_ids = token_ids  # of n texts
+        self.word_positions = word_positions  # of the tokens at which words are read
+        self.groups = groups  # (n,); texts of one group are held out together
+        self.pair_texts = pair_texts  # token ids of each pair's texts alone, in turn
         n = len(self.token_ids)
         n_rows = n if word_positions is None else len(word_positions.flat)
+        # Class indices (int64), indicators or standardised targets (float32):
+        # (n_rows,) or (n_rows, k).
         self.targets = np.zeros(n_rows, np.int64) if targets is None else targets
-        self.weights = np.ones(n, np.float32) if weights is None else weights
+        self.weights = np.ones(n, np.float32) if weights is None else weights  # (n,)
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -1,6 +1,6 @@
 """Checks of `model_kwargs`: how the backbone is loaded and given a prefix."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +11,20 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The entries of `model_kwargs`."""
+
+    revision: str | None = None  # branch, tag or commit of a model on the hub
+    dtype: str = "auto"
+    quantization_config: Any = None  # of transformers
+    device_map: str | dict[str, Any] | None = None  # which layers go to which device
+    n_layers: str | int = "auto"  # how many layers are run, from the bottom
+    prefix_mechanism: str = "auto"  # how the backbone is given the prefix
+
+
+_MECHANISMS = {"auto", "attention", "kv_cache", "hidden_states"}
 _CONSTRAINTS: dict[str, list[Any]] = {
     "revision": [str, None],
     "dtype": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
@@ -20,64 +34,25 @@ _CONSTRAINTS: dict[str, list[Any]] = {
         StrOptions({"auto", "all"}),
         Interval(Integral, 1, None, closed="left"),
     ],
-    "prefix_mechanism": [
-        StrOptions({"auto", "attention", "kv_cache", "hidden_states"})
-    ],
+    "prefix_mechanism": [StrOptions(_MECHANISMS)],
 }
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """The entries of `model_kwargs`.
-
-    Attributes
-    ----------
-    revision : str or None
-        Branch, tag or commit of a model on the hub.
-    dtype : {"auto", "float32", "bfloat16", "float16"}
-        Precision of the backbone.
-    quantization_config : object with `to_dict`, dict or None
-        A quantization config of transformers.
-    device_map : str, dict or None
-        Which layers go to which device.
-    n_layers : {"auto", "all"} or int
-        How many layers are run, from the bottom.
-    prefix_mechanism : {"auto", "attention", "kv_cache", "hidden_states"}
-        How the backbone is given the prefix.
-    """
-
-    revision: str | None = None
-    dtype: str = "auto"
-    quantization_config: Any = None
-    device_map: str | dict[str, Any] | None = None
-    n_layers: str | int = "auto"
-    prefix_mechanism: str = "auto"
 
 
 def check_model_kwargs(model_kwargs: Any, caller: str) -> ModelOptions:
     """Return the options that `model_kwargs` sets; the others have their defaults.
 
-    Parameters
-    ----------
-    model_kwargs : dict or None
-    caller : str
-        Name of the estimator, for messages.
-
-    Raises
-    ------
-    ValueError
-        If it is no dictionary, or has an unknown key or a wrong value.
+    Refuse what is no dictionary, an unknown key and a wrong value; `caller` is the
+    estimator's name, for the message.
     """
     validate_parameter_constraints(
         {"model_kwargs": [dict, None]}, {"model_kwargs": model_kwargs}, caller
     )
     given = dict(model_kwargs or {})
-    names = [field.name for field in fields(ModelOptions)]
-    unknown = [key for key in given if key not in names]
+    unknown = [key for key in given if key not in _CONSTRAINTS]
     if unknown:
         raise ValueError(
             f"The 'model_kwargs' parameter of {caller} has the unknown key "
-            f"{unknown[0]!r}. Accepted keys are {', '.join(map(repr, names))}."
+            f"{unknown[0]!r}. Accepted keys are {', '.join(map(repr, _CONSTRAINTS))}."
         )
     prefix = "model_kwargs__"
     validate_parameter_constraints(

@@ -6,14 +6,9 @@ from sklearn.base import BaseEstimator
 
 
 class NestedParameters(BaseEstimator):
-    """An estimator of which some parameters are dictionaries of named options.
+    """An estimator of which some parameters are dictionaries of named options."""
 
-    Attributes
-    ----------
-    _nested_parameters : dict of str to dict
-        By parameter, the names and defaults of its options.
-    """
-
+    # By parameter, the names and defaults of its options.
     _nested_parameters: ClassVar[dict[str, dict[str, Any]]]
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

@@ -18,16 +18,10 @@ _OTHER_COLUMNS = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """A parsed prompt.
+    """A parsed prompt: the names of its slots, and the literals around them.
 
-    Attributes
-    ----------
-    literals : tuple of str
-        The text before, between and after the slots: one more than there are slots.
-        The first is what the backbone reads once, as semantic prefix or soft prompt.
-        The others are put around the texts of every row.
-    fields : tuple of str
-        What the slots are called.
+    There is one literal more than there are slots. The first is what the backbone reads
+    once, as semantic prefix or soft prompt. The others are put around the texts.
     """
 
     literals: tuple[str, ...]
@@ -37,10 +31,7 @@ class Prompt:
     def parse(cls, template: str) -> "Prompt":
         """Split a template at its slots.
 
-        Raises
-        ------
-        ValueError
-            If it is no valid template, has a slot twice, or no text besides its slots.
+        Refuse what is no template, has a slot twice, or no text besides its slots.
         """
         fields, literals = _split(template)
         twice = sorted({field for field in fields if fields.count(field) > 1})
@@ -64,11 +55,6 @@ class Prompt:
         return "".join(map("".join, zip(doubled, slots, strict=True)))
 
     @property
-    def before(self) -> str:
-        """The text before the first slot."""
-        return self.literals[0]
-
-    @property
     def has_slots(self) -> bool:
         """Whether texts go into slots, instead of after the prompt."""
         return bool(self.fields)
@@ -76,22 +62,14 @@ class Prompt:
     def columns(self, n_columns: int, names: tuple[str, ...] | None) -> list[int]:
         """Return which column goes into which slot; without slots, all in order.
 
-        Parameters
-        ----------
-        n_columns : int
-            Texts of each row.
-        names : tuple of str or None
-            What the columns are called, if X is a table with named columns.
-
-        Raises
-        ------
-        ValueError
-            If slots and columns do not match.
+        `names` are those of the columns, if X is a table with named columns. Refuse
+        columns that do not match the slots.
         """
         if not self.fields:
             if n_columns > 2:
+                listed = f" ({', '.join(map(repr, names))})" if names else ""
                 raise ValueError(
-                    f"X has {n_columns} columns{_listed(names)}; with a 'prompt' "
+                    f"X has {n_columns} columns{listed}; with a 'prompt' "
                     "without slots it may have one text a row, or a pair of texts. "
                     "Select the text column, for example X['text'], or name the "
                     "columns in slots of the prompt, such as '{a} ... {b} ... {c}'. "
@@ -119,20 +97,16 @@ class Prompt:
         if n_columns == 1 and names is None:
             expected = "X holds one text a row: its slot is {text}."
         else:
-            called = names if names else range(n_columns)
-            expected = f"X has the columns {_shown(list(map(str, called)))}."
+            called = list(names or map(str, range(n_columns)))
+            expected = f"X has the columns {_shown(called)}."
         raise ValueError(
             f"The 'prompt' parameter has the slot {_shown([field])}, but X has no such "
             f"column. {expected}"
         )
 
 
-def _shown(fields: "list[str]") -> str:
+def _shown(fields: list[str]) -> str:
     return ", ".join("{" + field + "}" for field in fields)
-
-
-def _listed(names: tuple[str, ...] | None) -> str:
-    return f" ({', '.join(map(repr, names))})" if names else ""
 
 
 def _split(template: str) -> tuple[list[str], list[str]]:

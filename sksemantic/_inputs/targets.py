@@ -21,13 +21,7 @@ _INDICATORS = (
 
 
 def check_labels(y: Any, n_texts: int) -> "NDArray":
-    """Return y as a 1-D array of labels without missing values.
-
-    Raises
-    ------
-    ValueError
-        If y is missing, has another length than X, missing labels, or is continuous.
-    """
+    """Return y as a 1-D array of labels; refuse missing, mixed and continuous ones."""
     y = _one_dimensional(y, n_texts)
     missing = np.flatnonzero(pd.isna(y)).tolist()
     if missing:
@@ -50,26 +44,17 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
 
 
 def check_word_labels(y: Any, texts: list[list[str]]) -> list[list[Any]]:
-    """Return the labels of each text's words as lists.
-
-    Raises
-    ------
-    ValueError
-        If y is not one list of labels for each text, of the length of its words, or
-        mixes str and numbers.
-    """
+    """Return the labels of each text's words: one for each word, all str or all int."""
     _refuse_none(y)
     if isinstance(y, str | bytes) or not hasattr(y, "__len__"):
         raise ValueError(f"{_WORD_LABELS} Got {type(y).__name__} instead.")
     rows = as_list(y)
     check_consistent_length(texts, rows)
-    pairs = zip(rows, texts, strict=True)
-    labels = [_labels_of(row, words, i) for i, (row, words) in enumerate(pairs)]
+    labels = [_labels_of(row, texts[i], i) for i, row in enumerate(rows)]
     flat = [(i, label) for i, row in enumerate(labels) for label in row]
-    has_str = any(isinstance(label, str) for _, label in flat)
+    kind = str if any(isinstance(label, str) for _, label in flat) else Integral
     for i, label in flat:
-        is_int = isinstance(label, Integral) and not has_str
-        if not (isinstance(label, str) or is_int):
+        if not isinstance(label, kind):
             raise ValueError(
                 "y must hold labels of one kind, all str or all int. Got "
                 f"{type(label).__name__} ({label!r}) in row {i} instead."
@@ -93,13 +78,7 @@ def _labels_of(row: Any, words: list[str], i: int) -> list[Any]:
 
 
 def check_targets(y: Any, n_texts: int) -> "NDArray":
-    """Return y as a float array (n,) or (n, n_targets) of finite numbers.
-
-    Raises
-    ------
-    ValueError
-        If y is missing, has another length than X, or anything but finite numbers.
-    """
+    """Return y as floats (n,) or (n, n_targets); refuse all but finite numbers."""
     array = np.asarray(y)
     is_table = array.ndim == 2 and array.shape[1] > 1
     y = array if is_table else _one_dimensional(y, n_texts)
@@ -117,20 +96,14 @@ def check_targets(y: Any, n_texts: int) -> "NDArray":
 def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
     """Return y as indicators (n, n_labels) of float32, or None if it is no table.
 
-    Raises
-    ------
-    ValueError
-        If y has another length than X, holds sets of labels, or anything but 0 and 1.
+    Refuse sets of labels, and a table of anything but 0 and 1.
     """
     if hasattr(y, "toarray"):
         y = y.toarray()
     first = y[0] if isinstance(y, list | tuple) and len(y) else None
-    problem = None
-    if isinstance(first, set | frozenset):
-        problem = "sets of labels"
-    elif isinstance(first, list | tuple) and len({len(row) for row in y}) > 1:
-        problem = "lists of different lengths"
-    if problem:
+    is_set = isinstance(first, set | frozenset)
+    if is_set or (isinstance(first, list | tuple) and len({len(row) for row in y}) > 1):
+        problem = "sets of labels" if is_set else "lists of different lengths"
         raise ValueError(
             f"{_INDICATORS} Got {problem} instead. Convert them: "
             "MultiLabelBinarizer().fit_transform(y)."
@@ -157,13 +130,7 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
 
 
 def check_threshold(threshold: Any, n_labels: int | None) -> "NDArray":
-    """Return the threshold, or those of `n_labels` labels, as an array.
-
-    Raises
-    ------
-    ValueError
-        If they are not between 0 and 1, or as many as there are labels.
-    """
+    """Return the threshold, or those of `n_labels` labels, all between 0 and 1."""
     values = np.asarray(threshold, dtype=float)
     shape = () if n_labels is None else (n_labels,)
     if values.shape not in ((), shape) or not ((values > 0) & (values < 1)).all():
@@ -178,11 +145,7 @@ def check_threshold(threshold: Any, n_labels: int | None) -> "NDArray":
 def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
     """Return the labels, sorted, and the texts of each.
 
-    Raises
-    ------
-    ValueError
-        If there are fewer than two labels, labels of mixed kinds, or a label without
-        any text.
+    Refuse fewer than two labels, labels of mixed kinds, and one without any text.
     """
     expected = (
         "The 'label_texts' parameter must map every label to a text, or to a list of "
@@ -205,13 +168,7 @@ def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
 
 
 def refuse_unnamed(labels: "NDArray", named: "NDArray") -> None:
-    """Refuse labels without a text, and texts of labels that cannot occur.
-
-    Raises
-    ------
-    ValueError
-        If the labels (n,) are not all among the `named` ones (K,).
-    """
+    """Refuse labels (n,) that are not among the `named` ones (K,)."""
     if len(labels) and (labels.dtype.kind in "US") != (named.dtype.kind in "US"):
         raise ValueError(
             "The 'label_texts' parameter must have the labels of y as keys, of the "

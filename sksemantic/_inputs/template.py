@@ -1,12 +1,12 @@
 """From prompt and texts to token ids."""
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sksemantic._inputs.dataset import Ragged
-from sksemantic._inputs.truncation import cut_longest_first, overlapping_windows
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import TruncationWarning
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sksemantic._backbone.backbone import Backbone
-    from sksemantic._backbone.tokenizer import PairTokens
     from sksemantic._inputs.prompt import Prompt
 
 DEFAULT_MAX_LENGTH = 512
@@ -24,28 +23,15 @@ _MIN_TEXT_TOKENS = 8  # every prompt has to leave so many for the texts
 class Template:
     """Puts special tokens and the prompt around texts, as token ids.
 
-    An entry of X has one text or several. A pair without slots takes the tokenizer's
-    own form for pairs. For a causal backbone, or a tokenizer without such a form, the
-    two texts follow each other on a line each.
+    An entry of X has `n_texts` texts. A pair without slots takes the tokenizer's own
+    form for pairs. For a causal backbone, or a tokenizer without such a form, the two
+    texts follow each other on a line each.
 
-    Parameters
-    ----------
-    backbone : Backbone
-    prompt : Prompt
-    method : {"prefix", "prompt"}
-        With "prompt" the prompt takes positions of every backbone, with "prefix" of
-        causal ones only: the texts of an encoder keep their own positions.
-    max_length : int or None
-        The most tokens of an entry. Special tokens and what the prompt has after its
-        first slot count; what it has before that does not. None: as many as there are
-        positions for, at most 512.
-    n_texts : int
-        Texts of each entry.
-
-    Raises
-    ------
-    ValueError
-        If the prompt leaves no room for texts, or `max_length` exceeds the positions.
+    `max_length` is the most tokens of an entry. Special tokens and what the prompt has
+    after its first slot count; what it has before that does not. None: as many as there
+    are positions for, at most 512. With method="prompt" the prompt takes positions of
+    every backbone, with "prefix" of causal ones only: the texts of an encoder keep
+    their own. A prompt that leaves no room for texts is refused.
     """
 
     def __init__(
@@ -63,8 +49,7 @@ class Template:
         (before,) = backbone.encode([literals[0]])
         inner = backbone.encode(literals[1:], is_continuation=backbone.is_causal)
         left, right = backbone.special_tokens
-        pair = backbone.pair_tokens
-        self._pair: PairTokens | None = None
+        self._second_start: int | None = None  # of token type 1, without the first text
         if backbone.is_causal:
             # The prompt opens one running text, which nothing closes.
             self.prompt_ids = left + before
@@ -72,14 +57,16 @@ class Template:
         else:
             self.prompt_ids = left + before + right
             around = [left, *inner[:-1], inner[-1] + right]
+            pair = backbone.pair_tokens
             if n_texts == 2 and not prompt.has_slots and pair is not None:
-                self._pair = pair
                 around = [pair.left, pair.middle, pair.right]
+                if pair.has_types:
+                    self._second_start = len(pair.left) + pair.n_first
         # What comes before, between and after the texts.
         self._around = [np.array(ids, np.int32) for ids in around]
         self._n_around = sum(map(len, self._around))
         if not self.prompt_ids:
-            self.prompt_ids = [self._start_id(prompt)]
+            self.prompt_ids = [self._start_id(prompt.literals[0])]
         self.max_length = self._check_length(max_length, method)
 
     def rows(self, columns: list[list[str]]) -> Ragged:
@@ -111,35 +98,26 @@ class Template:
         Each word belongs to the window where it is farthest from a cut. It is read at
         its first token or, with a causal backbone, at its last one.
 
-        Returns
-        -------
-        windows : Ragged
-            Token ids of each window.
-        word_positions : Ragged
-            Where, in each window, its words are read: every word once, in order.
-        origins : ndarray of shape (n_windows,)
-            Which text each window is of. A text without words has no window.
+        Return the windows, where in each of them its words are read (every word once,
+        in order), and which text each window is of (n_windows,). A text without words
+        has no window.
         """
-        backbone = self._backbone
         budget = self.max_length - self._n_around
         left, right = self._around
         windows, word_positions, origins = [], [], []
         for origin, words in enumerate(self._encode_words(texts, budget)):
             lengths = np.fromiter(map(len, words), np.int64, len(words))
+            ends = np.cumsum(lengths)
+            starts = ends - lengths
+            read = ends - 1 if self._backbone.is_causal else starts
             for window, own in overlapping_windows(lengths, budget):
-                sizes = lengths[window.start : window.stop]
-                ends = len(left) + np.cumsum(sizes)
-                positions = ends - 1 if backbone.is_causal else ends - sizes
-                first, stop = own.start - window.start, own.stop - window.start
                 ids = [left, *words[window.start : window.stop], right]
                 windows.append(np.concatenate(ids))
-                word_positions.append(positions[first:stop])
+                shift = len(left) - starts[window.start]
+                word_positions.append(read[own.start : own.stop] + shift)
                 origins.append(origin)
-        return (
-            Ragged.of(windows),
-            Ragged.of(word_positions),
-            np.array(origins, np.int64),
-        )
+        rows, positions = Ragged.of(windows), Ragged.of(word_positions)
+        return rows, positions, np.array(origins, np.int64)
 
     def continuations(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of texts that would continue an entry at its end."""
@@ -153,27 +131,23 @@ class Template:
         return "" if self._backbone.adds_leading_space else " "
 
     def _encode(
-        self, texts: list[str], *, is_continuation: bool = False
+        self, space: str, texts: list[str], *, is_continuation: bool = False
     ) -> list["NDArray"]:
-        """Return the token ids (T_i,), int32, of each text, without special tokens."""
-        encoded = self._backbone.encode(texts, is_continuation=is_continuation)
+        """Return the token ids (T_i,), int32, of each text after its space."""
+        spaced = [space + text for text in texts]
+        encoded = self._backbone.encode(spaced, is_continuation=is_continuation)
         return [np.array(ids, np.int32) for ids in encoded]
 
     def _encode_columns(self, columns: list[list[str]]) -> list[list["NDArray"]]:
-        is_continuation = self._backbone.is_causal
-        return [
-            self._encode(
-                [space + text for text in texts], is_continuation=is_continuation
-            )
-            for space, texts in zip(self._spaces, columns, strict=True)
-        ]
+        pairs = zip(self._spaces, columns, strict=True)
+        is_causal = self._backbone.is_causal
+        return [self._encode(*pair, is_continuation=is_causal) for pair in pairs]
 
     def _encode_words(
         self, texts: list[list[str]], budget: int
     ) -> list[list["NDArray"]]:
         """Return the token ids of each text's words, none empty or above the budget."""
-        space = self._word_space
-        encoded = self._encode([space + word for words in texts for word in words])
+        encoded = self._encode(self._word_space, [w for words in texts for w in words])
         unknown = np.array([self._backbone.unknown_id], np.int32)
         words = (ids[:budget] if len(ids) else unknown for ids in encoded)
         return [[next(words) for _ in text] for text in texts]
@@ -191,10 +165,8 @@ class Template:
                 ids += [text[:size], after]
             entries.append(self._not_empty(np.concatenate(ids)))
         joined = Ragged.of(entries)
-        if self._pair is not None and self._pair.has_types:
-            joined.second_starts = (
-                len(self._pair.left) + kept[:, 0] + self._pair.n_first
-            )
+        if self._second_start is not None:
+            joined.second_starts = self._second_start + kept[:, 0]
         return joined
 
     def _not_empty(self, ids: "NDArray") -> "NDArray":
@@ -215,15 +187,14 @@ class Template:
                 stacklevel=user_stacklevel(),
             )
 
-    def _start_id(self, prompt: "Prompt") -> int:
+    def _start_id(self, before: str) -> int:
         """Return the token that stands for an empty prompt."""
-        start_id = self._backbone.start_id
-        if start_id is None:
+        if self._backbone.start_id is None:
             raise ValueError(
                 "The 'prompt' parameter must have text before its first slot for a "
-                f"backbone without a start token. Got {prompt.before!r} there instead."
+                f"backbone without a start token. Got {before!r} there instead."
             )
-        return start_id
+        return self._backbone.start_id
 
     def _check_length(self, max_length: int | None, method: str) -> int:
         """Return `max_length`, or the largest possible one up to 512."""
@@ -270,5 +241,45 @@ def _split_spaces(
         if literal.endswith(" ") and not literal.endswith("  "):
             literals[i], spaces[i] = literal[:-1], " "
     if not backbone.is_causal:  # it reads prompt and text as two sequences
-        literals[0], spaces[0] = prompt.before.strip(), ""
+        literals[0], spaces[0] = prompt.literals[0].strip(), ""
     return literals, spaces
+
+
+def cut_longest_first(lengths: "NDArray", budget: int) -> "NDArray":
+    """Return how many tokens of each text (n, k) are kept, at most `budget` of k texts.
+
+    The longest of the k texts is cut first, until it is no longer than the next.
+    """
+    kept = lengths.copy()
+    for i in np.flatnonzero(lengths.sum(axis=1) > budget):
+        room = max(budget, 0)
+        for n_done, shortest in enumerate(np.argsort(lengths[i], kind="stable")):
+            share = room // (lengths.shape[1] - n_done)
+            kept[i, shortest] = min(lengths[i, shortest], share)
+            room -= kept[i, shortest]
+    return kept
+
+
+def overlapping_windows(
+    lengths: "NDArray", budget: int
+) -> Iterator[tuple[range, range]]:
+    """Cut a text into windows of at most `budget` tokens that overlap by about half.
+
+    `lengths` (n_words,) are the tokens of each word, at most `budget`. Yields the words
+    of each window, and those of them whose label is predicted in it: all but the outer
+    half of each overlap. Every word's label is predicted in one window.
+    """
+    ends = np.cumsum(lengths)
+    n_words = len(lengths)
+    start = n_owned = 0
+    while n_owned < n_words:
+        n_before = ends[start - 1] if start else 0
+        stop = int(np.searchsorted(ends, n_before + budget, side="right"))
+        next_start = own_stop = n_words
+        if stop < n_words:
+            middle = (n_before + ends[stop - 1]) / 2
+            next_start = int(np.searchsorted(ends, middle, side="right"))
+            next_start = min(max(next_start, start + 1), stop)
+            own_stop = (next_start + stop + 1) // 2
+        yield range(start, stop), range(n_owned, own_stop)
+        n_owned, start = own_stop, next_start

@@ -30,13 +30,7 @@ def column_attributes(X: Any) -> dict[str, Any]:
 
 
 def check_columns(estimator: BaseEstimator, X: Any) -> None:
-    """Compare a table with the one that the estimator was fitted on, if it was one.
-
-    Raises
-    ------
-    ValueError
-        If it has other columns.
-    """
+    """Refuse a table with other columns than the one the estimator was fitted on."""
     if _is_table(X) and hasattr(estimator, "n_features_in_"):
         _check_feature_names(estimator, X, reset=False)
         _check_n_features(estimator, X, reset=False)
@@ -47,13 +41,7 @@ def _is_table(X: Any) -> bool:
 
 
 def check_weights(sample_weight: Any, texts: "Sized") -> "NDArray | None":
-    """Return finite, non-negative weights (n,) as float32, or None.
-
-    Raises
-    ------
-    ValueError
-        If the weights are not one number >= 0 for each text.
-    """
+    """Return weights (n,) as float32; refuse any but one number >= 0 for each text."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(
@@ -71,13 +59,7 @@ def check_weights(sample_weight: Any, texts: "Sized") -> "NDArray | None":
 
 
 def check_groups(groups: Any, texts: "Sized") -> "NDArray | None":
-    """Return the group of each text (n,), or None.
-
-    Raises
-    ------
-    ValueError
-        If there is not one group for each text, or only one in all.
-    """
+    """Return the group of each text (n,); refuse only one group in all."""
     if groups is None:
         return None
     groups = column_or_1d(np.asarray(groups))
@@ -93,10 +75,7 @@ def check_groups(groups: Any, texts: "Sized") -> "NDArray | None":
 def check_quantization(config: Any, source: "BackboneSource") -> dict[str, Any] | None:
     """Return a quantization config of transformers as a dictionary.
 
-    Raises
-    ------
-    ValueError
-        If it names no method, or the weights are quantized already.
+    Refuse one that names no method, and any for weights that are quantized already.
     """
     if config is None:
         return None
@@ -119,10 +98,7 @@ def check_quantization(config: Any, source: "BackboneSource") -> dict[str, Any] 
 def refuse_prefix_only(name: str, value: Any, *accepted: Any, also: Any = None) -> None:
     """Refuse a value that has no meaning with the prompt method.
 
-    Raises
-    ------
-    ValueError
-        If the value is neither `accepted` nor `also`, which the message leaves out.
+    It may be one of `accepted`, or `also`, which the message leaves out.
     """
     if value not in (*accepted, also):
         raise ValueError(
@@ -133,13 +109,7 @@ def refuse_prefix_only(name: str, value: Any, *accepted: Any, also: Any = None) 
 
 
 def check_tuned_layers(tuned_layers: Any) -> None:
-    """Refuse a pair that is no range of layers.
-
-    Raises
-    ------
-    ValueError
-        If the pair is not two increasing numbers >= 0.
-    """
+    """Refuse a pair of anything but two increasing numbers >= 0."""
     if not isinstance(tuned_layers, tuple | list):
         return
     is_range = len(tuned_layers) == 2 and all(

@@ -7,7 +7,7 @@ Every adapter starts as the identity, as its output layer is zero: before the fi
 the model is the frozen backbone after the prompt. Adapters return plain tensors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import hardtanh, layer_norm
 
 if TYPE_CHECKING:
+    from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.prefix.base import Prefix, PromptStates
-
-ADAPTERS = ("low_rank", "linear", "embedding")
 
 # With this scale the prefix's learning rates suit the text adapter. Measured with
 # Gemma 3 270M and MiniLM: words of CoNLL gain from a larger one, reviews from less.
@@ -44,28 +43,23 @@ class _Map(nn.Sequential):
         nn.init.zeros_(last_weight)
 
 
-def _reset(maps: nn.ModuleList) -> None:
-    for adapt in maps:
-        assert isinstance(adapt, _Map)
-        adapt.reset()
+class _Adapter(nn.Module):
+    def reset(self) -> None:
+        """Return to the identity."""
+        for module in self.modules():
+            if isinstance(module, _Map):
+                module.reset()
 
 
-class PrefixAdapter(nn.Module):
+class PrefixAdapter(_Adapter):
     """Refine each tuned layer's keys and values: k + A(s), v + B(s).
 
-    Or the layer's states, s + A(s), with the mechanism "hidden_states".
+    Or the layer's states, s + A(s), with the mechanism "hidden_states". Layers that are
+    not tuned keep their frozen prefix.
 
-    The map reads the layer-normalised states. Its output is multiplied by the root mean
-    square of the layer's keys or values, so that one learning rate suits any backbone.
-
-    Parameters
-    ----------
-    read : PromptStates
-        The frozen backbone's states and prefix of the prompt.
-    tuned : range
-        Indices of the layers to adapt; all others keep their frozen prefix.
-    rank : int or None
-        Inner size r; None is one full matrix per layer.
+    The map reads the layer-normalised states; without a rank it is one full matrix. Its
+    output is multiplied by the root mean square of the layer's keys or values, so that
+    one learning rate suits any backbone.
     """
 
     def __init__(self, read: "PromptStates", tuned: range, rank: int | None) -> None:
@@ -83,18 +77,15 @@ class PrefixAdapter(nn.Module):
         prefix = list(self._frozen)
         for i, states, adapt in zip(self._tuned, self._states, self.maps, strict=True):
             changes = adapt(states).split(_widths(prefix[i]), dim=1)  # (P, H * D) each
+            # Split into heads (H, P, D).
             prefix[i] = tuple(
-                old + _rms(old) * _heads(change, len(old))
+                old + _rms(old) * change.unflatten(1, (len(old), -1)).transpose(0, 1)
                 for old, change in zip(prefix[i], changes, strict=True)
             )
         return prefix
 
-    def reset(self) -> None:
-        """Return to the frozen prefix."""
-        _reset(self.maps)
 
-
-class TextAdapter(nn.Module):
+class TextAdapter(_Adapter):
     """Refine a text's own states at the output of each tuned layer: h + B(A(h)).
 
     A prefix changes what a text's tokens attend to; this changes the tokens. It is
@@ -103,29 +94,18 @@ class TextAdapter(nn.Module):
     it. Larger inputs are clipped: a few dimensions are very large, and nearly the same
     for all tokens (Sun et al. 2024, arXiv 2402.17762).
 
-    Parameters
-    ----------
-    layers : sequence of int
-        The tuned layers, counted over all layers of the backbone.
-    width : int
-        C.
-    rank : int
-        Inner size of the maps.
+    The tuned `layers` are counted over all layers of the backbone; `width` is C.
     """
 
-    def __init__(self, layers: "Sequence[int]", width: int, rank: int) -> None:
+    def __init__(self, layers: list[int], width: int, rank: int) -> None:
         super().__init__()
-        self.layers = list(layers)
+        self.layers = layers
         self.maps = nn.ModuleList(_Map(width, width, rank) for _ in layers)
 
     def edits(self) -> dict[int, Callable[[Tensor], Tensor]]:
         """Return the change (B, T, C) to (B, T, C) of each layer's output."""
         maps = zip(self.layers, self.maps, strict=True)
         return {layer: partial(_refined, adapt) for layer, adapt in maps}
-
-    def reset(self) -> None:
-        """Return to the states as they are."""
-        _reset(self.maps)
 
 
 def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
@@ -139,7 +119,7 @@ def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
     return (wide + last(ranks).to(wide)).to(states.dtype)
 
 
-class PromptAdapter(nn.Module):
+class PromptAdapter(_Adapter):
     """Refine the prompt's input embeddings into a soft prompt: e + F(e)."""
 
     def __init__(self, embeddings: Tensor, rank: int | None) -> None:
@@ -152,40 +132,26 @@ class PromptAdapter(nn.Module):
         """Return the soft prompt (P, C)."""
         return self._frozen + _rms(self._frozen) * self.map(self._input)
 
-    def reset(self) -> None:
-        """Return to the prompt's own embeddings."""
-        self.map.reset()
-
 
 class EmbeddingAdapter(nn.Module):
-    """Train the prompt's embeddings themselves.
+    """Train the prompt's embeddings (P, C) themselves.
 
     With method="prefix" the frozen backbone reads them again at every step, with
-    gradient, as a batch of one: the algorithm of the authors' code for 7 B models.
+    gradient, as a batch of one: the algorithm of the authors' code for 7 B models. The
+    layers that are not tuned keep the `frozen` prefix, which is None with "prompt".
     Parameters are multiplied by the embeddings' root mean square.
-
-    Parameters
-    ----------
-    embeddings : Tensor of shape (P, C)
-        The prompt's own embeddings.
-    read_again : callable or None
-        Maps embeddings (1, P, C) to PromptStates; None with method="prompt".
-    frozen : PromptStates or None
-        The frozen prefix, which the layers that are not tuned keep.
-    tuned : range
-        Indices of the layers that take the new prefix.
     """
 
     def __init__(
         self,
         embeddings: Tensor,
-        read_again: "Callable[[Tensor], PromptStates] | None" = None,
-        frozen: "PromptStates | None" = None,
-        tuned: range = range(0),
+        backbone: "Backbone",
+        frozen: "Prefix | None",
+        tuned: range,
     ) -> None:
         super().__init__()
         self._start = embeddings.float()
-        self._read_again = read_again
+        self._backbone = backbone
         self._frozen = frozen
         self._tuned = tuned
         self.change = nn.Parameter(torch.zeros_like(self._start))  # (P, C)
@@ -193,11 +159,12 @@ class EmbeddingAdapter(nn.Module):
     def forward(self) -> "Prefix | Tensor":
         """Return the prefix of every layer, or the soft prompt (P, C)."""
         embeddings = self._start + _rms(self._start) * self.change
-        if self._read_again is None or self._frozen is None:
+        if self._frozen is None:
             return embeddings
-        new = self._read_again(embeddings[None]).prefix
-        old = self._frozen.prefix
-        return [new[i] if i in self._tuned else old[i] for i in range(len(old))]
+        inputs_embeds = embeddings[None].to(self._backbone.model.dtype)
+        new = self._backbone.prefix_mechanism.read(inputs_embeds).prefix
+        pairs = enumerate(zip(self._frozen, new, strict=True))
+        return [after if i in self._tuned else before for i, (before, after) in pairs]
 
     def reset(self) -> None:
         """Return to the prompt's own embeddings."""
@@ -207,11 +174,6 @@ class EmbeddingAdapter(nn.Module):
 def _widths(tensors: "tuple[Tensor, ...]") -> list[int]:
     """Return how many values each tensor (H, P, D) has for one token: H * D."""
     return [tensor[:, 0].numel() for tensor in tensors]
-
-
-def _heads(change: Tensor, n_heads: int) -> Tensor:
-    """Split (P, H * D) into heads (H, P, D)."""
-    return change.unflatten(1, (n_heads, -1)).transpose(0, 1)
 
 
 def _normalised(states: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The model's configuration: every "auto" of the model is replaced here, once."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,58 +21,31 @@ TunedLayers = str | int | tuple[int, int]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that decides a module's parameters and what it reads, in plain values.
+    """All that decides a module's parameters and what it reads, in plain values."""
 
-    Attributes
-    ----------
-    backbone : BackboneConfig
-        Its `n_layers` is a number. Its `prefix_mechanism` is the one that is used, by
-        name; None for a soft prompt.
-    prompt : str
-    n_texts : int
-        Texts of each entry of X.
-    max_length : int
-        The most tokens of an entry of X, see `Template`.
-    method : {"prefix", "prompt"}
-    adapter : {"low_rank", "linear", "embedding"}
-    adapter_rank : int
-    tuned_layers : tuple of (int, int)
-        The first tuned layer and the one after the last, counted over the layers that
-        take a prefix. (0, 0) for a soft prompt.
-    text_rank : int
-        Rank of the text adapter; 0 for none.
-    pooling : {"mean", "last", "first", "tokens", "pair"}
-    dropout : float
-        Of the features that the head reads, in training.
-    n_outputs : int
-        K.
-    n_virtual_tokens : int
-        P, the tokens of the prefix or soft prompt.
-    """
-
+    # With a number of layers, and the mechanism that is used; None for a soft prompt.
     backbone: BackboneConfig
     prompt: str
-    n_texts: int
-    max_length: int
-    method: str
-    adapter: str
+    n_texts: int  # of each entry of X
+    max_length: int  # the most tokens of an entry of X, see `Template`
+    method: str  # "prefix" or "prompt"
+    adapter: str  # "low_rank", "linear" or "embedding"
     adapter_rank: int
+    # The first one and the one after the last, counted over the layers that take a
+    # prefix; (0, 0) for a soft prompt.
     tuned_layers: tuple[int, int]
-    text_rank: int
-    pooling: str
-    dropout: float
-    n_outputs: int
-    n_virtual_tokens: int
+    text_rank: int  # of the text adapter; 0 for none
+    pooling: str  # "mean", "last", "first", "tokens" or "pair"
+    dropout: float  # of the features that the head reads, in training
+    n_outputs: int  # K
+    n_virtual_tokens: int  # P, of the prefix or soft prompt
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration in JSON values, without the device."""
-        values = _to_dict(self)
-        values["backbone"] = _to_dict(self.backbone) | {
-            "source": asdict(self.backbone.source),
-            "dtype": str(self.backbone.dtype).removeprefix("torch."),
-        }
+        values = asdict(self) | {"tuned_layers": list(self.tuned_layers)}
         del values["backbone"]["device"]
-        return values | {"tuned_layers": list(self.tuned_layers)}
+        values["backbone"]["dtype"] = str(self.backbone.dtype).removeprefix("torch.")
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
@@ -82,15 +55,9 @@ class ModelConfig:
             "dtype": getattr(torch, values["backbone"]["dtype"]),
             "device": torch.device("cpu"),
         }
-        changed = {
-            "backbone": BackboneConfig(**backbone),
-            "tuned_layers": tuple(values["tuned_layers"]),
-        }
+        tuned = tuple(values["tuned_layers"])
+        changed = {"backbone": BackboneConfig(**backbone), "tuned_layers": tuned}
         return cls(**(values | changed))
-
-
-def _to_dict(config: Any) -> dict[str, Any]:
-    return {field.name: getattr(config, field.name) for field in fields(config)}
 
 
 def resolve_model_config(
@@ -111,15 +78,7 @@ def resolve_model_config(
     dropout: float,
     n_outputs: int,
 ) -> tuple[ModelConfig, Template]:
-    """Replace every "auto" and None; check that everything fits the backbone.
-
-    Raises
-    ------
-    ValueError
-        If prompt, `max_length`, `tuned_layers` or `text_rank` do not fit.
-    UnsupportedBackboneError
-        If the backbone takes no prefix, or not the text adapter that was asked for.
-    """
+    """Replace every "auto" and None; check that everything fits the backbone."""
     template = Template(backbone, prompt, method, max_length, n_texts)
     tuned, mechanism = (0, 0), None
     if method == "prefix":
@@ -128,7 +87,12 @@ def resolve_model_config(
     rank = resolve_text_rank(text_rank, is_text_rank_default, backbone, method, adapter)
     is_pair = n_texts == 2 and not prompt.has_slots
     config = ModelConfig(
-        _as_run(backbone, backbone_config, mechanism),
+        # Not `backbone.config`, of which several estimators share one copy.
+        replace(
+            backbone_config,
+            n_layers=backbone.n_layers,
+            prefix_mechanism=mechanism,  # type: ignore[arg-type]
+        ),
         prompt=str(prompt),
         n_texts=n_texts,
         max_length=template.max_length,
@@ -153,11 +117,6 @@ def resolve_tuned_layers(
     With "auto" a share of the layers, from the bottom, is not tuned. With Gemma 3 270M
     tuning the upper two thirds is as good as tuning all, in two thirds of the time.
     With MiniLM tuning the uppermost layer alone costs six points.
-
-    Raises
-    ------
-    ValueError
-        If there are no such layers.
     """
     if tuned_layers == "auto":
         return int(frozen_share * n_layers), n_layers
@@ -183,14 +142,7 @@ def resolve_text_rank(
     """Return the rank of the text adapter; 0 where the default does not apply.
 
     By default there is none in the other forms of the paper, nor where the backbone's
-    layers cannot be edited one by one.
-
-    Raises
-    ------
-    ValueError
-        If the rank was asked for, and `method` is "prompt".
-    UnsupportedBackboneError
-        If it was asked for, and the backbone's layers cannot be edited.
+    layers cannot be edited one by one: there a rank that was asked for is refused.
     """
     if method == "prompt" and not is_default:
         refuse_prefix_only("text_rank", text_rank, 0)
@@ -230,17 +182,3 @@ def _resolve_layers(
     n_layers = backbone.prefix_mechanism.read(backbone.embed(ids)).n_layers
     share = frozen_share if backbone.is_causal else 0
     return resolve_tuned_layers(tuned_layers, n_layers, share)
-
-
-def _as_run(
-    backbone: "Backbone", config: BackboneConfig, mechanism: str | None
-) -> BackboneConfig:
-    """Return what the backbone was asked for by, with the choices that were made.
-
-    `backbone.config` may have another name: several estimators share one copy.
-    """
-    return replace(
-        config,
-        n_layers=backbone.n_layers,
-        prefix_mechanism=mechanism,  # type: ignore[arg-type]
-    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from sksemantic._cache import activations
 from sksemantic._inputs.batching import ordered_batches
@@ -32,18 +32,9 @@ _MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 class FrozenFeatures:
     """A frozen backbone after the frozen prompt.
 
-    Parameters
-    ----------
-    backbone : Backbone
-    method : {"prefix", "prompt"}
-    prompt_ids : list of int
-        The prompt's tokens (P,).
-    condition : Prefix, or Tensor of shape (P, C)
-        The frozen prefix, or the soft prompt.
-    pooling : {"mean", "last", "first", "tokens"}
-    split_layer : SplitLayer or None
-        The first tuned layer. None if every layer is tuned, or the backbone's upper
-        layers cannot be run alone.
+    `condition` is the frozen prefix, or the soft prompt (P, C). `split_layer` is the
+    first tuned layer; None if every layer is tuned, or the backbone's upper layers
+    cannot be run alone.
     """
 
     def __init__(
@@ -62,6 +53,7 @@ class FrozenFeatures:
         self._condition: Any = condition
         name = backbone.prefix_mechanism.name if method == "prefix" else None
         self._kind = (method, tuple(prompt_ids), name)
+        self._features_kind = (*self._kind, "features", pooling)
         self._start = activations.moment
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FrozenFeatures":
@@ -87,7 +79,8 @@ class FrozenFeatures:
             indices = np.searchsorted(chosen, [first[key] for key in keys])
             return self._features(unique)[unique.rows_of(indices)]
         has_features, values = activations.get(self.backbone, self._features_kind, keys)
-        has_states = self._has_states(keys) & ~has_features
+        has_states = activations.has(self.backbone, self._states_kind, keys)
+        has_states &= ~has_features
         is_new = ~has_features & ~has_states
         if is_new.all():
             return self._compute(data)
@@ -97,9 +90,8 @@ class FrozenFeatures:
             features[data.rows_of(np.flatnonzero(has_features))] = values.numpy()
         for chosen in map(np.flatnonzero, (is_new, has_states)):
             if len(chosen):
-                some = self._compute(
-                    data.take(chosen), from_states=has_states[chosen[0]]
-                )
+                from_states = has_states[chosen[0]]
+                some = self._compute(data.take(chosen), from_states=from_states)
                 features[data.rows_of(chosen)] = some
         return features
 
@@ -114,7 +106,8 @@ class FrozenFeatures:
         if data.pair_texts is not None:
             self.keep_states(TextDataset(data.pair_texts))
         first = {key: i for i, key in enumerate(data.keys())}  # each text once
-        new = np.array([*first.values()], int)[~self._has_states([*first])]
+        is_new = ~activations.has(self.backbone, self._states_kind, [*first])
+        new = np.array([*first.values()], int)[is_new]
         token_bytes = self.backbone.hidden_size * self.backbone.model.dtype.itemsize
         room = activations.room(self._start)
         new = new[np.cumsum(data.lengths[new]) * token_bytes <= room]
@@ -167,9 +160,8 @@ class FrozenFeatures:
             return run_conditioned(self.backbone, self._method, inputs, self._condition)
         mechanism = self.backbone.prefix_mechanism
         if from_states:
-            return mechanism.run_upper(
-                inputs, self._condition, split, self.states(batch)
-            )
+            states = self.states(batch)
+            return mechanism.run_upper(inputs, self._condition, split, states)
         hidden, states = mechanism.run_recording(inputs, self._condition, split)
         self._put_states(texts, batch, states)
         return hidden
@@ -183,29 +175,18 @@ class FrozenFeatures:
 
     def _batches(
         self, data: TextDataset
-    ) -> "Iterator[tuple[dict[str, Tensor], TextDataset]]":
+    ) -> Iterator[tuple[dict[str, Tensor], TextDataset]]:
         """Yield large batches of texts that are sorted by length, and their dataset."""
         start = 0
-        for X, _ in ordered_batches(
-            data, pad_id=self.backbone.pad_id, budget=self.backbone.inference_tokens
-        ):
-            stop = start + len(X["input_ids"])
-            batch = {name: each.to(self.backbone.device) for name, each in X.items()}
+        for batch in inference_batches(self.backbone, data):
+            stop = start + len(batch["input_ids"])
             yield batch, data.take(np.arange(start, stop))
             start = stop
-
-    @property
-    def _features_kind(self) -> "Hashable":
-        return (*self._kind, "features", self.pooling)
 
     @property
     def _states_kind(self) -> "Hashable":
         layer = None if self.split_layer is None else self.split_layer.layer
         return (*self._kind, "states", layer)
-
-    def _has_states(self, keys: list[bytes]) -> "NDArray":
-        """Return whether the states of each text are kept (n,), bool."""
-        return activations.has(self.backbone, self._states_kind, keys)
 
     def _put_states(
         self, texts: TextDataset, batch: dict[str, Tensor], states: Tensor
@@ -222,27 +203,31 @@ class FrozenFeatures:
         activations.put(self.backbone, kind, keys, values, lengths, since=self._start)
 
 
+def inference_batches(
+    backbone: "Backbone", data: TextDataset
+) -> Iterator[dict[str, Tensor]]:
+    """Yield large batches of texts that are sorted by length, on the device."""
+    budget = backbone.inference_tokens
+    for X, _ in ordered_batches(data, pad_id=backbone.pad_id, budget=budget):
+        yield {name: each.to(backbone.device) for name, each in X.items()}
+
+
 def run_conditioned(
     backbone: "Backbone", method: str, inputs: dict[str, Tensor], condition: Any
 ) -> Tensor:
-    """Return the last hidden states (B, T, C) of texts after the prompt.
-
-    `condition` is the prefix, or the soft prompt (P, C).
-    """
+    """Return the last hidden states (B, T, C) after a prefix or soft prompt (P, C)."""
     if method == "prefix":
         return backbone.prefix_mechanism.run(inputs, condition)
-    mask = inputs["attention_mask"]
     text = backbone.embed(inputs["input_ids"])  # (B, T, C)
     prompt = condition.to(text).expand(len(text), -1, -1)  # (B, P, C)
-    seen = mask.new_ones(prompt.shape[:2])  # (B, P)
+    n_prompt = prompt.shape[1]
     joint = {
         "inputs_embeds": torch.cat([prompt, text], dim=1),
-        "attention_mask": torch.cat([seen, mask], dim=1),
+        "attention_mask": pad(inputs["attention_mask"], (n_prompt, 0), value=1),
     }
     if "token_type_ids" in inputs:  # those of a pair; the prompt is of the first type
-        types = inputs["token_type_ids"]
-        joint["token_type_ids"] = torch.cat([torch.zeros_like(seen), types], dim=1)
-    return backbone.run(joint)[:, prompt.shape[1] :]
+        joint["token_type_ids"] = pad(inputs["token_type_ids"], (n_prompt, 0))
+    return backbone.run(joint)[:, n_prompt:]
 
 
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:

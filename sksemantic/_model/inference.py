@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from sksemantic._inputs.batching import ordered_batches
 from sksemantic._inputs.dataset import TextDataset
+from sksemantic._model.frozen import inference_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,16 +34,10 @@ def _forward_all(
 ) -> "NDArray":
     """Run batches of similar length without gradient, and restore the order."""
     by_length, order = data.by_length()
-    backbone = module.backbone
-    batches = ordered_batches(
-        by_length, pad_id=backbone.pad_id, budget=backbone.inference_tokens
-    )
-    outputs = []
     with torch.inference_mode():
         condition = module.condition()
-        for X, _ in batches:
-            batch = {name: each.to(backbone.device) for name, each in X.items()}
-            outputs.append(forward(batch, condition))
+        batches = inference_batches(module.backbone, by_length)
+        outputs = [forward(batch, condition) for batch in batches]
     sorted_rows = torch.cat(outputs).cpu().numpy()
     rows = np.empty_like(sorted_rows)
     rows[data.rows_of(order)] = sorted_rows

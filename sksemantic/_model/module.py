@@ -1,14 +1,11 @@
 """The one forward: adapter, backbone after the prompt, pooling, head."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from sksemantic._backbone.device import resolve_dtype
 from sksemantic._backbone.layers import edit_outputs, no_layers_error
 from sksemantic._backbone.prefix.base import SplitLayer
 from sksemantic._backbone.registry import load_backbone
@@ -96,19 +93,11 @@ class SemanticModule(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits, or standardised targets, (n_rows, K) of a batch.
 
-        In training mode some of the features are dropped.
-
-        Parameters
-        ----------
-        with_features : bool, default=False
-            Whether to return the embeddings (n_rows, C) as well.
-        input_ids, attention_mask : Tensor of shape (B, T)
-        token_type_ids : Tensor of shape (B, T), optional
-            For pairs of texts.
-        word_positions : Tensor of shape (B, S), optional
-            Which tokens the head reads, padded with -1.
-        pair_ids, pair_mask : Tensor of shape (B, 2, T), optional
-            The two texts of each pair, each on its own.
+        In training mode some of the features are dropped. `with_features` returns the
+        embeddings (n_rows, C) as well. A batch has `input_ids` and `attention_mask`
+        (B, T). It may have `token_type_ids` (B, T) of pairs; `word_positions` (B, S),
+        which tokens the head reads, padded with -1; and `pair_ids` and `pair_mask`
+        (B, 2, T), the two texts of each pair on their own.
         """
         features = self.features(batch)
         scores = self.head(self.dropout(self._standardised(features)))
@@ -129,14 +118,8 @@ class SemanticModule(nn.Module):
     ) -> Tensor:
         """Return the embeddings after the prompt (n_rows, C) in float32.
 
-        Those of pairs that are read three times are (B, 3C).
-
-        Parameters
-        ----------
-        batch : dict of str to Tensor
-            See `forward`.
-        condition : Prefix, or Tensor of shape (P, C), optional
-            What `condition` returned before; by default it is computed.
+        Those of pairs that are read three times are (B, 3C). `batch` is as in
+        `forward`; `condition`, what that method returned, is computed by default.
         """
         if condition is None:
             condition = self.condition()
@@ -152,45 +135,29 @@ class SemanticModule(nn.Module):
         return (features - self.feature_mean) / self.feature_scale
 
     def _read(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
-        """Return the embeddings (n_rows, C) of texts."""
-        return pool_batch(self._run(batch, condition), batch, self.pooling)
-
-    def _run(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
-        """Return the last hidden states (B, T, C) of texts after the prompt."""
+        """Return the embeddings (n_rows, C) of texts after the prompt."""
         inputs, split = model_inputs(batch), self.frozen.split_layer
-        with self._text_edits(inputs["input_ids"].shape[1]):
+        edits = {} if self.text_adapter is None else self.text_adapter.edits()
+        with edit_outputs(edits, inputs["input_ids"].shape[1]):
             if split is None:
                 method = self.config.method
-                return run_conditioned(self.backbone, method, inputs, condition)
-            states = self.frozen.states(batch)
-            mechanism = self.backbone.prefix_mechanism
-            return mechanism.run_upper(inputs, condition, split, states)
-
-    def _text_edits(self, length: int) -> AbstractContextManager[None]:
-        """Apply the text adapter inside the block, to texts of this many tokens."""
-        if self.text_adapter is None:
-            return nullcontext()
-        return edit_outputs(self.text_adapter.edits(), length)
+                hidden = run_conditioned(self.backbone, method, inputs, condition)
+            else:
+                states = self.frozen.states(batch)
+                mechanism = self.backbone.prefix_mechanism
+                hidden = mechanism.run_upper(inputs, condition, split, states)
+        return pool_batch(hidden, batch, self.pooling)
 
 
 def load_model(
     config: "ModelConfig", device: torch.device, seed: int = 0
 ) -> tuple["SemanticModule", Template]:
-    """Build a model by its config; its initial values depend on the seed.
-
-    Raises
-    ------
-    BackboneNotFoundError
-        If the backbone's weights are no longer there.
-    """
-    asked = config.backbone
-    name = str(asked.dtype).removeprefix("torch.")
+    """Build a model by its config; its initial values depend on the seed."""
     backbone_config = replace(
-        asked,
-        source=find_again(asked.source),
+        config.backbone,
+        source=find_again(config.backbone.source),
         device=device,
-        dtype=resolve_dtype(name, device),
-        prefix_mechanism=asked.prefix_mechanism or "auto",
+        prefix_mechanism=config.backbone.prefix_mechanism or "auto",
     )
     backbone = load_backbone(backbone_config)
     prompt = Prompt.parse(config.prompt)
@@ -208,13 +175,12 @@ def _build_adapter(
 ) -> nn.Module:
     """Build the adapter of the prompt's frozen states, or of its embeddings."""
     rank = config.adapter_rank if config.adapter == "low_rank" else None
-    if read is None:
-        if config.adapter == "embedding":
-            return EmbeddingAdapter(embeddings)
-        return PromptAdapter(embeddings, rank)
     tuned = range(*config.tuned_layers)
     if config.adapter == "embedding":
-        return EmbeddingAdapter(embeddings, _reader(backbone), read, tuned)
+        frozen = None if read is None else read.prefix
+        return EmbeddingAdapter(embeddings, backbone, frozen, tuned)
+    if read is None:
+        return PromptAdapter(embeddings, rank)
     return PrefixAdapter(read, tuned, rank)
 
 
@@ -239,12 +205,3 @@ def _split_layer(
     first, _ = config.tuned_layers
     split = SplitLayer(read.layers[first], first)
     return split if backbone.prefix_mechanism.can_split(read, split) else None
-
-
-def _reader(backbone: "Backbone") -> "Callable[[Tensor], PromptStates]":
-    """Return a function that reads embeddings (1, P, C) with gradient."""
-
-    def read_again(embeddings: Tensor) -> "PromptStates":
-        return backbone.prefix_mechanism.read(embeddings.to(backbone.model.dtype))
-
-    return read_again

@@ -5,9 +5,9 @@ from conftest import random_ids
 
 from sksemantic._inputs.batching import (
     BucketSampler,
-    TokenBudgetSampler,
     collate,
     ordered_batches,
+    token_budget_batches,
     train_batches,
 )
 from sksemantic._inputs.dataset import Ragged, TextDataset
@@ -57,10 +57,9 @@ def test_bucket_sampler_when_seed_is_the_same_then_so_are_the_batches(lengths):
     assert one == other
 
 
-def test_token_budget_sampler_when_iterated_then_padding_counts_too():
-    sampler = TokenBudgetSampler(np.array([3, 5, 1, 5, 6, 11, 2]), budget=10)
-    assert list(sampler) == [[0, 1], [2, 3], [4], [5], [6]]
-    assert len(sampler) == 5
+def test_token_budget_batches_when_cut_then_padding_counts_too():
+    batches = token_budget_batches(np.array([3, 5, 1, 5, 6, 11, 2]), budget=10)
+    assert batches == [[0, 1], [2, 3], [4], [5], [6]]
 
 
 def test_train_batches_when_iterated_then_targets_stay_with_their_texts():

@@ -1,5 +1,6 @@
 import warnings
 
+import numpy as np
 import pytest
 from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny
 
@@ -7,7 +8,11 @@ from sksemantic import TruncationWarning
 from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
-from sksemantic._inputs.template import Template
+from sksemantic._inputs.template import (
+    Template,
+    cut_longest_first,
+    overlapping_windows,
+)
 
 SLOT = 'film: "{text}" it was'
 
@@ -231,3 +236,45 @@ def test_continuations_when_joined_then_are_one_running_text(
     row = template.rows([["a book"]])[0].tolist()
     (good,) = template.continuations(["good"])
     assert backbone.tokenizer.decode(row + good).strip() == running
+
+
+def test_cut_when_texts_are_too_long_then_the_longest_is_cut_first():
+    lengths = np.array([[3, 20], [20, 1], [20, 9], [4, 6], [20, 20]])
+    kept = cut_longest_first(lengths, 10)
+    assert kept.tolist() == [[3, 7], [9, 1], [5, 5], [4, 6], [5, 5]]
+    assert cut_longest_first(np.array([[7, 2, 6]]), 9).tolist() == [[4, 2, 3]]
+
+
+def test_windows_when_text_fits_then_there_is_one():
+    assert list(overlapping_windows(np.array([2, 3, 1]), 6)) == [(range(3), range(3))]
+    assert list(overlapping_windows(np.array([], int), 6)) == []
+
+
+def test_windows_when_text_is_too_long_then_they_overlap_by_half():
+    assert list(overlapping_windows(np.ones(10, int), 4)) == [
+        (range(0, 4), range(0, 3)),
+        (range(2, 6), range(3, 5)),
+        (range(4, 8), range(5, 7)),
+        (range(6, 10), range(7, 10)),
+    ]
+
+
+RANDOM = np.random.RandomState(0).randint(1, 11, 60)
+
+
+@pytest.mark.parametrize("lengths", [[1], [3, 1, 2], [10] * 7, [1, 10] * 9, RANDOM])
+@pytest.mark.parametrize("budget", [10, 13, 100])
+def test_windows_when_cut_then_each_word_belongs_to_one(lengths, budget):
+    lengths = np.array(lengths)
+    windows = list(overlapping_windows(lengths, budget))
+    assert [word for _, own in windows for word in own] == list(range(len(lengths)))
+    for window, own in windows:
+        assert lengths[window.start : window.stop].sum() <= budget
+        assert set(own) <= set(window)
+
+
+def test_windows_when_in_the_middle_then_words_have_context_on_both_sides():
+    _, *windows, _ = overlapping_windows(np.ones(100, int), 20)
+    for window, own in windows:
+        assert own.start - window.start >= 4
+        assert window.stop - own.stop >= 4

@@ -1,5 +1,1 @@
-"""How a frozen backbone is given a semantic prefix.
-
-One interface, `PrefixMechanism`, and three mechanisms: `attention`, `kv_cache`,
-`hidden_states`.
-"""
+"""How a frozen backbone is given a semantic prefix: one interface, three mechanisms."""

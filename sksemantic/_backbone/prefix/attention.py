@@ -52,6 +52,18 @@ def replace_attention(model: "PreTrainedModel") -> None:
         set_attention_type("original_full")
 
 
+def _join(
+    module: torch.nn.Module, call: "AttentionCall", kwargs: dict[str, Any]
+) -> "AttentionCall":
+    """Return what is attended to, changed by the hook of the current call."""
+    hook = current_hooks().on_attention
+    if hook is None:
+        return call
+    if kwargs.get("position_bias") is not None:  # it has none for the prefix
+        raise UnsupportedBackboneError("Its attention adds a bias by distance.")
+    return hook(module, call)
+
+
 def attend(
     module: torch.nn.Module,
     query: Tensor,
@@ -64,12 +76,8 @@ def attend(
     """Attend with SDPA, to the prefix as well if the current call has one."""
     if is_causal is None:
         is_causal = getattr(module, "is_causal", True)
-    join = current_hooks().on_attention
-    if join is not None:
-        _refuse_position_bias(kwargs)
-        key, value, attention_mask, is_causal = join(
-            module, key, value, attention_mask, is_causal
-        )
+    call = (key, value, attention_mask, is_causal)
+    key, value, attention_mask, is_causal = _join(module, call, kwargs)
     trains_on_cpu = key.requires_grad and key.device.type == "cpu"
     function: Any = attend_on_cpu if trains_on_cpu else sdpa_attention_forward
     return function(
@@ -140,10 +148,8 @@ def _eager_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attend with the model's own function, which takes causality from the mask."""
-    join = current_hooks().on_attention
-    if join is not None:
-        _refuse_position_bias(kwargs)
-        key, value, attention_mask, _ = join(module, key, value, attention_mask, False)
+    call = (key, value, attention_mask, False)
+    key, value, attention_mask, _ = _join(module, call, kwargs)
     own = sys.modules[type(module).__module__].eager_attention_forward
     return own(module, query, key, value, attention_mask, **kwargs)
 
@@ -152,12 +158,6 @@ AttentionInterface.register(SDPA_NAME, attend)
 AttentionInterface.register(EAGER_NAME, _eager_attention)
 AttentionMaskInterface.register(SDPA_NAME, sdpa_mask)
 AttentionMaskInterface.register(EAGER_NAME, eager_mask)
-
-
-def _refuse_position_bias(kwargs: dict[str, Any]) -> None:
-    """Refuse attention that adds a bias by distance: it has none for the prefix."""
-    if kwargs.get("position_bias") is not None:
-        raise UnsupportedBackboneError("Its attention adds a bias by distance.")
 
 
 class AttentionPrefix(PrefixMechanism):
@@ -178,15 +178,10 @@ class AttentionPrefix(PrefixMechanism):
         """Run the backbone over one prompt (1, P, C); record its keys and values."""
         calls: list[tuple[int | None, Tensor, Tensor]] = []
 
-        def record(
-            module: torch.nn.Module,
-            key: Tensor,
-            value: Tensor,
-            mask: Tensor | None,
-            is_causal: bool,
-        ) -> "AttentionCall":
+        def record(module: torch.nn.Module, call: "AttentionCall") -> "AttentionCall":
+            key, value, *_ = call
             calls.append((getattr(module, "layer_idx", None), key[0], value[0]))
-            return key, value, mask, is_causal
+            return call
 
         with add_hooks(on_attention=record):
             output = self.model(inputs_embeds=inputs_embeds, output_hidden_states=True)
@@ -197,10 +192,9 @@ class AttentionPrefix(PrefixMechanism):
 
     def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
         """Return the last hidden states (B, T, C) of a batch after the prefix."""
-        ids = inputs["input_ids"]
-        positions = self.positions.of_text(prefix[0][0].shape[1], ids.shape[1])
-        if positions is not None and self.positions.own is None:
-            inputs = {"position_ids": positions.to(ids.device), **inputs}
+        if self.positions.own is None:
+            n_prompt = prefix[0][0].shape[1]
+            inputs = self.positions.of_text(n_prompt, inputs["input_ids"]) | inputs
         with add_hooks(on_attention=PrefixJoiner(prefix)):
             return run_model(self.model, inputs)
 
@@ -229,13 +223,9 @@ class PrefixJoiner:
         self._widened: dict[int, tuple[Tensor | None, Tensor]] = {}
 
     def __call__(
-        self,
-        module: torch.nn.Module,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        is_causal: bool,
+        self, module: torch.nn.Module, call: "AttentionCall"
     ) -> "AttentionCall":
+        key, value, mask, is_causal = call
         prefix = next(self._layers, None)
         if prefix is None or prefix[0].shape[::2] != key.shape[1::2]:
             raise UnsupportedBackboneError("Its attention calls differ between texts.")
@@ -250,7 +240,10 @@ class PrefixJoiner:
     def _widen(self, mask: Tensor | None, prefix_key: Tensor, key: Tensor) -> Tensor:
         """Let every query see the prefix; once per mask, not once per layer."""
         if id(mask) not in self._widened:
-            narrow = _triangle(key) if mask is None else mask  # (B, 1, T, T)
+            narrow = mask  # (B, 1, T, T)
+            if narrow is None:  # the backbone left the causal one to SDPA
+                square = key.new_ones(key.shape[2], key.shape[2], dtype=torch.bool)
+                narrow = square.tril()[None, None]
             size = (*narrow.shape[:-1], prefix_key.shape[1])
             seen = narrow.new_zeros(size)  # what is added, or which ones are seen
             if narrow.dtype == torch.bool:
@@ -258,10 +251,3 @@ class PrefixJoiner:
             # The mask is kept too: once freed, another could get its id.
             self._widened[id(mask)] = mask, torch.cat([seen, narrow], dim=-1)
         return self._widened[id(mask)][1]  # (B, 1, T, P + T)
-
-
-def _triangle(key: Tensor) -> Tensor:
-    """Build the causal mask (1, 1, T, T) that the backbone left to SDPA."""
-    length = key.shape[2]
-    mask = torch.ones(length, length, dtype=torch.bool, device=key.device)
-    return mask.tril()[None, None]

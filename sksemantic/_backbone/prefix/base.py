@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    LayerPrefix = tuple[Tensor, ...]
-    Prefix = list[LayerPrefix]
+    Prefix = list[tuple[Tensor, ...]]
 
 _TOLERANCE = 1e-3  # of the largest output
 _HALF_PRECISION_TOLERANCE = 0.1
@@ -25,22 +24,13 @@ _TABLE_NAMES = ("position_embeddings", "embed_positions", ".wpe")
 
 @dataclass(frozen=True)
 class PromptStates:
-    """What the frozen backbone made of the prompt, in each layer that takes a prefix.
+    """What the frozen backbone made of the prompt in the layers that take a prefix."""
 
-    Attributes
-    ----------
-    states : list of Tensor (P, C)
-        Hidden states entering the layer.
-    prefix : list of tuple of Tensor (H, P, D)
-        What the text finds there: the layer's own keys and values (rotated, where the
-        backbone rotates them), or the states themselves (1, P, C).
-    layers : list of int
-        Which of the backbone's layers these are: all, except in hybrid models.
-    """
-
-    states: "list[Tensor]"
+    states: "list[Tensor]"  # (P, C) entering the layer
+    # What the text finds there: the layer's own keys and values (H, P, D), rotated if
+    # the backbone rotates them, or the states themselves (1, P, C).
     prefix: "Prefix"
-    layers: list[int]
+    layers: list[int]  # which of the backbone's: all, except in hybrid models
 
     @property
     def n_layers(self) -> int:
@@ -50,18 +40,10 @@ class PromptStates:
 
 @dataclass(frozen=True)
 class SplitLayer:
-    """The layer from which on a backbone is run alone.
+    """The layer from which on a backbone is run alone."""
 
-    Attributes
-    ----------
-    layer : int
-        The first layer that is run.
-    n_lower : int
-        How many layers below it take a prefix.
-    """
-
-    layer: int
-    n_lower: int
+    layer: int  # the first that is run
+    n_lower: int  # how many layers below it take a prefix
 
 
 @dataclass(frozen=True)
@@ -71,75 +53,53 @@ class Positions:
     They continue the prompt's, at P. Only with an encoder that has a learned table of
     positions they start at zero, as without a prefix: such tables are short, and the
     encoder was trained on texts that start there.
-
-    Attributes
-    ----------
-    given : bool
-        Whether the backbone takes `position_ids`.
-    own : int or None
-        First position of a text whose positions do not continue the prompt's.
     """
 
-    given: bool
-    own: int | None
+    given: bool  # whether the backbone takes `position_ids`
+    own: int | None  # the first, of a text whose positions do not continue the prompt's
 
     @classmethod
     def of(cls, model: "PreTrainedModel", is_causal: bool) -> "Positions":
         """Inspect a backbone."""
         given = "position_ids" in signature(model.forward).parameters
-        table = position_table(model)
-        if is_causal or table is None:
-            return cls(given, None)
-        return cls(given, first_position(table))
+        table = None if is_causal else learned_positions(model)
+        return cls(given, None if table is None else table.start)
 
-    def of_text(self, n_prompt: int, n_text: int) -> "Tensor | None":
-        """Return the positions (1, T) of a text after a prefix of P tokens."""
+    def of_text(self, n_prompt: int, ids: "Tensor") -> "dict[str, Tensor]":
+        """Return the positions (1, T) of texts (B, T) after P tokens, as an input."""
         if not self.given:
-            return None
+            return {}
         start = n_prompt if self.own is None else self.own
-        return torch.arange(start, start + n_text)[None]
+        positions = torch.arange(start, start + ids.shape[1], device=ids.device)
+        return {"position_ids": positions[None]}
 
-    def of_both(self, n_prompt: int, n_text: int) -> "Tensor | None":
-        """Return the positions (1, P + T) of prompt and text in one row."""
+    def of_both(self, n_prompt: int, ids: "Tensor") -> "dict[str, Tensor]":
+        """Return the positions (1, P + T) of both in one row, as an input."""
         if not self.given or self.own is None:
-            return None  # the model's own positions are these
-        ranges = [torch.arange(self.own, self.own + n) for n in (n_prompt, n_text)]
-        return torch.cat(ranges)[None]
+            return {}  # the model's own positions are these
+        lengths = (n_prompt, ids.shape[1])
+        ranges = [torch.arange(self.own, self.own + length) for length in lengths]
+        return {"position_ids": torch.cat(ranges)[None].to(ids.device)}
 
 
-def position_table(model: nn.Module) -> nn.Embedding | None:
-    """Return the backbone's learned table of positions, if it has one."""
+def learned_positions(model: nn.Module) -> range | None:
+    """Return the positions of texts in the backbone's learned table, if it has one."""
     for name, module in model.named_modules():
         if (
             isinstance(module, nn.Embedding)
             and name.endswith(_TABLE_NAMES)
             and "Sinusoidal" not in type(module).__name__  # rotary, in a table
         ):
-            return module
+            padding = module.padding_idx  # RoBERTa's texts start after it
+            return range(0 if padding is None else padding + 1, module.num_embeddings)
     return None
 
 
-def first_position(table: nn.Embedding) -> int:
-    """Return where counting starts: RoBERTa's does after the padding index."""
-    return 0 if table.padding_idx is None else table.padding_idx + 1
-
-
 class PrefixMechanism(ABC):
-    """Runs a backbone with a prefix in every layer.
+    """Runs a frozen backbone with a prefix in every layer.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-        A frozen backbone.
-    positions : Positions
-        Where the positions of a text start.
-    has_layer_hooks : bool
-        Whether hooks are set on the layers of the model.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the mechanism does not suit the model.
+    A model that it does not suit is refused. `has_layer_hooks` says whether hooks are
+    set on the layers of the model.
     """
 
     name: ClassVar[str]
@@ -248,11 +208,6 @@ def hidden_states_of(output: Any) -> "list[Tensor]":
     if getattr(output, "hidden_states", None) is None:
         raise UnsupportedBackboneError("It returns no hidden states of its layers.")
     return [states[0] for states in output.hidden_states]
-
-
-def widen_mask(mask: "Tensor", n_prompt: int) -> "Tensor":
-    """Put P tokens that are seen before a batch's mask (B, T)."""
-    return torch.cat([mask.new_ones(len(mask), n_prompt), mask], dim=1)  # (B, P + T)
 
 
 def expand_prefix(prefix: "Tensor", states: "Tensor") -> "Tensor":

@@ -22,7 +22,6 @@ PREFIX_MECHANISMS: "dict[str, type[PrefixMechanism]]" = {
     mechanism.name: mechanism
     for mechanism in (AttentionPrefix, KVCachePrefix, HiddenStatesPrefix)
 }
-_SELF_TEST_VARIABLE = "SKSEMANTIC_SELF_TEST"
 
 
 def choose_prefix_mechanism(
@@ -30,10 +29,7 @@ def choose_prefix_mechanism(
 ) -> "PrefixMechanism":
     """Return the first mechanism that the backbone takes, or the one that is named.
 
-    Raises
-    ------
-    UnsupportedBackboneError
-        With what was tried, and why it did not work.
+    If there is none, the error says what was tried, and why it did not work.
     """
     positions = Positions.of(model, is_causal)
     names = list(PREFIX_MECHANISMS) if name == "auto" else [name]
@@ -60,7 +56,7 @@ def choose_prefix_mechanism(
 
 def is_self_test_on() -> bool:
     """Whether backbones are tested at first use; an environment variable says no."""
-    return os.environ.get(_SELF_TEST_VARIABLE) != "0"
+    return os.environ.get("SKSEMANTIC_SELF_TEST") != "0"
 
 
 def self_test(mechanism: "PrefixMechanism", is_causal: bool) -> None:
@@ -68,12 +64,6 @@ def self_test(mechanism: "PrefixMechanism", is_causal: bool) -> None:
 
     Some backbones accept a prefix and silently ignore it. With a causal one the output
     after the prompt's own prefix must be as if it had just read the prompt.
-
-    Raises
-    ------
-    UnsupportedBackboneError
-        If the output does not depend on some part of the prefix, or differs from what
-        the backbone makes of prompt and text.
     """
     model = mechanism.model
     prompt, text = torch.arange(5, 11, device=model.device)[None].chunk(2, dim=1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sksemantic._backbone.layers import add_hooks, no_layers_error
 from sksemantic._backbone.prefix.base import (
@@ -17,7 +18,6 @@ from sksemantic._backbone.prefix.base import (
     PromptStates,
     expand_prefix,
     run_model,
-    widen_mask,
 )
 
 if TYPE_CHECKING:
@@ -67,14 +67,10 @@ class HiddenStatesPrefix(PrefixMechanism):
         joint = {
             **inputs,
             "input_ids": torch.cat([virtual_tokens, ids], dim=1),
-            "attention_mask": widen_mask(inputs["attention_mask"], n_prompt),
+            "attention_mask": pad(inputs["attention_mask"], (n_prompt, 0), value=1),
         }
         if "token_type_ids" in inputs:  # of a pair; the prompt is of the first type
-            types = inputs["token_type_ids"]
-            first_type = types.new_zeros(len(types), n_prompt)
-            joint["token_type_ids"] = torch.cat([first_type, types], dim=1)
-        positions = self.positions.of_both(n_prompt, ids.shape[1])
-        if positions is not None:
-            joint["position_ids"] = positions.to(ids.device)
+            joint["token_type_ids"] = pad(inputs["token_type_ids"], (n_prompt, 0))
+        joint |= self.positions.of_both(n_prompt, ids)
         with add_hooks(on_input=overwrite):
             return run_model(self.model, joint)[:, n_prompt:]

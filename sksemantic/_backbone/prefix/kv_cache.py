@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from sksemantic._backbone.prefix.base import (
@@ -17,7 +18,6 @@ from sksemantic._backbone.prefix.base import (
     expand_prefix,
     hidden_states_of,
     run_model,
-    widen_mask,
 )
 from sksemantic.exceptions import UnsupportedBackboneError
 
@@ -51,11 +51,10 @@ class KVCachePrefix(PrefixMechanism):
     def read(self, inputs_embeds: Tensor) -> PromptStates:
         """Run the backbone over one prompt (1, P, C); record what the layers cache."""
         cache = DynamicCache()
+        mask = inputs_embeds.new_ones(inputs_embeds.shape[:2], dtype=torch.long)
         output = self.model(
             inputs_embeds=inputs_embeds,
-            attention_mask=torch.ones(
-                inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device
-            ),
+            attention_mask=mask,
             output_hidden_states=True,
             **{self._cache_name: cache},
         )
@@ -71,18 +70,13 @@ class KVCachePrefix(PrefixMechanism):
 
     def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
         """Return the last hidden states (B, T, C) of a batch after the prefix."""
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        ids = inputs["input_ids"]
         n_prompt = prefix[0][0].shape[1]
         like = torch.empty(len(ids), dtype=self.model.dtype, device=ids.device)  # (B,)
         # A cache grows in place: one for each forward.
         cache = DynamicCache(
-            [
-                (expand_prefix(key, like), expand_prefix(value, like))
-                for key, value in prefix
-            ]
+            [tuple(expand_prefix(part, like) for part in layer) for layer in prefix]
         )
-        positions = self.positions.of_text(n_prompt, ids.shape[1])
-        if positions is not None:
-            inputs = {"position_ids": positions.to(ids.device), **inputs}
-        inputs = {**inputs, "attention_mask": widen_mask(mask, n_prompt)}
-        return run_model(self.model, {**inputs, self._cache_name: cache})  # type: ignore[dict-item]
+        joint: dict[str, Any] = self.positions.of_text(n_prompt, ids) | inputs
+        joint["attention_mask"] = pad(inputs["attention_mask"], (n_prompt, 0), value=1)
+        return run_model(self.model, joint | {self._cache_name: cache})
