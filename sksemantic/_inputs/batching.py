@@ -72,7 +72,7 @@ def train_batches(
 ) -> DataLoader:
     """Iterate over shuffled batches of texts of similar length."""
     sampler = BucketSampler(dataset.lengths, batch_size, generator)
-    return DataLoader(dataset, batch_sampler=sampler, collate_fn=collate(pad_id))
+    return _load(dataset, sampler, pad_id)
 
 
 def ordered_batches(
@@ -83,12 +83,16 @@ def ordered_batches(
     The budget of tokens decides how many texts a batch has. `batch_size`, which skorch
     passes, is ignored.
     """
+    return _load(dataset, token_budget_batches(dataset.lengths, budget), pad_id)
+
+
+def _load(dataset: TextDataset, batches: Any, pad_id: int) -> DataLoader:
     return DataLoader(
         dataset,
-        batch_sampler=token_budget_batches(dataset.lengths, budget),
+        batch_sampler=batches,
         collate_fn=collate(pad_id),
-        # Each iteration draws a number. Of the global generator, it would make training
-        # depend on which texts are in the activation cache.
+        # Each iteration draws a number. Of the global generator, it would change what
+        # the user, or another thread, draws.
         generator=torch.Generator(),
     )
 

@@ -1,6 +1,7 @@
 """The one forward: adapter, backbone after the prompt, pooling, head."""
 
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.prefix.base import Prefix, PromptStates
     from sksemantic._model.config import ModelConfig
+
+_SEEDING = Lock()  # two threads that build modules share torch's generator
 
 
 class SemanticModule(nn.Module):
@@ -67,7 +70,6 @@ class SemanticModule(nn.Module):
         )
         self.adapter = _build_adapter(embeddings, read, backbone, config)
         self.text_adapter = _build_text_adapter(read, backbone, config)
-        self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(n_features, config.n_outputs)
         self.feature_mean: Tensor
         self.feature_scale: Tensor
@@ -84,29 +86,40 @@ class SemanticModule(nn.Module):
         seed: int,
     ) -> "SemanticModule":
         """Build a module whose initial values depend on the seed alone."""
-        with torch.random.fork_rng(devices=[]):
+        with _SEEDING, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(backbone, prompt_ids, config)
 
     def forward(
-        self, *, with_features: bool = False, **batch: Tensor
+        self,
+        *,
+        with_features: bool = False,
+        dropout_generator: torch.Generator | None = None,
+        **batch: Tensor,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits, or standardised targets, (n_rows, K) of a batch.
 
-        In training mode some of the features are dropped. `with_features` returns the
-        embeddings (n_rows, C) as well. A batch has `input_ids` and `attention_mask`
-        (B, T). It may have `token_type_ids` (B, T) of pairs; `word_positions` (B, S),
-        which tokens the head reads, padded with -1; and `pair_ids` and `pair_mask`
-        (B, 2, T), the two texts of each pair on their own.
+        With a generator some of the features are dropped, by numbers that no other
+        thread draws; it is on the CPU. `with_features` returns the embeddings
+        (n_rows, C) as well. A batch has `input_ids` and `attention_mask` (B, T). It may
+        have `token_type_ids` (B, T) of pairs; `word_positions` (B, S), which tokens the
+        head reads, padded with -1; and `pair_ids` and `pair_mask` (B, 2, T), the two
+        texts of each pair on their own.
         """
         features = self.features(batch)
-        scores = self.head(self.dropout(self._standardised(features)))
+        standardised = self._standardised(features)
+        if dropout_generator is not None:
+            share = self.config.dropout
+            drawn = torch.rand(features.shape, generator=dropout_generator)
+            is_kept = (drawn >= share).to(features.device)
+            standardised = standardised * is_kept / (1 - share)
+        scores = self.head(standardised)
         return (scores, features) if with_features else scores
 
     def scores(
         self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
     ) -> Tensor:
-        """Return what `forward` does (n_rows, K); nothing is dropped in any mode."""
+        """Return what `forward` does (n_rows, K), nothing dropped."""
         return self.head(self._standardised(self.features(batch, condition)))
 
     def condition(self) -> "Prefix | Tensor":

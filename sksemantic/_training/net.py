@@ -32,9 +32,16 @@ class _SemanticNet(NeuralNet):
 
     interrupted_ = False
 
-    def __init__(self, *args: Any, token_budget: int, **params: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        token_budget: int,
+        dropout_generator: torch.Generator,
+        **params: Any,
+    ) -> None:
         super().__init__(*args, **params)
         self.token_budget = token_budget
+        self.dropout_generator = dropout_generator
 
     def run_single_epoch(self, *args: Any, **kwargs: Any) -> None:
         """Run an epoch; note a user's Ctrl-C, which skorch takes for a normal end.
@@ -82,7 +89,12 @@ class _SemanticNet(NeuralNet):
         n_done = 0
         for start in range(0, n_texts, size):
             part = {k: values[start : start + size] for k, values in inputs.items()}
-            y_pred = self.infer(part, with_features=with_features, **fit_params)
+            y_pred = self.infer(
+                part,
+                with_features=with_features,
+                dropout_generator=self.dropout_generator,
+                **fit_params,
+            )
             scores = y_pred[0] if with_features else y_pred
             rows = slice(n_done, n_done + len(scores))
             n_done = rows.stop
@@ -145,6 +157,7 @@ def build_net(
     config: "TrainingConfig",
     callbacks: "Sequence[Any]",
     rng: "np.random.RandomState",
+    dropout_generator: torch.Generator,
 ) -> NeuralNet:
     """Return an initialised net whose optimizer holds adapter and head alone."""
     extra = (
@@ -156,6 +169,7 @@ def build_net(
     return _NETS[task.skorch_kind](
         module,
         token_budget=backbone.training_tokens,
+        dropout_generator=dropout_generator,
         predict_nonlinearity=_PROBABILITIES[task.skorch_kind],
         criterion=TaskLoss,
         criterion__task=task,

@@ -12,8 +12,6 @@ With early stopping the texts stay held out and the best epoch is restored.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -78,6 +76,8 @@ class Trainer:
         self.task = task
         self.config = config
         self.rng = rng
+        seed = rng.randint(np.iinfo(np.int32).max)
+        self.dropout_generator = torch.Generator().manual_seed(seed)
 
     def fit(
         self,
@@ -92,31 +92,30 @@ class Trainer:
         """
         config = self.config
         is_few = label_texts is not None and len(data) < config.few_labels
-        with self._seeded():
-            is_held_out = np.zeros(len(data), bool)
-            if not is_few:
-                strata = self.task.strata(data.targets, len(data))
-                share = held_out_share(config, len(data))
-                is_held_out = draw_held_out(data, strata, share, self.rng)
-            probing = Probing(
-                self.module,
-                self.task,
-                data,
-                is_held_out,
-                config,
-                self.rng,
-                is_fresh=is_fresh,
-                label_texts=label_texts,
-            )
-            probe = probing.fit()
-            if is_fresh:
-                self._init_head(data, probe)
-            if is_few and len(data) < config.min_texts_per_class * self.task.n_outputs:
-                return TrainingResult([], probe)
-            if not is_held_out.any():
-                net = self._train(self._net(), data)
-                return TrainingResult(self._finish(net), probe)
-            return self._train_and_compare(data, is_held_out, probing, probe)
+        is_held_out = np.zeros(len(data), bool)
+        if not is_few:
+            strata = self.task.strata(data.targets, len(data))
+            share = held_out_share(config, len(data))
+            is_held_out = draw_held_out(data, strata, share, self.rng)
+        probing = Probing(
+            self.module,
+            self.task,
+            data,
+            is_held_out,
+            config,
+            self.rng,
+            is_fresh=is_fresh,
+            label_texts=label_texts,
+        )
+        probe = probing.fit()
+        if is_fresh:
+            self._init_head(data, probe)
+        if is_few and len(data) < config.min_texts_per_class * self.task.n_outputs:
+            return TrainingResult([], probe)
+        if not is_held_out.any():
+            net = self._train(self._net(), data)
+            return TrainingResult(self._finish(net), probe)
+        return self._train_and_compare(data, is_held_out, probing, probe)
 
     def partial_fit(
         self, data: "TextDataset", *, former: TrainingResult | None
@@ -134,8 +133,7 @@ class Trainer:
             net.history.extend(former.history)
             if former.optimizer_state is not None:
                 net.optimizer_.load_state_dict(former.optimizer_state)
-        with self._seeded():
-            net.partial_fit(data, epochs=1)
+        net.partial_fit(data, epochs=1)
         optimizer_state = deepcopy(net.optimizer_.state_dict())
         return replace(
             former or TrainingResult([]),
@@ -212,14 +210,6 @@ class Trainer:
         self.module.eval()
         return net.history
 
-    @contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """Seed torch for dropout, and give the caller's generator back after."""
-        device = self.module.backbone.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(self.rng.randint(np.iinfo(np.int32).max))
-            yield
-
     def _train(
         self, net: "NeuralNet", data: "TextDataset", until: int | None = None
     ) -> "NeuralNet":
@@ -237,7 +227,14 @@ class Trainer:
             has_held_out=held_out is not None,
             has_constant_rates=is_one_epoch,
         )
-        net = build_net(self.module, self.task, self.config, callbacks, self.rng)
+        net = build_net(
+            self.module,
+            self.task,
+            self.config,
+            callbacks,
+            self.rng,
+            self.dropout_generator,
+        )
         if held_out is not None:
             net.set_params(train_split=predefined_split(held_out))
         return net
