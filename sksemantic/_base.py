@@ -112,11 +112,6 @@ class BaseSKTuning(
     n_features_in_ = property(attrgetter("_model.columns.n_features_in_"))
     feature_names_in_ = property(attrgetter("_model.columns.feature_names_in_"))
 
-    @property
-    def module_(self) -> SemanticModule:
-        """Adapter and head around the frozen backbone, a torch module."""
-        return self._load()[0]
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
@@ -230,6 +225,15 @@ class BaseSKTuning(
         return FittedModel.from_training(
             module, template, targets.task, training, result, column_attributes(X)
         )
+
+    def get_module(self) -> SemanticModule:
+        """Return adapter and head around the frozen backbone; load it if needed.
+
+        Returns
+        -------
+        torch.nn.Module
+        """
+        return self._load()[0]
 
     def transform(self, X: Any) -> "NDArray":
         """Embed texts: pooled hidden states after the trained semantic prefix.

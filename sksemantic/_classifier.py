@@ -157,9 +157,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         How the trained model compared with the linear probe on the held-out texts, and
         which one was kept. None if there were too few texts to hold any out.
 
-    module_ : torch.nn.Module
-        Adapter and head around the frozen backbone.
-
     prompt_ : str
         The prompt in use.
 

@@ -109,7 +109,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     Attributes
     ----------
-    config_, history_, linear_probe_, comparison_, module_, prompt_ : object
+    config_, history_, linear_probe_, comparison_, prompt_ : object
         As for `SKTuningClassifier`, and so are `prefix_mechanism_`,
         `n_virtual_tokens_`, `n_trainable_params_`, `n_layers_`,
         `backbone_source_`, `n_features_in_` and `feature_names_in_`.

@@ -49,7 +49,7 @@ def test_fit_when_mechanism_is_named_then_it_is_used_and_kept(name, fast):
         .fit(TEXTS, LABELS)
     )
     assert clf.prefix_mechanism_ == name
-    assert clf.module_.backbone.prefix_mechanism.name == name
+    assert clf.get_module().backbone.prefix_mechanism.name == name
     copy = pickle.loads(pickle.dumps(clf))
     assert copy.prefix_mechanism_ == name
     np.testing.assert_array_equal(copy.predict_proba(TEXTS), clf.predict_proba(TEXTS))
@@ -62,7 +62,7 @@ def test_pickle_when_layers_are_cut_then_predicts_the_same(make, tall_llama):
     again = pickle.loads(pickle.dumps(estimator))
     np.testing.assert_array_equal(again.predict(TEXTS), estimator.predict(TEXTS))
     assert again.n_layers_ == 4
-    assert again.module_.backbone is estimator.module_.backbone
+    assert again.get_module().backbone is estimator.get_module().backbone
 
 
 def test_token_classifier_when_layers_are_cut_then_labels_words(tall_llama):
@@ -90,8 +90,8 @@ def test_tuned_layers_when_layers_are_cut_then_are_the_upper_of_those(
     clf = SKTuningClassifier(**FAST | {"model": tall_llama}, method=method)
     clf.fit(TEXTS, LABELS)
     if method == "prefix":  # four layers, the lowest of them not tuned
-        assert clf.module_.frozen.split_layer.layer == 1
-        assert len(clf.module_.adapter()) == 3 + 1
+        assert clf.get_module().frozen.split_layer.layer == 1
+        assert len(clf.get_module().adapter()) == 3 + 1
     assert clf.n_layers_ == 4
 
 
@@ -138,14 +138,14 @@ def test_fit_when_weights_are_quantized_then_adapter_learns_and_pickles(name, ti
     params = FAST | {"model": tiny(name)}
     clf = SKTuningClassifier(**params)
     clf.set_params(model_kwargs__quantization_config=config).fit(TEXTS, LABELS)
-    model = clf.module_.backbone.model
+    model = clf.get_module().backbone.model
     assert model.is_quantized
-    assert {p.dtype for p in clf.module_.parameters()} == {torch.float32}
+    assert {p.dtype for p in clf.get_module().parameters()} == {torch.float32}
     expected = clf.predict_proba(TEXTS)
     copy = pickle.loads(pickle.dumps(clf))
     np.testing.assert_array_equal(copy.predict_proba(TEXTS), expected)
     plain = SKTuningClassifier(**params)
-    assert plain.fit(TEXTS, LABELS).module_.backbone.model is not model
+    assert plain.fit(TEXTS, LABELS).get_module().backbone.model is not model
 
 
 def test_card_line_when_offline_and_cached_then_runs(
@@ -178,6 +178,6 @@ def test_gemma_when_packaged_then_fits_and_is_saved_small():
     clf.set_params(prompt='Film: "{text}"\nIt was', device="cpu")
     clf.fit(TEXTS[:6], LABELS[:6])
     assert clf.backbone_source_.origin == "weights package"
-    assert clf.module_.backbone.is_causal
+    assert clf.get_module().backbone.is_causal
     assert clf.predict(TEXTS[:2]).shape == (2,)
     assert len(pickle.dumps(clf)) < 1_000_000

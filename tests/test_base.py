@@ -240,7 +240,7 @@ def test_estimator_when_not_fitted_then_error_says_so(make):
     estimator = make()
     section = make.__doc__.partition("Attributes")[2].partition("See Also")[0]
     documented = re.findall(r"\b([a-z]\w*_)\b", section)
-    assert {"config_", "history_", "module_"} <= set(documented)
+    assert {"config_", "history_"} <= set(documented)
     for name in documented:
         assert not hasattr(estimator, name), name
     methods = {"predict", "predict_proba", "predict_log_proba", "decision_function"}
@@ -335,7 +335,7 @@ def test_training_when_watched_then_adapter_and_head_learn_and_backbone_stands_s
     Watch.seen.clear()
     params = with_training(fast, callbacks=[Watch()])
     clf = SKTuningClassifier(**params).fit(texts, labels)
-    assert clf.module_.backbone.model.config.hidden_dropout_prob > 0
+    assert clf.get_module().backbone.model.config.hidden_dropout_prob > 0
     assert len(Watch.seen) >= clf.max_epochs
     assert all(seen == (True, {False}, True) for seen in Watch.seen)
 
@@ -408,7 +408,7 @@ def test_fit_when_it_fails_then_estimator_is_as_it_was(
     clf = copy.deepcopy(fitted) if was_fitted else clone(fitted)
     if was_fitted:
         expected = clf.predict_proba(TEXTS)
-        values, history = values_of(clf.module_), copy.deepcopy(clf.history_)
+        values, history = values_of(clf.get_module()), copy.deepcopy(clf.history_)
     clf.set_params(warm_start=warm_start, **params)
     before = dict(vars(clf))
     arguments = {"X": TEXTS, "y": LABELS} | arguments
@@ -421,5 +421,5 @@ def test_fit_when_it_fails_then_estimator_is_as_it_was(
     assert all(after[name] is before[name] for name in before)
     if was_fitted:
         np.testing.assert_array_equal(clf.predict_proba(TEXTS), expected)
-        np.testing.assert_array_equal(values_of(clf.module_), values)
+        np.testing.assert_array_equal(values_of(clf.get_module()), values)
         assert clf.history_ == history

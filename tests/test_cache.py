@@ -245,7 +245,7 @@ def test_clear_cache_when_called_then_frees_activations_and_backbone(
 ):
     # So many layers no other test's estimator holds.
     clf = clone(classifier).set_params(model_kwargs__n_layers=1).fit(texts, labels)
-    held = weakref.ref(clf.module_.backbone)
+    held = weakref.ref(clf.get_module().backbone)
     assert activations.n_bytes > 0
     clear_cache()
     assert activations.n_bytes == 0

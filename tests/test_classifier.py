@@ -123,7 +123,7 @@ def test_adapter_when_head_stands_still_then_learns_alone(
 def test_text_rank_when_given_then_every_map_learns(classifier, texts, labels):
     classifier.set_params(training__text_rank=3, training__head_init="random")
     train(classifier, texts, labels, 2)
-    maps = classifier.module_.text_adapter.maps
+    maps = classifier.get_module().text_adapter.maps
     assert [last.in_features for _, last in maps] == [3, 3]
     assert all(last.weight.abs().max() > 0 for _, last in maps)  # they start at zero
 
@@ -296,7 +296,7 @@ def test_warm_start_when_on_then_training_starts_where_it_ended(
     classifier, texts, labels, start_values
 ):
     classifier.set_params(training__callbacks=[start_values], warm_start=True)
-    ended = values_of(classifier.fit(texts, labels).module_)
+    ended = values_of(classifier.fit(texts, labels).get_module())
     classifier.fit(texts, labels)
     first, second = start_values.seen
     np.testing.assert_array_equal(second, ended)
@@ -327,7 +327,7 @@ def test_warm_start_when_the_module_differs_then_refused(
 
 
 def test_transform_when_called_then_is_what_the_head_reads(fitted, texts):
-    module = fitted.module_
+    module = fitted.get_module()
     mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
     embeddings = fitted.transform(texts)
     assert embeddings.dtype == np.float32

@@ -52,7 +52,7 @@ def test_run_when_on_a_gpu_then_as_on_the_cpu(directory):
 def test_fit_when_device_is_auto_then_on_the_gpu_in_bfloat16(directory, method):
     params = FAST | {"device": "auto", "model_kwargs": None, "method": method}
     clf = SKTuningClassifier(model=directory, **params).fit(TEXTS, LABELS)
-    module = clf.module_
+    module = clf.get_module()
     assert module.backbone.device.type == "cuda"
     assert module.backbone.model.dtype == torch.bfloat16
     assert {p.dtype for p in module.parameters()} == {torch.float32}

@@ -266,7 +266,7 @@ def test_scale_when_pairs_then_small_products_are_not_taken_for_constants(
         model.encoder.layer[-1].output.LayerNorm.weight[3] = 100
     model.save_pretrained(tmp_path)
     classifier.set_params(model=str(tmp_path)).fit(PAIRS, SAME)
-    scale = classifier.module_.feature_scale.numpy()
+    scale = classifier.get_module().feature_scale.numpy()
     assert scale[3] > 10
     assert scale[64:].min() < 1e-4
     assert scale[32:].max() < 1

@@ -36,7 +36,7 @@ def test_copy_when_made_then_predicts_identically(round_trip, fitted, texts):
         copied.predict_proba(texts), fitted.predict_proba(texts)
     )
     np.testing.assert_array_equal(copied.transform(texts), fitted.transform(texts))
-    assert copied.module_.backbone is fitted.module_.backbone
+    assert copied.get_module().backbone is fitted.get_module().backbone
 
 
 @pytest.mark.parametrize(("method", "adapter"), METHODS)
@@ -75,7 +75,7 @@ def test_pickle_when_loaded_then_attributes_are_there(fast, texts, labels):
 
 
 def test_pickle_when_made_then_holds_trained_values_and_no_backbone(fitted):
-    backbone = fitted.module_.backbone
+    backbone = fitted.get_module().backbone
     n_frozen = sum(p.numel() for p in backbone.model.parameters())
     size = len(pickle.dumps(fitted))
     assert size < 4 * n_frozen
@@ -120,7 +120,7 @@ def test_warm_start_when_unpickled_then_starts_where_it_ended(
     classifier, texts, labels, start_values
 ):
     classifier.set_params(warm_start=True, training__callbacks=[start_values])
-    ended = values_of(classifier.fit(texts, labels).module_)
+    ended = values_of(classifier.fit(texts, labels).get_module())
     with_pickle(classifier).fit(texts, labels)
     np.testing.assert_array_equal(start_values.seen[1], ended)
 
@@ -191,8 +191,8 @@ def test_pickle_when_dtype_was_auto_then_the_one_in_use_is_kept(fast, texts, lab
         texts, labels
     )
     copied = with_pickle(clf.set_params(model_kwargs__dtype="auto"))
-    dtype = copied.module_.backbone.model.dtype
-    assert dtype == clf.module_.backbone.model.dtype
+    dtype = copied.get_module().backbone.model.dtype
+    assert dtype == clf.get_module().backbone.model.dtype
 
 
 def test_pickle_when_of_another_format_then_says_which(fitted):

@@ -97,7 +97,7 @@ def test_warm_start_when_on_then_training_starts_where_it_ended(
     regressor, texts, targets, start_values
 ):
     regressor.set_params(training__callbacks=[start_values], warm_start=True)
-    ended = values_of(regressor.fit(texts, targets).module_)
+    ended = values_of(regressor.fit(texts, targets).get_module())
     regressor.fit(texts, 10 * targets)
     np.testing.assert_array_equal(start_values.seen[1], ended)
 

@@ -152,8 +152,8 @@ def test_search_when_done_then_all_estimators_share_one_backbone(fast, texts, la
     ]
     fitted = [clf for result in results for clf in result["estimator"]]
     assert len(fitted) == 8
-    assert len({id(clf.module_) for clf in fitted}) == 8
-    assert len({id(clf.module_.backbone.model) for clf in fitted}) == 1
+    assert len({id(clf.get_module()) for clf in fitted}) == 8
+    assert len({id(clf.get_module().backbone.model) for clf in fitted}) == 1
 
 
 @pytest.mark.parametrize("form", [list, np.array, pd.Series, pl.Series])

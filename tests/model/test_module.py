@@ -105,7 +105,10 @@ def test_forward_when_features_are_shifted_then_head_reads_them_standardised(bac
 def test_forward_when_training_then_dropout_is_on_the_features_of_the_head(backbone):
     module = build_module(backbone, PROMPT_IDS).train()
     inputs, _ = collate(0)(TextDataset(random_ids(30)))
-    assert not torch.equal(module(**inputs), module(**inputs))
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 0, 1)]
+    drawn = [module(**inputs, dropout_generator=each) for each in generators]
+    torch.testing.assert_close(drawn[0], drawn[1], rtol=0, atol=0)
+    assert not torch.equal(drawn[0], drawn[2])
     # The linear probe is fitted on the features, and `transform` returns them.
     one, other = (module.features(inputs) for _ in range(2))
     torch.testing.assert_close(one, other, rtol=0, atol=0)

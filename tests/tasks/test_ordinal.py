@@ -51,7 +51,7 @@ def test_fit_when_classes_are_ordered_then_predicts_them(labels, ordinal, fast):
     y = labels[KINDS]
     clf = SKTuningClassifier(**thorough(fast), ordinal=ordinal).fit(TEXTS, y)
     np.testing.assert_array_equal(clf.classes_, np.unique(labels))
-    assert clf.module_.head.out_features == 3
+    assert clf.get_module().head.out_features == 3
     assert clf.score(TEXTS, y) > 0.8
     probabilities = clf.predict_proba(TEXTS)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)

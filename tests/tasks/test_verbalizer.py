@@ -60,7 +60,7 @@ def test_fit_when_causal_then_logits_are_those_of_the_next_token(
     names = {0: "bad", 1: "good"}
     clf = SKTuningClassifier(**fast | {"model": model, "prompt": prompt})
     clf.set_params(label_texts=names).fit(TEXTS, [-1] * len(TEXTS))
-    backbone = clf.module_.backbone
+    backbone = clf.get_module().backbone
     ids = [backbone.encode([" " + text])[0] for text in names.values()]
     if name == "gemma3":
         output = backbone.model.get_input_embeddings().weight
@@ -99,7 +99,7 @@ def test_fit_when_very_few_are_labelled_then_is_the_linear_probe(fast):
     labels = LABELS[:1] + [-1] * 22 + LABELS[-1:]
     clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, labels)
     assert len(clf.history_) == 0
-    module = clf.module_
+    module = clf.get_module()
     np.testing.assert_allclose(
         module.head.weight.detach(), clf.linear_probe_.coef, rtol=1e-5
     )

@@ -21,8 +21,8 @@ def test_probe_when_fitted_then_is_scikit_learns_on_frozen_features(
     classifier, texts, labels
 ):
     clf = classifier.fit(texts, labels)
-    clf.module_.adapter.reset()
-    clf.module_.text_adapter.reset()
+    clf.get_module().adapter.reset()
+    clf.get_module().text_adapter.reset()
     expected = probe_of(clf.transform(texts), labels, clf.linear_probe_.penalty)
     coef = clf.linear_probe_.coef
     np.testing.assert_allclose(coef[1] - coef[0], expected, atol=1e-3)

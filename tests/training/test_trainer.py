@@ -1,6 +1,7 @@
 import math
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -93,8 +94,8 @@ def test_fit_when_training_diverges_then_falls_back_to_the_linear_probe(
     learner.fit(many, many_labels)
     assert learner.comparison_.kept == "trained"
     assert np.abs(learner.transform(many) - clf.transform(many)).max() > 1e-3
-    learner.module_.adapter.reset()
-    learner.module_.text_adapter.reset()
+    learner.get_module().adapter.reset()
+    learner.get_module().text_adapter.reset()
     np.testing.assert_allclose(learner.transform(many), clf.transform(many), atol=1e-5)
 
 
@@ -118,7 +119,7 @@ def test_fit_when_a_warm_start_worsens_then_falls_back_to_the_linear_probe(
     learner.set_params(**rates(10.0))
     with pytest.warns(FallbackWarning):
         learner.fit(many, many_labels)
-    module = learner.module_
+    module = learner.get_module()
     mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
     features = (learner.transform(many) - mean) / scale
     expected = learner.linear_probe_.scores(features)
@@ -201,7 +202,7 @@ def test_early_stopping_when_loss_stops_falling_then_restores_the_best_epoch(
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 2 < 20
     ends = steps.values[batch_counts(classifier)[0] - 1 :: batch_counts(classifier)[0]]
-    np.testing.assert_array_equal(values_of(classifier.module_), ends[best])
+    np.testing.assert_array_equal(values_of(classifier.get_module()), ends[best])
 
 
 def test_early_stopping_when_too_few_texts_to_hold_out_then_still_fits(
@@ -298,7 +299,9 @@ def test_partial_fit_when_pickled_before_then_goes_on_as_without(
         each.partial_fit(many[:40], many_labels[:40])
         assert each.config_.training.contrast == 1
         assert [row["epoch"] for row in each.history_] == [1, 2]
-    np.testing.assert_array_equal(values_of(copy.module_), values_of(clf.module_))
+    np.testing.assert_array_equal(
+        values_of(copy.get_module()), values_of(clf.get_module())
+    )
 
 
 def test_partial_fit_when_early_stopping_then_epoch_is_not_undone(
@@ -308,11 +311,11 @@ def test_partial_fit_when_early_stopping_then_epoch_is_not_undone(
         training__early_stopping=True, training__validation_fraction=0.3
     )
     classifier.fit(texts, labels)
-    before = values_of(classifier.module_)
+    before = values_of(classifier.get_module())
     for _ in range(2):
         classifier.partial_fit(texts, labels)
-        assert not np.array_equal(values_of(classifier.module_), before)
-        before = values_of(classifier.module_)
+        assert not np.array_equal(values_of(classifier.get_module()), before)
+        before = values_of(classifier.get_module())
 
 
 def test_gradient_when_large_then_is_clipped(classifier, texts, coin_labels, steps):
@@ -331,7 +334,7 @@ def test_weights_when_fitted_then_are_the_average_of_the_last_steps(
     assert learner.comparison_.kept == "trained"
     assert len(steps.values) == 72
     expected = np.mean(steps.values[-n_averaged:], axis=0)
-    np.testing.assert_allclose(values_of(learner.module_), expected, atol=1e-6)
+    np.testing.assert_allclose(values_of(learner.get_module()), expected, atol=1e-6)
 
 
 # Contrast
@@ -354,7 +357,8 @@ def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
     classifier, many, many_labels
 ):
     def spread(contrast):
-        clf = clone(classifier).set_params(training__contrast=contrast, max_epochs=5)
+        clf = clone(classifier).set_params(training__contrast=contrast, lr=1e-2)
+        clf.set_params(max_epochs=10)
         Z = normalize(clf.fit(many, many_labels).transform(many))
         is_same = np.equal.outer(many_labels, many_labels)
         return (Z @ Z.T)[is_same].mean() - (Z @ Z.T)[~is_same].mean()
@@ -384,7 +388,7 @@ def test_random_state_when_a_generator_then_goes_on_between_fits(fast, texts, la
     def fit_twice():
         rng = np.random.RandomState(0)
         pair = [SKTuningClassifier(**fast | {"random_state": rng}) for _ in range(2)]
-        return [values_of(clf.fit(texts, labels).module_) for clf in pair]
+        return [values_of(clf.fit(texts, labels).get_module()) for clf in pair]
 
     first, second = fit_twice()
     assert not np.array_equal(first, second)
@@ -403,6 +407,17 @@ def test_fit_when_done_then_global_generators_are_left_alone(classifier, texts, 
     classifier.fit(texts, labels).predict(texts)
     for one, other in zip(draw(), expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_fit_when_in_two_threads_then_each_is_as_alone(fast, texts, labels):
+    def fit(seed):
+        clf = SKTuningClassifier(**fast | {"random_state": seed, "max_epochs": 5})
+        return clf.fit(texts, labels).predict_proba(texts)
+
+    alone = [fit(seed) for seed in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        together = [*pool.map(fit, range(4))]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_fit_when_called_twice_then_starts_afresh(classifier, texts, labels):
