@@ -1,6 +1,6 @@
 """The linear probe: logistic or ridge regression on frozen features.
 
-It is what the trained model is compared with, and what is kept instead of it if it is
+It is what the trained model is compared with, and is kept instead of it if it is
 clearly better.
 """
 
@@ -32,16 +32,14 @@ class LinearProbeConfig:
     penalties : tuple of float
         Of logistic regression (1 / C), to choose from. The middle one is taken where
         there are too few texts for cross-validation.
-    ridge_penalties : tuple of float
-    prior_penalties : tuple of float
-        Of the squared distance to the label prior.
+    ridge_penalties, prior_penalties : tuple of float
+        The latter are of the squared distance to the label prior.
     prior_penalty : float, default=100.0
         Where there are too few texts to choose one. Measured on SST-2 and TREC with
         MiniLM and Gemma 3 270M.
     min_texts_for_prior_penalty : int, default=16
         Texts of every class from which on one is chosen.
     n_folds : int, default=3
-        Of the cross-validation.
     max_cv_rows : int, default=3000
         Drawn at random for the cross-validation: more do not change the choice.
     max_cv_columns : int, default=5
@@ -49,9 +47,8 @@ class LinearProbeConfig:
     certain_log_odds : float, default=5.0
         Of a label that all texts have, or none.
     max_iter : int, default=200
-        Iterations of a solver.
     tol : float, default=1e-3
-        Of logistic regression's solver.
+        Of the solvers.
     n_reweightings : int, default=20
         Ridge regressions fitted in turn for a loss other than the squared error.
     """
