@@ -1,47 +1,16 @@
 """Estimators and the parameters that say which backbone, and how it is held."""
 
 import pickle
-import shutil
 
 import numpy as np
 import pytest
 import torch
-from conftest import FAST, LABELS, TEXTS, save_wordpiece
-from transformers import LlamaConfig, LlamaModel
+from conftest import FAST, LABELS, TEXTS, fill_hub_cache
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, SKTuningTokenClassifier
 
-PREFIX_MECHANISMS = ["attention", "kv_cache", "hidden_states"]
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "initializer_range": 0.3,
-}
 
-
-@pytest.fixture(scope="module")
-def tall_llama(tmp_path_factory):
-    """Save a Llama of six layers."""
-    folder = tmp_path_factory.mktemp("tall")
-    vocab_size = save_wordpiece(folder)
-    config = LlamaConfig(vocab_size=vocab_size, tie_word_embeddings=True, **SIZES)
-    torch.manual_seed(0)
-    LlamaModel(config).save_pretrained(folder)
-    return str(folder)
-
-
-def fill(hub_cache, name, directory):
-    """Put a directory's files into a hub cache, as a download does."""
-    folder = hub_cache / f"models--{name}"
-    shutil.copytree(directory, folder / "snapshots" / COMMIT)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(COMMIT)
-
-
-@pytest.mark.parametrize("name", PREFIX_MECHANISMS)
+@pytest.mark.parametrize("name", ["attention", "kv_cache", "hidden_states"])
 def test_fit_when_mechanism_is_named_then_it_is_used_and_kept(name, fast):
     clf = (
         SKTuningClassifier(**fast)
@@ -151,7 +120,7 @@ def test_fit_when_weights_are_quantized_then_adapter_learns_and_pickles(name, ti
 def test_card_line_when_offline_and_cached_then_runs(
     tmp_path, tiny_roberta, run_python
 ):
-    fill(tmp_path / "hub", "roberta-large", tiny_roberta)
+    fill_hub_cache(tmp_path / "hub", "roberta-large", tiny_roberta)
     out = run_python(
         f"""
         from sksemantic import SKTuningClassifier

@@ -1,27 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BACKBONES, FAST, TEXTS, quietly_fit, thorough, values_of
+from conftest import BACKBONES, FAST, METHODS, TEXTS, quietly_fit, thorough, values_of
 from scipy.special import softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
 from sksemantic import SKTuningClassifier
-
-METHODS = [
-    (method, adapter)
-    for method in ("prefix", "prompt")
-    for adapter in ("low_rank", "linear", "embedding")
-]
-
-
-@pytest.fixture
-def many(texts):
-    return 3 * texts
-
-
-@pytest.fixture
-def many_labels(labels):
-    return np.tile(labels, 3)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from conftest import (
     ENCODERS,
     FAST,
     build_module,
+    features_of,
     load_tiny,
     quietly_fit,
     stir,
@@ -22,7 +23,6 @@ from conftest import (
 from transformers import BertModel
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
-from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
@@ -52,12 +52,6 @@ def fitted(tiny_bert):
 
 def template(backbone, prompt="compare", max_length=None):
     return Template(backbone, Prompt.parse(prompt), "prefix", max_length, n_texts=2)
-
-
-def features(module, data):
-    inputs, _ = collate(module.backbone.pad_id)(data)
-    with torch.no_grad():
-        return module.features(inputs)
 
 
 def together(backbone, n=6):
@@ -118,7 +112,7 @@ def test_features_when_types_differ_then_they_count(is_frozen, method, tiny_bert
     pairs = together(backbone, 1)
     plain = TextDataset([row.tolist() for row in pairs.token_ids])
     one, other = (
-        module.frozen.features(data) if is_frozen else features(module, data).numpy()
+        module.frozen.features(data) if is_frozen else features_of(module, data).numpy()
         for data in (pairs, plain)
     )
     assert np.abs(one - other).max() > 1e-3
@@ -137,8 +131,8 @@ def test_features_when_pairs_are_entered_in_the_middle_then_equal_the_whole(
     assert upper.frozen.split_layer is not None
     if is_kept:
         upper.frozen.features(data)
-    expected = features(whole, data)
-    torch.testing.assert_close(features(upper, data), expected, rtol=0, atol=1e-5)
+    expected = features_of(whole, data)
+    torch.testing.assert_close(features_of(upper, data), expected, rtol=0, atol=1e-5)
     for module in (whole, upper):
         np.testing.assert_allclose(module.frozen.features(data), expected, atol=1e-5)
 
@@ -148,9 +142,9 @@ def test_features_when_pairs_are_padded_then_equal_unpadded(pooling, tiny_bert):
     backbone = load_tiny(tiny_bert)
     module = stir(build_module(backbone, pooling=pooling))
     data = (together_and_apart if pooling == "pair" else together)(backbone)
-    alone = [features(module, data.take(np.array([i]))) for i in range(6)]
+    alone = [features_of(module, data.take(np.array([i]))) for i in range(6)]
     torch.testing.assert_close(
-        features(module, data), torch.cat(alone), rtol=0, atol=1e-5
+        features_of(module, data), torch.cat(alone), rtol=0, atol=1e-5
     )
 
 
@@ -166,13 +160,13 @@ def test_features_when_read_apart_then_are_those_of_three_readings(
     module = stir(build_module(backbone, pooling="pair", **changes))
     plain = build_module(backbone, **changes)
     plain.adapter.load_state_dict(module.adapter.state_dict())
-    whole = features(plain, TextDataset(data.token_ids))
-    each = features(plain, TextDataset(data.pair_texts))
+    whole = features_of(plain, TextDataset(data.token_ids))
+    each = features_of(plain, TextDataset(data.pair_texts))
     first, second = (
         one / one.norm(dim=1, keepdim=True) for one in (each[::2], each[1::2])
     )
     expected = torch.cat([whole, (first - second).abs(), first * second], dim=1)
-    torch.testing.assert_close(features(module, data), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(features_of(module, data), expected, rtol=0, atol=1e-5)
 
 
 # What the estimators make of it

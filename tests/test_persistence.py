@@ -7,15 +7,9 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FAST, LABELS, TEXTS, values_of
+from conftest import FAST, LABELS, METHODS, TEXTS, values_of
 
 from sksemantic import BackboneNotFoundError, SKTuningClassifier
-
-METHODS = [
-    (method, adapter)
-    for method in ("prefix", "prompt")
-    for adapter in ("low_rank", "linear", "embedding")
-]
 
 
 def with_pickle(estimator):

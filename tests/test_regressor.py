@@ -7,11 +7,6 @@ from sksemantic import SKTuningRegressor
 
 
 @pytest.fixture
-def many(texts):
-    return 3 * texts
-
-
-@pytest.fixture
 def many_targets(targets):
     return np.tile(targets, 3)
 

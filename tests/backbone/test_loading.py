@@ -1,10 +1,8 @@
 """Weights are loaded safely, silently and completely, or not at all."""
 
-import shutil
-
 import pytest
 import torch
-from conftest import CPU, load_tiny, save_wordpiece
+from conftest import CPU, SIZES, inputs_of, load_tiny, save_wordpiece
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
@@ -29,19 +27,7 @@ from sksemantic._backbone.prefix.base import run_model
 from sksemantic._backbone.source import resolve
 from sksemantic.exceptions import UnsupportedBackboneError
 
-SIZES = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-}
-
-
-@pytest.fixture
-def own_copy(tiny_bert, tmp_path):
-    """Return a directory whose files may be changed."""
-    return shutil.copytree(tiny_bert, tmp_path / "bert")
+TALL = SIZES | {"vocab_size": 50, "num_hidden_layers": 6}
 
 
 def load(directory, dtype=torch.float32, **params):
@@ -148,7 +134,7 @@ def test_load_when_weights_are_in_shards_then_as_in_one_file(tiny_llama, tmp_pat
 
 def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
     config = Gemma3Config(
-        text_config=SIZES | {"head_dim": 8, "num_key_value_heads": 1},
+        text_config=TALL | {"head_dim": 8, "num_key_value_heads": 1},
         vision_config={
             "hidden_size": 16,
             "intermediate_size": 16,
@@ -172,7 +158,7 @@ def test_load_when_weights_are_quantized_then_output_is_nearly_the_same(name, ti
     config = TorchAoConfig(quantization.Int8WeightOnlyConfig()).to_dict()
     model = load(tiny(name), quantization_config=config)
     assert model.is_quantized
-    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    inputs = inputs_of([5, 6, 7])
     output, expected = run_model(model, inputs), load_tiny(tiny(name)).run(inputs)
     error = (output - expected).norm() / expected.norm()
     assert 0 < error < 0.05
@@ -185,7 +171,7 @@ def test_load_when_spread_by_a_device_map_then_output_is_the_same(
 ):
     pytest.importorskip("accelerate")
     model = load(tiny_bert, device_map=device_map)
-    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    inputs = inputs_of([5, 6, 7])
     expected = load_tiny(tiny_bert).run(inputs)
     torch.testing.assert_close(run_model(model, inputs), expected, rtol=0, atol=1e-6)
 
@@ -223,9 +209,8 @@ def test_remove_when_the_model_needs_all_layers_then_it_is_left_as_it_was(
     fails, monkeypatch
 ):
     torch.manual_seed(0)
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
-    ids = torch.tensor([[5, 6, 7]])
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    model = LlamaModel(LlamaConfig(**TALL)).eval()
+    inputs = inputs_of([5, 6, 7])
     expected = run_model(model, inputs)
     forward = type(model).forward
 
@@ -245,7 +230,7 @@ def test_remove_when_the_model_needs_all_layers_then_it_is_left_as_it_was(
 
 
 def test_remove_when_memory_runs_out_then_says_so_and_restores(monkeypatch):
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
+    model = LlamaModel(LlamaConfig(**TALL)).eval()
     forward = type(model).forward
 
     def without_memory(self, **kwargs):
@@ -260,7 +245,7 @@ def test_remove_when_memory_runs_out_then_says_so_and_restores(monkeypatch):
 
 
 def test_remove_when_the_config_has_no_setter_then_says_that_it_cannot(monkeypatch):
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
+    model = LlamaModel(LlamaConfig(**TALL)).eval()
 
     def refuse(self, value):
         raise NotImplementedError
@@ -275,8 +260,8 @@ def test_remove_when_the_config_has_no_setter_then_says_that_it_cannot(monkeypat
 @torch.no_grad()
 @pytest.mark.parametrize("n_layers", [1, 4])
 def test_remove_when_done_then_output_is_what_entered_the_next_layer(n_layers):
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
-    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    model = LlamaModel(LlamaConfig(**TALL)).eval()
+    inputs = inputs_of([5, 6, 7])
     states = model(**inputs, output_hidden_states=True).hidden_states
     remove_upper_layers(model, n_layers)
     assert len(model.layers) == model.config.num_hidden_layers == n_layers

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import load_tiny
+from conftest import COMMIT, fill_hub_cache, load_tiny
 from huggingface_hub import constants
 
 from sksemantic._backbone.source import BackboneSource, find_again, resolve
@@ -13,7 +13,6 @@ from sksemantic.exceptions import BackboneNotFoundError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 NOWHERE = "nobody/no-such-backbone"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -21,16 +20,6 @@ def hub_cache(tmp_path, monkeypatch):
     """Return an empty hub cache in place of the user's."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
-
-
-def fill(hub_cache, name, directory, revision="main"):
-    """Put a directory's files into a hub cache, as a download does."""
-    folder = hub_cache / f"models--{name.replace('/', '--')}"
-    snapshot = folder / "snapshots" / COMMIT
-    shutil.copytree(directory, snapshot)
-    (folder / "refs").mkdir()
-    (folder / "refs" / revision).write_text(COMMIT)
-    return snapshot
 
 
 def tried(name, revision=None):
@@ -122,7 +111,7 @@ def test_resolve_when_weights_package_is_not_installed_then_says_how(
 
 
 def test_resolve_when_in_hub_cache_then_is_used(hub_cache, tiny_roberta):
-    snapshot = fill(hub_cache, "roberta-large", tiny_roberta)
+    snapshot = fill_hub_cache(hub_cache, "roberta-large", tiny_roberta)
     source = resolve("roberta-large")
     assert source == BackboneSource("roberta-large", "hub cache", str(snapshot))
 
@@ -131,7 +120,7 @@ def test_resolve_when_in_hub_cache_then_is_used(hub_cache, tiny_roberta):
 def test_resolve_when_revision_is_in_hub_cache_then_is_used(
     revision, hub_cache, tiny_roberta
 ):
-    snapshot = fill(hub_cache, "some/model", tiny_roberta, revision="v1")
+    snapshot = fill_hub_cache(hub_cache, "some/model", tiny_roberta, revision="v1")
     source = resolve("some/model", revision)
     assert (source.location, source.revision) == (str(snapshot), revision)
 
@@ -139,7 +128,7 @@ def test_resolve_when_revision_is_in_hub_cache_then_is_used(
 def test_resolve_when_revision_is_not_in_hub_cache_then_says_so(
     hub_cache, tiny_roberta
 ):
-    fill(hub_cache, "some/model", tiny_roberta)
+    fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     expected = "4. hub cache: holds nothing for 'some/model' at revision 'v2'"
     assert tried("some/model", "v2")[3] == expected
 
@@ -148,7 +137,7 @@ def test_resolve_when_revision_is_not_in_hub_cache_then_says_so(
 def test_resolve_when_copy_in_hub_cache_is_incomplete_then_says_so(
     missing, hub_cache, tiny_roberta
 ):
-    snapshot = fill(hub_cache, "some/model", tiny_roberta)
+    snapshot = fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     (snapshot / missing).unlink()
     expected = "4. hub cache: the copy of 'some/model' is incomplete"
     assert tried("some/model")[3] == expected
@@ -157,7 +146,7 @@ def test_resolve_when_copy_in_hub_cache_is_incomplete_then_says_so(
 def test_resolve_when_a_directory_has_the_name_then_comes_before_the_hub_cache(
     hub_cache, tiny_roberta, tiny_bert, tmp_path, monkeypatch
 ):
-    fill(hub_cache, "some/model", tiny_roberta)
+    fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     shutil.copytree(tiny_bert, tmp_path / "some" / "model")
     monkeypatch.chdir(tmp_path)
     assert resolve("some/model").origin == "directory"
@@ -217,20 +206,20 @@ def test_find_again_when_still_there_then_is_the_same(tiny_bert):
 
 
 def test_find_again_when_moved_then_is_resolved_by_its_name(hub_cache, tiny_roberta):
-    snapshot = fill(hub_cache, "some/model", tiny_roberta)
+    snapshot = fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     source = BackboneSource("some/model", "hub", "/where/it/was")
     assert find_again(source).location == str(snapshot)
 
 
 def test_backbone_when_asked_for_by_two_names_then_is_one_copy(hub_cache, tiny_roberta):
-    snapshot = fill(hub_cache, "one/name", tiny_roberta)
+    snapshot = fill_hub_cache(hub_cache, "one/name", tiny_roberta)
     assert load_tiny("one/name") is load_tiny(str(snapshot))
 
 
 def test_pickle_when_backbone_comes_from_hub_cache_then_is_found_there(
     hub_cache, tiny_roberta
 ):
-    fill(hub_cache, "roberta-large", tiny_roberta)
+    fill_hub_cache(hub_cache, "roberta-large", tiny_roberta)
     backbone = load_tiny("roberta-large")
     copied = pickle.loads(pickle.dumps(backbone))
     assert copied is backbone

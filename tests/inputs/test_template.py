@@ -2,11 +2,9 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny
+from conftest import BACKBONES, DECODERS, ENCODERS, batch_of, build_module, load_tiny
 
 from sksemantic import TruncationWarning
-from sksemantic._inputs.batching import collate
-from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import (
     Template,
@@ -157,7 +155,7 @@ def test_text_when_as_long_as_allowed_then_is_read_to_its_end(name, method, tiny
         row = template.rows([["film " * 600]])[0].tolist()
     assert len(row) == template.max_length
     module = build_module(backbone, template.prompt_ids, method=method)
-    X, _ = collate(0)(TextDataset([row, [*row[:-1], row[-1] + 1]]))
+    X = batch_of([row, [*row[:-1], row[-1] + 1]])
     one, other = module.features(X)
     assert (one - other).abs().max() > 1e-4
 

@@ -32,16 +32,6 @@ def learner(tiny_roberta, fast):
 
 
 @pytest.fixture
-def many(texts):
-    return 3 * texts  # most held-out texts have copies that are trained on
-
-
-@pytest.fixture
-def many_labels(labels):
-    return np.tile(labels, 3)
-
-
-@pytest.fixture
 def coin_labels(many):
     """Labels that nothing can be learned about."""
     return np.random.RandomState(0).permutation(["head", "tail"] * (len(many) // 2))

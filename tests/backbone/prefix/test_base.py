@@ -10,6 +10,7 @@ from conftest import (
     BACKBONES,
     DECODERS,
     ENCODERS,
+    batch_of,
     load_tiny,
     random_ids,
 )
@@ -20,8 +21,6 @@ from sksemantic._backbone.prefix.base import (
     SplitLayer,
     outputs_agree,
 )
-from sksemantic._inputs.batching import collate
-from sksemantic._inputs.dataset import TextDataset
 
 PROMPT_IDS = [2, 10, 11]
 PREFIX_MECHANISMS = ("attention", "kv_cache", "hidden_states")
@@ -50,8 +49,7 @@ def read(backbone, prompt_ids=PROMPT_IDS):
 
 
 def batch(rows, pad_id=0):
-    """Pad rows."""
-    inputs, _ = collate(pad_id)(TextDataset(rows))
+    inputs = batch_of(rows, pad_id)
     del inputs["sample_weight"]
     return inputs
 
