@@ -59,21 +59,13 @@ def test_get_when_asked_by_another_name_then_is_the_same_copy(
 
 
 def test_get_when_mechanism_differs_then_weights_are_shared(registry, tiny_bert):
-    first = registry.tiny(tiny_bert, "attention")
-    assert first.prefix_mechanism.name == "attention"
+    first = registry.tiny(tiny_bert)
+    assert registry.tiny(tiny_bert, first.prefix_mechanism.name) is first
     second = registry.tiny(tiny_bert, "kv_cache")
+    assert second is not first
     assert second.prefix_mechanism.name == "kv_cache"
     assert first.model is second.model
     assert registry.n_loaded == 1
-
-
-def test_get_when_the_chosen_mechanism_is_named_then_is_the_same_copy(
-    registry, tiny_bert
-):
-    backbone = registry.tiny(tiny_bert)
-    name = backbone.prefix_mechanism.name
-    assert registry.tiny(tiny_bert, name) is backbone
-    assert registry.tiny(tiny_bert, "hidden_states") is not backbone
 
 
 def test_get_when_files_have_changed_then_they_are_read_again(registry, own_copy):

@@ -35,26 +35,29 @@ def test_resolve_when_directory_then_is_that_directory(tiny_bert):
     assert source == BackboneSource(tiny_bert, "directory", tiny_bert)
 
 
-def test_resolve_when_path_is_relative_then_location_is_absolute(
-    tiny_bert, monkeypatch
+@pytest.mark.parametrize("start", ["", "~/"], ids=["relative", "home"])
+def test_resolve_when_path_is_short_then_location_is_absolute(
+    start, tiny_bert, monkeypatch
 ):
     path = Path(tiny_bert)
     monkeypatch.chdir(path.parent)
-    source = resolve(path.name)
-    assert (source.name, source.location) == (path.name, tiny_bert)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(path.parent))
+    source = resolve(start + path.name)
+    assert (source.name, source.location) == (start + path.name, tiny_bert)
 
 
-def test_resolve_when_path_starts_at_home_then_is_that_directory(
-    tiny_bert, monkeypatch
-):
-    path = Path(tiny_bert)
-    monkeypatch.setenv("HOME", str(path.parent))
-    monkeypatch.setenv("USERPROFILE", str(path.parent))
-    assert resolve(f"~/{path.name}").location == tiny_bert
-
-
-def test_resolve_when_directory_holds_no_model_then_says_so(tmp_path):
-    assert "holds neither config.json nor exactly one .gguf" in tried(str(tmp_path))[0]
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "holds neither config.json nor exactly one .gguf"),
+        (["a.gguf", "b.gguf"], "exactly one .gguf file (2 found)"),
+    ],
+)
+def test_resolve_when_directory_holds_no_model_then_says_so(files, message, tmp_path):
+    for file in files:
+        (tmp_path / file).touch()
+    assert message in tried(str(tmp_path))[0]
 
 
 def test_resolve_when_gguf_file_then_is_that_file(tmp_path):
@@ -65,12 +68,6 @@ def test_resolve_when_gguf_file_then_is_that_file(tmp_path):
         str(file), "gguf file", str(tmp_path), gguf_file="model.gguf"
     )
     assert resolve(str(tmp_path)) == dataclasses.replace(source, name=str(tmp_path))
-
-
-def test_resolve_when_directory_holds_two_gguf_files_then_says_so(tmp_path):
-    (tmp_path / "a.gguf").touch()
-    (tmp_path / "b.gguf").touch()
-    assert "exactly one .gguf file (2 found)" in tried(str(tmp_path))[0]
 
 
 def test_resolve_when_gguf_file_is_missing_then_says_so(tmp_path):
@@ -110,19 +107,18 @@ def test_resolve_when_weights_package_is_not_installed_then_says_how(
     )
 
 
-def test_resolve_when_in_hub_cache_then_is_used(hub_cache, tiny_roberta):
-    snapshot = fill_hub_cache(hub_cache, "roberta-large", tiny_roberta)
-    source = resolve("roberta-large")
-    assert source == BackboneSource("roberta-large", "hub cache", str(snapshot))
-
-
-@pytest.mark.parametrize("revision", ["v1", COMMIT])
-def test_resolve_when_revision_is_in_hub_cache_then_is_used(
-    revision, hub_cache, tiny_roberta
+@pytest.mark.parametrize(
+    ("name", "revision"),
+    [("roberta-large", None), ("some/model", "v1"), ("some/model", COMMIT)],
+)
+def test_resolve_when_in_hub_cache_then_is_used(
+    name, revision, hub_cache, tiny_roberta
 ):
-    snapshot = fill_hub_cache(hub_cache, "some/model", tiny_roberta, revision="v1")
-    source = resolve("some/model", revision)
-    assert (source.location, source.revision) == (str(snapshot), revision)
+    kept = "v1" if revision else "main"
+    snapshot = fill_hub_cache(hub_cache, name, tiny_roberta, revision=kept)
+    source = resolve(name, revision)
+    expected = BackboneSource(name, "hub cache", str(snapshot), revision=revision)
+    assert source == expected
 
 
 def test_resolve_when_revision_is_not_in_hub_cache_then_says_so(

@@ -94,6 +94,21 @@ def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
+def bare_run_under_block_mask(directory, text, first=0, **inputs):
+    """Run the bare model on prompt and text, the prompt's tokens seeing it alone."""
+    n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + len(text)
+    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
+    mask[:, :, :n_prompt, n_prompt:] = False
+    positions = torch.cat([torch.arange(n_prompt), torch.arange(len(text))]) + first
+    bare = bare_model(directory)(
+        torch.tensor([PROMPT_IDS + text]),
+        attention_mask=mask,
+        position_ids=positions[None],
+        **inputs,
+    )
+    return bare.last_hidden_state[:, n_prompt:]
+
+
 @pytest.mark.parametrize(("name", "first"), [("bert", 0), ("roberta", 2)])
 @pytest.mark.parametrize("length", [5, 40])
 @torch.no_grad()
@@ -103,17 +118,7 @@ def test_run_when_encoder_then_equals_bare_model_under_block_mask(
     backbone = load_tiny(tiny(name), prefix_mechanism)
     (text,) = random_ids(length)
     output = run(backbone, [text], read(backbone).prefix)
-
-    n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + length
-    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
-    mask[:, :, :n_prompt, n_prompt:] = False  # the prompt is read alone
-    positions = torch.cat([torch.arange(n_prompt), torch.arange(length)]) + first
-    bare = bare_model(tiny(name))(
-        torch.tensor([PROMPT_IDS + text]),
-        attention_mask=mask,
-        position_ids=positions[None],
-    )
-    expected = bare.last_hidden_state[:, n_prompt:]
+    expected = bare_run_under_block_mask(tiny(name), text, first)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
@@ -123,21 +128,12 @@ def test_run_when_text_is_a_pair_then_its_token_types_count(
 ):
     backbone = load_tiny(tiny_bert, prefix_mechanism)
     (text,) = random_ids(9)
-    n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + len(text)
     types = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]])
-    inputs = batch([text]) | {"token_type_ids": types}
     prefix = read(backbone).prefix
+    inputs = batch([text]) | {"token_type_ids": types}
     output = backbone.prefix_mechanism.run(inputs, prefix)
-
-    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
-    mask[:, :, :n_prompt, n_prompt:] = False  # the prompt is read alone
-    bare = bare_model(tiny_bert)(
-        torch.tensor([PROMPT_IDS + text]),
-        attention_mask=mask,
-        position_ids=torch.cat([torch.arange(n_prompt), torch.arange(len(text))])[None],
-        token_type_ids=torch.cat([torch.zeros(1, n_prompt, dtype=int), types], dim=1),
-    )
-    expected = bare.last_hidden_state[:, n_prompt:]
+    of_both = torch.cat([torch.zeros(1, len(PROMPT_IDS), dtype=int), types], dim=1)
+    expected = bare_run_under_block_mask(tiny_bert, text, token_type_ids=of_both)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
     without_types = backbone.prefix_mechanism.run(batch([text]), prefix)
     assert (output - without_types).abs().max() > 1e-2
