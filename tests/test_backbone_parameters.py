@@ -41,17 +41,6 @@ def test_token_classifier_when_layers_are_cut_then_labels_words(tall_llama):
     assert tagger.n_layers_ == 4
 
 
-@pytest.mark.parametrize(("n_layers", "expected"), [("auto", 6), (4, 4)])
-def test_label_texts_when_layers_are_auto_then_the_top_is_kept(
-    n_layers, expected, tall_llama
-):
-    label_texts = {"good": "great", "bad": "awful"}
-    clf = SKTuningClassifier(
-        **FAST | {"model": tall_llama}, label_texts=label_texts
-    ).set_params(model_kwargs__n_layers=n_layers)
-    assert clf.fit(TEXTS, LABELS).n_layers_ == expected
-
-
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 def test_tuned_layers_when_layers_are_cut_then_are_the_upper_of_those(
     method, tall_llama

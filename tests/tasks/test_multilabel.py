@@ -72,20 +72,6 @@ def test_partial_fit_when_several_labels_then_goes_on(fast):
         clf.partial_fit(TEXTS, TAGS[:, :2])
 
 
-def test_fit_when_indicators_are_bad_then_says_so_before_any_loading():
-    with pytest.raises(ValueError, match=r"of 0 and 1\. Got \[2, 2, 2\] in row 0"):
-        SKTuningClassifier(model="nobody/nowhere").fit(TEXTS, TAGS * 2)
-
-
-@pytest.mark.parametrize(
-    "parameters", [{"class_weight": "balanced"}, {"ordinal": True}], ids=str
-)
-def test_fit_when_indicators_and_other_parameters_clash_then_refused(parameters):
-    (name,) = parameters
-    with pytest.raises(ValueError, match=f"The '{name}' parameter must be left alone"):
-        SKTuningClassifier(model="nobody/nowhere", **parameters).fit(TEXTS, TAGS)
-
-
 def test_losses_when_several_labels_then_are_those_trained_on():
     scores, targets = np.random.RandomState(0).randn(2, 5, 3)
     task = MultiLabel(np.arange(3))

@@ -330,19 +330,6 @@ def test_weights_when_fitted_then_are_the_average_of_the_last_steps(
 # Contrast
 
 
-@pytest.mark.parametrize("kind", ["several labels", "ordered"])
-def test_contrast_when_texts_are_more_or_less_alike_then_none_and_a_number_is_refused(
-    kind, classifier, texts, labels
-):
-    y = (labels == "good").astype(int)
-    if kind == "several labels":
-        y = np.stack([y, 1 - y], axis=1)
-    classifier.set_params(ordinal=kind == "ordered")
-    assert classifier.fit(texts, y).config_.training.contrast == 0
-    with pytest.raises(ValueError, match="'contrast' entry of the 'training' param"):
-        classifier.set_params(training__contrast=1.0).fit(texts, y)
-
-
 def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
     classifier, many, many_labels
 ):
