@@ -26,6 +26,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    TorchAoConfig,
 )
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor
@@ -234,6 +235,13 @@ def start_values():
     return StartValues()
 
 
+def int8_config():
+    """Return a quantization that a CPU can serve."""
+    pytest.importorskip("accelerate")
+    quantization = pytest.importorskip("torchao.quantization")
+    return TorchAoConfig(quantization.Int8WeightOnlyConfig())
+
+
 def with_training(params, **changes):
     """Return an estimator's parameters with other fields of `training`."""
     return params | {"training": params.get("training", {}) | changes}
@@ -298,7 +306,9 @@ def inputs_of(*rows):
 def batch_of(data, pad_id=0):
     """Return a padded batch of a data set, or of rows of token ids."""
     data = data if isinstance(data, TextDataset) else TextDataset(data)
-    return collate(pad_id)(data)[0]
+    inputs, _ = collate(pad_id)(data)
+    del inputs["sample_weight"]
+    return inputs
 
 
 @torch.no_grad()

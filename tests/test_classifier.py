@@ -93,14 +93,6 @@ def test_adapter_when_head_stands_still_then_learns_alone(
     assert min(losses) < 0.8 * losses[0]
 
 
-def test_text_rank_when_given_then_every_map_learns(classifier, texts, labels):
-    classifier.set_params(training__text_rank=3, training__head_init="random")
-    train(classifier, texts, labels, 2)
-    maps = classifier.get_module().text_adapter.maps
-    assert [last.in_features for _, last in maps] == [3, 3]
-    assert all(last.weight.abs().max() > 0 for _, last in maps)  # they start at zero
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 def test_prompt_when_worded_differently_then_predictions_differ(
@@ -154,16 +146,6 @@ def test_attributes_when_fitted_then_describe_prompt_and_backbone(fitted):
     source = fitted.backbone_source_
     assert source.name == source.location == fitted.model
     assert source.origin == "directory"
-
-
-@pytest.mark.parametrize(("batch_size", "max_epochs"), [(5, 4), (24, 1), (100, 1)])
-def test_history_when_fitted_then_has_so_many_epochs_and_steps(
-    batch_size, max_epochs, classifier, texts, labels
-):
-    classifier.set_params(batch_size=batch_size, max_epochs=max_epochs)
-    counts = classifier.fit(texts, labels).history_[:, "train_batch_count"]
-    assert len(counts) == max_epochs
-    assert set(counts) <= {-(-24 // batch_size), -(-16 // batch_size)}
 
 
 @pytest.mark.filterwarnings("ignore::sksemantic.TruncationWarning")

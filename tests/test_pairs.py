@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 import torch
 from conftest import (
@@ -22,7 +21,7 @@ from conftest import (
 )
 from transformers import BertModel
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
+from sksemantic import SKTuningClassifier, SKTuningRegressor
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
@@ -32,14 +31,6 @@ SECOND = ["a great film", "a bad book", "a bad song", "a lovely play"] * 6
 PAIRS = list(zip(FIRST, SECOND, strict=True))
 SAME = [1, 1, 0, 0] * 6
 TABLE = pd.DataFrame({"one": FIRST, "other": SECOND})
-FORMS = {
-    "lists": [list(pair) for pair in PAIRS],
-    "array": np.array(PAIRS, dtype=object),
-    "str array": np.array(PAIRS),
-    "pandas": TABLE,
-    "polars": pl.DataFrame(TABLE.to_dict("list")),
-    "arrow": pl.DataFrame(TABLE.to_dict("list")).to_arrow(),
-}
 SLOTS = "film: {0} book: {1} it was"
 
 
@@ -172,17 +163,6 @@ def test_features_when_read_apart_then_are_those_of_three_readings(
 # What the estimators make of it
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_predict_when_pairs_come_in_any_form_then_is_the_same(form, fitted):
-    expected = fitted.predict_proba(PAIRS)
-    np.testing.assert_array_equal(fitted.predict_proba(form), expected)
-
-
-def test_predict_when_pairs_are_read_apart_then_batch_mates_do_not_matter(fitted):
-    alone = np.concatenate([fitted.predict_proba([pair]) for pair in PAIRS[:6]])
-    np.testing.assert_allclose(fitted.predict_proba(PAIRS[:6]), alone, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 @pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])
@@ -290,15 +270,6 @@ def test_fit_when_texts_of_pairs_are_empty_then_are_read_as_any_other(
     alone = classifier.predict_proba([empty])
     np.testing.assert_allclose(classifier.predict_proba(pairs)[:1], alone, atol=1e-5)
     assert np.abs(alone - classifier.predict_proba(PAIRS)).min() > 1e-5
-
-
-def test_fit_when_pairs_are_too_long_then_warns_once(classifier):
-    pairs = [("good " * 40, "bad " * 30), *PAIRS]
-    with pytest.warns(TruncationWarning) as caught:
-        classifier.set_params(max_length=20).fit(pairs, [0, *SAME])
-    assert len(caught) == 1
-    with pytest.warns(TruncationWarning, match="1 of 25"):
-        classifier.predict(pairs)
 
 
 @pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import CPU, SIZES, inputs_of, load_tiny, save_wordpiece
+from conftest import CPU, SIZES, inputs_of, int8_config, load_tiny, save_wordpiece
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
@@ -12,7 +12,6 @@ from transformers import (
     Gemma3TextModel,
     LlamaConfig,
     LlamaModel,
-    TorchAoConfig,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -159,10 +158,7 @@ def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
 
 @pytest.mark.parametrize("name", ["llama", "bert"])
 def test_load_when_weights_are_quantized_then_output_is_nearly_the_same(name, tiny):
-    pytest.importorskip("accelerate")
-    quantization = pytest.importorskip("torchao.quantization")
-    config = TorchAoConfig(quantization.Int8WeightOnlyConfig()).to_dict()
-    model = load(tiny(name), quantization_config=config)
+    model = load(tiny(name), quantization_config=int8_config().to_dict())
     assert model.is_quantized
     inputs = inputs_of([5, 6, 7])
     output, expected = run_model(model, inputs), load_tiny(tiny(name)).run(inputs)

@@ -26,33 +26,27 @@ def backbone(tiny_bert):
     return load_tiny(tiny_bert)
 
 
-@pytest.mark.parametrize("name", ["llama", "bert", "roberta"])
+@pytest.mark.parametrize(
+    ("name", "method", "pooling"),
+    [
+        *((name, "prompt", "mean") for name in ("llama", "bert", "roberta")),
+        ("llama", "prefix", "last"),
+    ],
+)
 @pytest.mark.parametrize("adapter", ["low_rank", "linear", "embedding"])
 @torch.no_grad()
-def test_features_when_prompt_method_untrained_then_equal_bare_model(
-    name, adapter, tiny
+def test_features_when_untrained_then_equal_bare_model(
+    name, method, pooling, adapter, tiny
 ):
-    backbone = load_tiny(tiny(name))
-    module = build_module(
-        backbone, PROMPT_IDS, method="prompt", adapter=adapter, pooling="mean"
-    )
+    changes = {"method": method, "adapter": adapter, "pooling": pooling}
+    module = build_module(load_tiny(tiny(name)), PROMPT_IDS, **changes)
     (text,) = random_ids(9)
     bare = AutoModel.from_pretrained(tiny(name), dtype=torch.float32).eval()
     hidden = bare(torch.tensor([PROMPT_IDS + text])).last_hidden_state
-    expected = hidden[:, len(PROMPT_IDS) :].mean(dim=1)
-    torch.testing.assert_close(features_of(module, [text]), expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("adapter", ["low_rank", "linear", "embedding"])
-@torch.no_grad()
-def test_features_when_prefix_method_untrained_then_equal_bare_causal_model(
-    adapter, tiny_llama
-):
-    module = build_module(load_tiny(tiny_llama), PROMPT_IDS, adapter=adapter)
-    (text,) = random_ids(9)
-    bare = AutoModel.from_pretrained(tiny_llama, dtype=torch.float32).eval()
-    expected = bare(torch.tensor([PROMPT_IDS + text])).last_hidden_state[:, -1]
-    torch.testing.assert_close(features_of(module, [text]), expected, rtol=0, atol=1e-5)
+    hidden = hidden[:, len(PROMPT_IDS) :]
+    expected = hidden.mean(dim=1) if pooling == "mean" else hidden[:, -1]
+    found = features_of(module, [text])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -6,6 +6,7 @@ from sksemantic._tasks.labels import LabelEncoder
 
 NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
 TWO_NAMES = {0: "bad", 1: "good"}
+ORDERED = ["low", "high", "low", "high"]
 TABLE = np.eye(4, 2, dtype=int)
 
 
@@ -74,20 +75,28 @@ def test_task_when_training_goes_on_then_is_the_former_one():
         (
             TABLE,
             {"class_weight": "balanced"},
-            "'class_weight' parameter must be left a",
+            "'class_weight' parameter must be left",
         ),
         (TABLE, {"ordinal": True}, "The 'ordinal' parameter must be left alone"),
         (TABLE * 2, {}, r"of 0 and 1\. Got \[2, 0\] in row 0"),
         (
             TABLE,
             {"label_texts": TWO_NAMES},
-            "'label_texts' parameter must be None with",
+            "'label_texts' parameter must be None",
         ),
         (
             [0, 1, 0, 1],
             {"label_texts": TWO_NAMES, "ordinal": True},
-            "'label_texts' parameter must be None with",
+            "'label_texts' parameter must be None",
         ),
+        (
+            ORDERED,
+            {"ordinal": True},
+            "must list the classes in their order",
+        ),
+        (ORDERED, {"ordinal": ["low"]}, r"every class of y once: \['high', 'low'\]"),
+        (ORDERED, {"ordinal": ["low", "mid"]}, "must list every class of y once"),
+        (ORDERED, {"ordinal": ["low", "high", "top"]}, "list every class of y once"),
         (["ugly", -1, -1, -1], {"label_texts": NAMES}, r"every label.*\['ugly'\]"),
         (["a", "b", "a", "b"], {"label_texts": TWO_NAMES}, "of y as keys, of the same"),
         (["a", "b", "a", "b"], {"label_texts": {}}, r"Got 0 label\(s\) only"),

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import scipy.sparse
 import torch
 from conftest import GOOD, TEXTS, thorough
 from scipy.special import expit
-from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sksemantic import SKTuningClassifier
 from sksemantic._tasks.multilabel import MultiLabel
@@ -25,14 +23,6 @@ def test_fit_when_indicators_then_labels_come_out(fast):
     np.testing.assert_allclose(np.exp(clf.predict_log_proba(TEXTS)), proba, rtol=1e-6)
 
 
-def test_fit_when_indicators_are_sparse_then_is_the_same(fast):
-    one, other = (
-        SKTuningClassifier(**fast).fit(TEXTS, y).predict_proba(TEXTS)
-        for y in (TAGS, scipy.sparse.csr_matrix(TAGS))
-    )
-    np.testing.assert_array_equal(one, other)
-
-
 def test_threshold_when_set_after_fit_then_predict_follows(fast):
     clf = SKTuningClassifier(**fast).fit(TEXTS, TAGS)
     probabilities = clf.predict_proba(TEXTS)
@@ -48,16 +38,6 @@ def test_fit_when_a_label_is_constant_then_is_predicted_as_such(fast):
     tags[:, 1], tags[:, 2] = 0, 1
     clf = SKTuningClassifier(**thorough(fast)).fit(TEXTS, tags)
     np.testing.assert_array_equal(clf.predict(TEXTS)[:, 1:], tags[:, 1:])
-
-
-def test_grid_search_when_several_labels_then_scores_are_those_of_cross_validation(
-    fast,
-):
-    clf = SKTuningClassifier(**fast)
-    options = {"cv": 2, "scoring": "f1_micro"}
-    search = GridSearchCV(clf, {"adapter_rank": [2]}, **options).fit(TEXTS, TAGS)
-    scores = cross_val_score(clf.set_params(adapter_rank=2), TEXTS, TAGS, **options)
-    assert search.best_score_ == pytest.approx(scores.mean())
 
 
 def test_partial_fit_when_several_labels_then_goes_on(fast):

@@ -48,15 +48,9 @@ def read(backbone, prompt_ids=PROMPT_IDS):
     return backbone.prefix_mechanism.read(backbone.embed(torch.tensor([prompt_ids])))
 
 
-def batch(rows, pad_id=0):
-    inputs = batch_of(rows, pad_id)
-    del inputs["sample_weight"]
-    return inputs
-
-
 @torch.no_grad()
 def run(backbone, rows, prefix):
-    inputs = batch(rows, backbone.pad_id)
+    inputs = batch_of(rows, backbone.pad_id)
     if prefix is None:
         return backbone.run(inputs)
     return backbone.prefix_mechanism.run(inputs, prefix)
@@ -130,19 +124,19 @@ def test_run_when_text_is_a_pair_then_its_token_types_count(
     (text,) = random_ids(9)
     types = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]])
     prefix = read(backbone).prefix
-    inputs = batch([text]) | {"token_type_ids": types}
+    inputs = batch_of([text]) | {"token_type_ids": types}
     output = backbone.prefix_mechanism.run(inputs, prefix)
     of_both = torch.cat([torch.zeros(1, len(PROMPT_IDS), dtype=int), types], dim=1)
     expected = bare_run_under_block_mask(tiny_bert, text, token_type_ids=of_both)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
-    without_types = backbone.prefix_mechanism.run(batch([text]), prefix)
+    without_types = backbone.prefix_mechanism.run(batch_of([text]), prefix)
     assert (output - without_types).abs().max() > 1e-2
 
 
 def test_run_when_backward_then_every_layer_gets_gradient(backbone):
     prefix = random_prefix(backbone)
     parts = [part.requires_grad_() for layer in prefix for part in layer]
-    hidden = backbone.prefix_mechanism.run(batch(random_ids(6, 4)), prefix)
+    hidden = backbone.prefix_mechanism.run(batch_of(random_ids(6, 4)), prefix)
     (hidden * torch.randn_like(hidden)).sum().backward()
     for part in parts:
         assert part.grad.abs().max() > 0

@@ -52,17 +52,6 @@ def test_features_when_adapter_is_changed_then_are_the_same_by_all_mechanisms(
         torch.testing.assert_close(other, features[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("adapter", ["linear", "embedding"])
-@every_mechanism
-def test_module_when_adapter_differs_then_every_value_of_it_gets_a_gradient(
-    name, adapter, tiny_bert
-):
-    module = build_module(load_tiny(tiny_bert, name), adapter=adapter)
-    module(**inputs_of([20, 21, 22])).square().sum().backward()
-    for parameter in module.adapter.parameters():
-        assert parameter.grad.abs().max() > 0
-
-
 @every_mechanism
 def test_choice_when_a_dependency_warns_then_it_is_no_reason_to_refuse(name, bert):
     def warn(*args):
