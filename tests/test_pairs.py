@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 import torch
 from conftest import (
@@ -14,6 +13,7 @@ from conftest import (
     ENCODERS,
     FAST,
     build_module,
+    features_of,
     load_tiny,
     quietly_fit,
     stir,
@@ -21,8 +21,7 @@ from conftest import (
 )
 from transformers import BertModel
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor, TruncationWarning
-from sksemantic._inputs.batching import collate
+from sksemantic import SKTuningClassifier, SKTuningRegressor
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
@@ -32,14 +31,6 @@ SECOND = ["a great film", "a bad book", "a bad song", "a lovely play"] * 6
 PAIRS = list(zip(FIRST, SECOND, strict=True))
 SAME = [1, 1, 0, 0] * 6
 TABLE = pd.DataFrame({"one": FIRST, "other": SECOND})
-FORMS = {
-    "lists": [list(pair) for pair in PAIRS],
-    "array": np.array(PAIRS, dtype=object),
-    "str array": np.array(PAIRS),
-    "pandas": TABLE,
-    "polars": pl.DataFrame(TABLE.to_dict("list")),
-    "arrow": pl.DataFrame(TABLE.to_dict("list")).to_arrow(),
-}
 SLOTS = "film: {0} book: {1} it was"
 
 
@@ -52,12 +43,6 @@ def fitted(tiny_bert):
 
 def template(backbone, prompt="compare", max_length=None):
     return Template(backbone, Prompt.parse(prompt), "prefix", max_length, n_texts=2)
-
-
-def features(module, data):
-    inputs, _ = collate(module.backbone.pad_id)(data)
-    with torch.no_grad():
-        return module.features(inputs)
 
 
 def together(backbone, n=6):
@@ -118,7 +103,7 @@ def test_features_when_types_differ_then_they_count(is_frozen, method, tiny_bert
     pairs = together(backbone, 1)
     plain = TextDataset([row.tolist() for row in pairs.token_ids])
     one, other = (
-        module.frozen.features(data) if is_frozen else features(module, data).numpy()
+        module.frozen.features(data) if is_frozen else features_of(module, data).numpy()
         for data in (pairs, plain)
     )
     assert np.abs(one - other).max() > 1e-3
@@ -137,8 +122,8 @@ def test_features_when_pairs_are_entered_in_the_middle_then_equal_the_whole(
     assert upper.frozen.split_layer is not None
     if is_kept:
         upper.frozen.features(data)
-    expected = features(whole, data)
-    torch.testing.assert_close(features(upper, data), expected, rtol=0, atol=1e-5)
+    expected = features_of(whole, data)
+    torch.testing.assert_close(features_of(upper, data), expected, rtol=0, atol=1e-5)
     for module in (whole, upper):
         np.testing.assert_allclose(module.frozen.features(data), expected, atol=1e-5)
 
@@ -148,9 +133,9 @@ def test_features_when_pairs_are_padded_then_equal_unpadded(pooling, tiny_bert):
     backbone = load_tiny(tiny_bert)
     module = stir(build_module(backbone, pooling=pooling))
     data = (together_and_apart if pooling == "pair" else together)(backbone)
-    alone = [features(module, data.take(np.array([i]))) for i in range(6)]
+    alone = [features_of(module, data.take(np.array([i]))) for i in range(6)]
     torch.testing.assert_close(
-        features(module, data), torch.cat(alone), rtol=0, atol=1e-5
+        features_of(module, data), torch.cat(alone), rtol=0, atol=1e-5
     )
 
 
@@ -166,27 +151,16 @@ def test_features_when_read_apart_then_are_those_of_three_readings(
     module = stir(build_module(backbone, pooling="pair", **changes))
     plain = build_module(backbone, **changes)
     plain.adapter.load_state_dict(module.adapter.state_dict())
-    whole = features(plain, TextDataset(data.token_ids))
-    each = features(plain, TextDataset(data.pair_texts))
+    whole = features_of(plain, TextDataset(data.token_ids))
+    each = features_of(plain, TextDataset(data.pair_texts))
     first, second = (
         one / one.norm(dim=1, keepdim=True) for one in (each[::2], each[1::2])
     )
     expected = torch.cat([whole, (first - second).abs(), first * second], dim=1)
-    torch.testing.assert_close(features(module, data), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(features_of(module, data), expected, rtol=0, atol=1e-5)
 
 
 # What the estimators make of it
-
-
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_predict_when_pairs_come_in_any_form_then_is_the_same(form, fitted):
-    expected = fitted.predict_proba(PAIRS)
-    np.testing.assert_array_equal(fitted.predict_proba(form), expected)
-
-
-def test_predict_when_pairs_are_read_apart_then_batch_mates_do_not_matter(fitted):
-    alone = np.concatenate([fitted.predict_proba([pair]) for pair in PAIRS[:6]])
-    np.testing.assert_allclose(fitted.predict_proba(PAIRS[:6]), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -296,15 +270,6 @@ def test_fit_when_texts_of_pairs_are_empty_then_are_read_as_any_other(
     alone = classifier.predict_proba([empty])
     np.testing.assert_allclose(classifier.predict_proba(pairs)[:1], alone, atol=1e-5)
     assert np.abs(alone - classifier.predict_proba(PAIRS)).min() > 1e-5
-
-
-def test_fit_when_pairs_are_too_long_then_warns_once(classifier):
-    pairs = [("good " * 40, "bad " * 30), *PAIRS]
-    with pytest.warns(TruncationWarning) as caught:
-        classifier.set_params(max_length=20).fit(pairs, [0, *SAME])
-    assert len(caught) == 1
-    with pytest.warns(TruncationWarning, match="1 of 25"):
-        classifier.predict(pairs)
 
 
 @pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])

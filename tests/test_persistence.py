@@ -7,15 +7,9 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FAST, LABELS, TEXTS, values_of
+from conftest import FAST, LABELS, METHODS, TEXTS
 
 from sksemantic import BackboneNotFoundError, SKTuningClassifier
-
-METHODS = [
-    (method, adapter)
-    for method in ("prefix", "prompt")
-    for adapter in ("low_rank", "linear", "embedding")
-]
 
 
 def with_pickle(estimator):
@@ -102,27 +96,6 @@ def test_pickle_when_parameters_were_changed_after_fit_then_fit_counts(
     np.testing.assert_array_equal(
         with_pickle(classifier).predict_proba(texts), expected
     )
-
-
-def test_partial_fit_when_unpickled_then_goes_on_as_without(classifier, texts, labels):
-    # The optimizer's state counts from the second call on.
-    classifier.fit(texts, labels).partial_fit(texts, labels)
-    copied = with_pickle(classifier)
-    for clf in (classifier, copied):
-        clf.set_params(random_state=1).partial_fit(texts, labels)
-        assert len(clf.history_) == 4
-    np.testing.assert_allclose(
-        copied.predict_proba(texts), classifier.predict_proba(texts), atol=1e-6
-    )
-
-
-def test_warm_start_when_unpickled_then_starts_where_it_ended(
-    classifier, texts, labels, start_values
-):
-    classifier.set_params(warm_start=True, training__callbacks=[start_values])
-    ended = values_of(classifier.fit(texts, labels).get_module())
-    with_pickle(classifier).fit(texts, labels)
-    np.testing.assert_array_equal(start_values.seen[1], ended)
 
 
 @pytest.mark.real

@@ -1,14 +1,9 @@
 import numpy as np
 import pytest
-from conftest import thorough, values_of
+from conftest import thorough
 from sklearn.metrics import r2_score
 
 from sksemantic import SKTuningRegressor
-
-
-@pytest.fixture
-def many(texts):
-    return 3 * texts
 
 
 @pytest.fixture
@@ -91,15 +86,6 @@ def test_partial_fit_when_later_targets_have_another_scale_then_first_one_is_kep
 def test_partial_fit_when_first_batch_has_one_text_then_predicts_its_target(regressor):
     regressor.partial_fit(["a film"], [3.0])
     np.testing.assert_allclose(regressor.predict(["a film"]), 3.0, atol=0.1)
-
-
-def test_warm_start_when_on_then_training_starts_where_it_ended(
-    regressor, texts, targets, start_values
-):
-    regressor.set_params(training__callbacks=[start_values], warm_start=True)
-    ended = values_of(regressor.fit(texts, targets).get_module())
-    regressor.fit(texts, 10 * targets)
-    np.testing.assert_array_equal(start_values.seen[1], ended)
 
 
 def test_classifiers_members_when_regressor_then_are_not_there(regressor):

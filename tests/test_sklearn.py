@@ -122,6 +122,7 @@ def test_randomized_search_when_over_several_parameters_then_best_fit_has_them(
         "method": ["prefix", "prompt"],
         "adapter_rank": [2, 4],
         "lr": [1e-3, 1e-2],
+        "model_kwargs__n_layers": [1],
         "training__pooling": ["mean", "first"],
     }
     search = RandomizedSearchCV(
@@ -134,6 +135,7 @@ def test_randomized_search_when_over_several_parameters_then_best_fit_has_them(
         "method": model.method,
         "adapter_rank": model.adapter_rank,
         "lr": training.lr,
+        "model_kwargs__n_layers": best.n_layers_,
         "training__pooling": model.pooling,
     }
 

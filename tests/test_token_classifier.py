@@ -1,18 +1,13 @@
 """A label for every word."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import BACKBONES, FAST, quietly_fit, thorough, with_training
 from sklearn.base import clone
 from sklearn.model_selection import (
-    GridSearchCV,
     GroupKFold,
     cross_val_predict,
-    cross_val_score,
 )
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.class_weight import compute_class_weight
 from skorch.callbacks import Callback
 
@@ -26,15 +21,6 @@ SENTENCES = [
 ]
 WORDS = [sentence.split() for sentence in SENTENCES]
 TAGS = [[NOUNS.get(word, "O") for word in words] for words in WORDS]
-FORMS = {
-    "tuples": [tuple(words) for words in WORDS],
-    "texts": SENTENCES,
-    "Series of texts": pd.Series(SENTENCES),
-    "Series of words": pd.Series(WORDS),
-    "table": pd.DataFrame({"text": SENTENCES}),
-    "object array": np.array([*WORDS, None], dtype=object)[:-1],
-    "arrays": [np.array(words) for words in WORDS],
-}
 
 
 @pytest.fixture
@@ -51,16 +37,6 @@ def fitted(tiny_bert):
 
 def flat_proba(tagger, X=WORDS):
     return np.concatenate(tagger.predict_proba(X).tolist())
-
-
-def test_lr_when_auto_then_is_that_of_words(tagger):
-    assert tagger.set_params(lr="auto").fit(WORDS, TAGS).config_.training.lr == 1e-2
-
-
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_predict_when_texts_come_in_any_form_then_is_the_same(form, fitted):
-    np.testing.assert_array_equal(flat_proba(fitted, form), flat_proba(fitted))
-    assert fitted.predict(form).tolist() == fitted.predict(WORDS).tolist()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -171,29 +147,10 @@ def test_sample_weight_when_zero_then_texts_do_not_count(fast):
     assert tagger.score(WORDS, TAGS) > 0.5
 
 
-def test_search_when_over_prompts_then_scores_are_those_of_cross_validation(tagger):
-    prompts = ["find the works", "read"]
-    search = GridSearchCV(tagger, {"prompt": prompts}, cv=2).fit(WORDS, TAGS)
-    expected = [
-        cross_val_score(clone(tagger).set_params(prompt=prompt), WORDS, TAGS, cv=2)
-        for prompt in prompts
-    ]
-    scores = search.cv_results_["mean_test_score"]
-    np.testing.assert_allclose(scores, np.mean(expected, axis=1))
-
-
 def test_cross_validation_when_in_groups_then_predicts_each_word(tagger):
     groups = np.arange(len(WORDS)) % 5
     predicted = cross_val_predict(tagger, WORDS, TAGS, cv=GroupKFold(2), groups=groups)
     assert [len(labels) for labels in predicted] == [*map(len, WORDS)]
-
-
-def test_pipeline_when_a_cleaner_comes_first_then_equals_cleaning_by_hand(fitted):
-    lower = FunctionTransformer(lambda X: [[w.lower() for w in words] for words in X])
-    pipeline = make_pipeline(lower, clone(fitted))
-    shouted = [[word.upper() for word in words] for words in WORDS]
-    pipeline.fit(shouted, TAGS)
-    np.testing.assert_array_equal(flat_proba(pipeline, shouted), flat_proba(fitted))
 
 
 def test_warm_start_when_labels_differ_then_refused(tagger):

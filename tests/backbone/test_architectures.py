@@ -10,6 +10,7 @@ import torch
 import transformers
 from architectures import ARCHITECTURES, REFUSED
 from conftest import (
+    batch_of,
     build_module,
     load_tiny,
     random_ids,
@@ -57,15 +58,11 @@ def backbone(directory):
 
 def inputs_of(*rows, pad_left=False):
     """Return ids and mask (B, T)."""
-    longest = max(map(len, rows))
-    fill = [[0] * (longest - len(row)) for row in rows]
-    pairs = list(zip(fill, rows, strict=True))
-    ids = [f + r if pad_left else r + f for f, r in pairs]
-    mask = [
-        [0] * len(f) + [1] * len(r) if pad_left else [1] * len(r) + [0] * len(f)
-        for f, r in pairs
-    ]
-    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+    inputs = batch_of(rows)
+    if pad_left:
+        order = inputs["attention_mask"].argsort(dim=1, stable=True)
+        inputs = {name: values.gather(1, order) for name, values in inputs.items()}
+    return inputs
 
 
 @torch.no_grad()

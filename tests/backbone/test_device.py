@@ -1,5 +1,6 @@
 import pytest
 import torch
+from conftest import CPU
 
 from sksemantic._backbone.device import (
     has_bfloat16,
@@ -7,8 +8,6 @@ from sksemantic._backbone.device import (
     resolve_device,
     resolve_dtype,
 )
-
-CPU = torch.device("cpu")
 
 
 def test_device_when_named_then_is_that_one():

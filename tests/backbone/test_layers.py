@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import SIZES, inputs_of
 from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
 
 from sksemantic._backbone.layers import (
@@ -15,21 +16,14 @@ from sksemantic._backbone.layers import (
 )
 from sksemantic.exceptions import UnsupportedBackboneError
 
-IDS = torch.tensor([[5, 6, 7, 8]])
-INPUTS = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
-SIZES = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-}
+INPUTS = inputs_of([5, 6, 7, 8])
+SMALL = SIZES | {"vocab_size": 50, "num_hidden_layers": 3}
 
 
 @pytest.fixture
 def bert():
     """Return a hooked model of three layers that no other test uses."""
-    model = BertModel(BertConfig(**SIZES, initializer_range=0.3))
+    model = BertModel(BertConfig(**SMALL))
     model = model.eval().requires_grad_(False)
     assert hook_layers(model)
     return model
@@ -106,7 +100,7 @@ def test_hook_layers_when_called_again_then_hooks_are_called_once(bert):
 
 
 def test_hook_layers_when_layers_are_shared_then_there_are_none():
-    assert not hook_layers(AlbertModel(AlbertConfig(**SIZES)).eval())
+    assert not hook_layers(AlbertModel(AlbertConfig(**SMALL)).eval())
 
 
 def in_the_model(error):

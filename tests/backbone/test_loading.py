@@ -1,10 +1,8 @@
 """Weights are loaded safely, silently and completely, or not at all."""
 
-import shutil
-
 import pytest
 import torch
-from conftest import CPU, load_tiny, save_wordpiece
+from conftest import CPU, SIZES, inputs_of, int8_config, load_tiny, save_wordpiece
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
@@ -14,7 +12,6 @@ from transformers import (
     Gemma3TextModel,
     LlamaConfig,
     LlamaModel,
-    TorchAoConfig,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -29,19 +26,7 @@ from sksemantic._backbone.prefix.base import run_model
 from sksemantic._backbone.source import resolve
 from sksemantic.exceptions import UnsupportedBackboneError
 
-SIZES = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-}
-
-
-@pytest.fixture
-def own_copy(tiny_bert, tmp_path):
-    """Return a directory whose files may be changed."""
-    return shutil.copytree(tiny_bert, tmp_path / "bert")
+TALL = SIZES | {"vocab_size": 50, "num_hidden_layers": 6}
 
 
 def load(directory, dtype=torch.float32, **params):
@@ -80,16 +65,56 @@ def test_load_when_weights_are_pickled_then_refused(tiny_bert, tmp_path):
         load(tmp_path)
 
 
-def test_load_when_a_tensor_is_missing_then_refused(own_copy):
-    tensors = load_file(own_copy / "model.safetensors")
-    name = next(
-        name for name in tensors if name.endswith("layer.1.output.dense.weight")
-    )
+def drop_a_tensor(folder):
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("1.output.dense.weight"))
     del tensors[name]
-    save_file(tensors, own_copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(
-        UnsupportedBackboneError, match="lack 1 tensors .*'encoder.layer"
-    ):
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def cut_weights_short(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def drop_the_tokenizer(folder):
+    for file in folder.glob("*token*"):
+        file.unlink()
+
+
+def name_an_unknown_model(folder):
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"bert"', '"no-such-model"'))
+
+
+def bring_code(folder):
+    (folder / "evil.py").write_text("raise SystemExit('remote code was run')\n")
+    config = folder / "config.json"
+    text = config.read_text().replace('"bert"', '"evil"').rstrip().rstrip("}")
+    config.write_text(
+        text + ', "auto_map": {"AutoConfig": "evil.C", "AutoModel": "evil.M"}}'
+    )
+
+
+def break_gguf_file(folder):
+    (folder / "config.json").unlink()
+    (folder / "model.gguf").write_bytes(b"GGUF, but not really")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (drop_a_tensor, "lack 1 tensors .*'encoder.layer"),
+        (cut_weights_short, "could not be loaded"),
+        (drop_the_tokenizer, "without the files of their tokenizer"),
+        (name_an_unknown_model, "could not be loaded"),
+        (bring_code, "could not be loaded"),  # which is never run
+        (break_gguf_file, "could not be loaded"),
+    ],
+)
+def test_load_when_files_are_spoilt_then_refused(spoil, message, own_copy):
+    spoil(own_copy)
+    with pytest.raises(UnsupportedBackboneError, match=message):
         load(own_copy)
 
 
@@ -99,40 +124,6 @@ def test_load_when_only_the_pooler_is_missing_then_works(own_copy):
     assert len(kept) == len(tensors) - 2
     save_file(kept, own_copy / "model.safetensors", {"format": "pt"})
     assert load(own_copy).pooler.dense.weight.shape == (32, 32)
-
-
-def test_load_when_weights_are_cut_short_then_refused(own_copy):
-    weights = own_copy / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
-        load(own_copy)
-
-
-def test_load_when_tokenizer_is_missing_then_refused(own_copy):
-    for file in own_copy.glob("*token*"):
-        file.unlink()
-    with pytest.raises(
-        UnsupportedBackboneError, match="without the files of their tokenizer"
-    ):
-        load(own_copy)
-
-
-def test_load_when_architecture_is_unknown_then_refused(own_copy):
-    config = own_copy / "config.json"
-    config.write_text(config.read_text().replace('"bert"', '"no-such-model"'))
-    with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
-        load(own_copy)
-
-
-def test_load_when_directory_brings_code_then_it_is_never_run(own_copy):
-    (own_copy / "evil.py").write_text("raise SystemExit('remote code was run')\n")
-    config = own_copy / "config.json"
-    text = config.read_text().replace('"bert"', '"evil"').rstrip().rstrip("}")
-    config.write_text(
-        text + ', "auto_map": {"AutoConfig": "evil.C", "AutoModel": "evil.M"}}'
-    )
-    with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
-        load(own_copy)
 
 
 def test_load_when_weights_are_in_shards_then_as_in_one_file(tiny_llama, tmp_path):
@@ -148,7 +139,7 @@ def test_load_when_weights_are_in_shards_then_as_in_one_file(tiny_llama, tmp_pat
 
 def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
     config = Gemma3Config(
-        text_config=SIZES | {"head_dim": 8, "num_key_value_heads": 1},
+        text_config=TALL | {"head_dim": 8, "num_key_value_heads": 1},
         vision_config={
             "hidden_size": 16,
             "intermediate_size": 16,
@@ -167,12 +158,9 @@ def test_load_when_model_has_vision_too_then_its_text_part_is_used(tmp_path):
 
 @pytest.mark.parametrize("name", ["llama", "bert"])
 def test_load_when_weights_are_quantized_then_output_is_nearly_the_same(name, tiny):
-    pytest.importorskip("accelerate")
-    quantization = pytest.importorskip("torchao.quantization")
-    config = TorchAoConfig(quantization.Int8WeightOnlyConfig()).to_dict()
-    model = load(tiny(name), quantization_config=config)
+    model = load(tiny(name), quantization_config=int8_config().to_dict())
     assert model.is_quantized
-    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    inputs = inputs_of([5, 6, 7])
     output, expected = run_model(model, inputs), load_tiny(tiny(name)).run(inputs)
     error = (output - expected).norm() / expected.norm()
     assert 0 < error < 0.05
@@ -185,16 +173,9 @@ def test_load_when_spread_by_a_device_map_then_output_is_the_same(
 ):
     pytest.importorskip("accelerate")
     model = load(tiny_bert, device_map=device_map)
-    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    inputs = inputs_of([5, 6, 7])
     expected = load_tiny(tiny_bert).run(inputs)
     torch.testing.assert_close(run_model(model, inputs), expected, rtol=0, atol=1e-6)
-
-
-def test_load_when_gguf_file_is_broken_then_refused(tmp_path):
-    file = tmp_path / "model.gguf"
-    file.write_bytes(b"GGUF, but not really")
-    with pytest.raises(UnsupportedBackboneError, match="could not be loaded"):
-        load(file)
 
 
 @pytest.mark.parametrize("version", ["5.2.0", "5.22.0"])
@@ -218,49 +199,40 @@ def test_output_embeddings_when_in_the_files_then_are_those_rows(name, tmp_path)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("fails", ["raises", "differs"])
-def test_remove_when_the_model_needs_all_layers_then_it_is_left_as_it_was(
-    fails, monkeypatch
+@pytest.mark.parametrize(
+    ("fails", "error"),
+    [
+        (IndexError, UnsupportedBackboneError),
+        ("differs", UnsupportedBackboneError),
+        (torch.cuda.OutOfMemoryError, torch.cuda.OutOfMemoryError),
+    ],
+)
+def test_remove_when_the_model_fails_then_it_is_left_as_it_was(
+    fails, error, monkeypatch
 ):
     torch.manual_seed(0)
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
-    ids = torch.tensor([[5, 6, 7]])
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    model = LlamaModel(LlamaConfig(**TALL)).eval()
+    inputs = inputs_of([5, 6, 7])
     expected = run_model(model, inputs)
     forward = type(model).forward
 
     def with_all(self, **kwargs):
         if len(self.layers) == 6:
             return forward(self, **kwargs)
-        if fails == "raises":
-            raise IndexError
-        return forward(self, **kwargs | {"input_ids": kwargs["input_ids"] + 1})
+        if fails == "differs":
+            kwargs["input_ids"] = kwargs["input_ids"] + 1
+            return forward(self, **kwargs)
+        raise fails("upper layers")
 
     monkeypatch.setattr(type(model), "forward", with_all)
-    with pytest.raises(UnsupportedBackboneError, match="upper layers"):
+    with pytest.raises(error, match="upper layers"):
         remove_upper_layers(model, 4)
-    assert len(model.layers) == 6
-    assert model.config.num_hidden_layers == 6
+    assert len(model.layers) == model.config.num_hidden_layers == 6
     torch.testing.assert_close(run_model(model, inputs), expected, rtol=0, atol=0)
 
 
-def test_remove_when_memory_runs_out_then_says_so_and_restores(monkeypatch):
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
-    forward = type(model).forward
-
-    def without_memory(self, **kwargs):
-        if len(self.layers) < 6:
-            raise torch.cuda.OutOfMemoryError
-        return forward(self, **kwargs)
-
-    monkeypatch.setattr(type(model), "forward", without_memory)
-    with pytest.raises(torch.cuda.OutOfMemoryError):
-        remove_upper_layers(model, 4)
-    assert len(model.layers) == model.config.num_hidden_layers == 6
-
-
 def test_remove_when_the_config_has_no_setter_then_says_that_it_cannot(monkeypatch):
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
+    model = LlamaModel(LlamaConfig(**TALL)).eval()
 
     def refuse(self, value):
         raise NotImplementedError
@@ -275,8 +247,8 @@ def test_remove_when_the_config_has_no_setter_then_says_that_it_cannot(monkeypat
 @torch.no_grad()
 @pytest.mark.parametrize("n_layers", [1, 4])
 def test_remove_when_done_then_output_is_what_entered_the_next_layer(n_layers):
-    model = LlamaModel(LlamaConfig(**SIZES)).eval()
-    inputs = {"input_ids": torch.tensor([[5, 6, 7]])}
+    model = LlamaModel(LlamaConfig(**TALL)).eval()
+    inputs = inputs_of([5, 6, 7])
     states = model(**inputs, output_hidden_states=True).hidden_states
     remove_upper_layers(model, n_layers)
     assert len(model.layers) == model.config.num_hidden_layers == n_layers

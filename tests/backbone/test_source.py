@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import load_tiny
+from conftest import COMMIT, fill_hub_cache, load_tiny
 from huggingface_hub import constants
 
 from sksemantic._backbone.source import BackboneSource, find_again, resolve
@@ -13,7 +13,6 @@ from sksemantic.exceptions import BackboneNotFoundError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 NOWHERE = "nobody/no-such-backbone"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -21,16 +20,6 @@ def hub_cache(tmp_path, monkeypatch):
     """Return an empty hub cache in place of the user's."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
-
-
-def fill(hub_cache, name, directory, revision="main"):
-    """Put a directory's files into a hub cache, as a download does."""
-    folder = hub_cache / f"models--{name.replace('/', '--')}"
-    snapshot = folder / "snapshots" / COMMIT
-    shutil.copytree(directory, snapshot)
-    (folder / "refs").mkdir()
-    (folder / "refs" / revision).write_text(COMMIT)
-    return snapshot
 
 
 def tried(name, revision=None):
@@ -46,26 +35,29 @@ def test_resolve_when_directory_then_is_that_directory(tiny_bert):
     assert source == BackboneSource(tiny_bert, "directory", tiny_bert)
 
 
-def test_resolve_when_path_is_relative_then_location_is_absolute(
-    tiny_bert, monkeypatch
+@pytest.mark.parametrize("start", ["", "~/"], ids=["relative", "home"])
+def test_resolve_when_path_is_short_then_location_is_absolute(
+    start, tiny_bert, monkeypatch
 ):
     path = Path(tiny_bert)
     monkeypatch.chdir(path.parent)
-    source = resolve(path.name)
-    assert (source.name, source.location) == (path.name, tiny_bert)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(path.parent))
+    source = resolve(start + path.name)
+    assert (source.name, source.location) == (start + path.name, tiny_bert)
 
 
-def test_resolve_when_path_starts_at_home_then_is_that_directory(
-    tiny_bert, monkeypatch
-):
-    path = Path(tiny_bert)
-    monkeypatch.setenv("HOME", str(path.parent))
-    monkeypatch.setenv("USERPROFILE", str(path.parent))
-    assert resolve(f"~/{path.name}").location == tiny_bert
-
-
-def test_resolve_when_directory_holds_no_model_then_says_so(tmp_path):
-    assert "holds neither config.json nor exactly one .gguf" in tried(str(tmp_path))[0]
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "holds neither config.json nor exactly one .gguf"),
+        (["a.gguf", "b.gguf"], "exactly one .gguf file (2 found)"),
+    ],
+)
+def test_resolve_when_directory_holds_no_model_then_says_so(files, message, tmp_path):
+    for file in files:
+        (tmp_path / file).touch()
+    assert message in tried(str(tmp_path))[0]
 
 
 def test_resolve_when_gguf_file_then_is_that_file(tmp_path):
@@ -76,12 +68,6 @@ def test_resolve_when_gguf_file_then_is_that_file(tmp_path):
         str(file), "gguf file", str(tmp_path), gguf_file="model.gguf"
     )
     assert resolve(str(tmp_path)) == dataclasses.replace(source, name=str(tmp_path))
-
-
-def test_resolve_when_directory_holds_two_gguf_files_then_says_so(tmp_path):
-    (tmp_path / "a.gguf").touch()
-    (tmp_path / "b.gguf").touch()
-    assert "exactly one .gguf file (2 found)" in tried(str(tmp_path))[0]
 
 
 def test_resolve_when_gguf_file_is_missing_then_says_so(tmp_path):
@@ -121,25 +107,24 @@ def test_resolve_when_weights_package_is_not_installed_then_says_how(
     )
 
 
-def test_resolve_when_in_hub_cache_then_is_used(hub_cache, tiny_roberta):
-    snapshot = fill(hub_cache, "roberta-large", tiny_roberta)
-    source = resolve("roberta-large")
-    assert source == BackboneSource("roberta-large", "hub cache", str(snapshot))
-
-
-@pytest.mark.parametrize("revision", ["v1", COMMIT])
-def test_resolve_when_revision_is_in_hub_cache_then_is_used(
-    revision, hub_cache, tiny_roberta
+@pytest.mark.parametrize(
+    ("name", "revision"),
+    [("roberta-large", None), ("some/model", "v1"), ("some/model", COMMIT)],
+)
+def test_resolve_when_in_hub_cache_then_is_used(
+    name, revision, hub_cache, tiny_roberta
 ):
-    snapshot = fill(hub_cache, "some/model", tiny_roberta, revision="v1")
-    source = resolve("some/model", revision)
-    assert (source.location, source.revision) == (str(snapshot), revision)
+    kept = "v1" if revision else "main"
+    snapshot = fill_hub_cache(hub_cache, name, tiny_roberta, revision=kept)
+    source = resolve(name, revision)
+    expected = BackboneSource(name, "hub cache", str(snapshot), revision=revision)
+    assert source == expected
 
 
 def test_resolve_when_revision_is_not_in_hub_cache_then_says_so(
     hub_cache, tiny_roberta
 ):
-    fill(hub_cache, "some/model", tiny_roberta)
+    fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     expected = "4. hub cache: holds nothing for 'some/model' at revision 'v2'"
     assert tried("some/model", "v2")[3] == expected
 
@@ -148,7 +133,7 @@ def test_resolve_when_revision_is_not_in_hub_cache_then_says_so(
 def test_resolve_when_copy_in_hub_cache_is_incomplete_then_says_so(
     missing, hub_cache, tiny_roberta
 ):
-    snapshot = fill(hub_cache, "some/model", tiny_roberta)
+    snapshot = fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     (snapshot / missing).unlink()
     expected = "4. hub cache: the copy of 'some/model' is incomplete"
     assert tried("some/model")[3] == expected
@@ -157,7 +142,7 @@ def test_resolve_when_copy_in_hub_cache_is_incomplete_then_says_so(
 def test_resolve_when_a_directory_has_the_name_then_comes_before_the_hub_cache(
     hub_cache, tiny_roberta, tiny_bert, tmp_path, monkeypatch
 ):
-    fill(hub_cache, "some/model", tiny_roberta)
+    fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     shutil.copytree(tiny_bert, tmp_path / "some" / "model")
     monkeypatch.chdir(tmp_path)
     assert resolve("some/model").origin == "directory"
@@ -217,20 +202,20 @@ def test_find_again_when_still_there_then_is_the_same(tiny_bert):
 
 
 def test_find_again_when_moved_then_is_resolved_by_its_name(hub_cache, tiny_roberta):
-    snapshot = fill(hub_cache, "some/model", tiny_roberta)
+    snapshot = fill_hub_cache(hub_cache, "some/model", tiny_roberta)
     source = BackboneSource("some/model", "hub", "/where/it/was")
     assert find_again(source).location == str(snapshot)
 
 
 def test_backbone_when_asked_for_by_two_names_then_is_one_copy(hub_cache, tiny_roberta):
-    snapshot = fill(hub_cache, "one/name", tiny_roberta)
+    snapshot = fill_hub_cache(hub_cache, "one/name", tiny_roberta)
     assert load_tiny("one/name") is load_tiny(str(snapshot))
 
 
 def test_pickle_when_backbone_comes_from_hub_cache_then_is_found_there(
     hub_cache, tiny_roberta
 ):
-    fill(hub_cache, "roberta-large", tiny_roberta)
+    fill_hub_cache(hub_cache, "roberta-large", tiny_roberta)
     backbone = load_tiny("roberta-large")
     copied = pickle.loads(pickle.dumps(backbone))
     assert copied is backbone

@@ -137,7 +137,9 @@ TABLES = {
     "pyarrow": pa.table({"one": ["a", "b"], "two": ["c", "d"]}),
     "numbered": pd.DataFrame([("a", "c"), ("b", "d")]),
     "array": np.array([("a", "c"), ("b", "d")]),
+    "object array": np.array([("a", "c"), ("b", "d")], dtype=object),
     "tuples": [("a", "c"), ("b", "d")],
+    "lists": [["a", "c"], ["b", "d"]],
     "arrays": [np.array(["a", "c"]), np.array(["b", "d"])],
 }
 
@@ -158,6 +160,9 @@ def test_texts_when_several_a_row_then_are_columns_with_their_names(name):
         ["a b", " c\n"],
         [["a", "b"], ("c",)],
         [np.array(["a", "b"]), "c"],
+        np.array([["a", "b"], ["c"], None], dtype=object)[:-1],
+        pd.Series(["a b", "c"]),
+        pd.Series([["a", "b"], ["c"]]),
         pd.DataFrame({"text": ["a b", "c"]}),
     ],
 )

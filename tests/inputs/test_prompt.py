@@ -41,16 +41,17 @@ def test_parse_when_slots_are_wrong_then_names_them_and_the_remedy(template, got
     assert "Literal braces are doubled" in message
 
 
-@pytest.mark.parametrize("template", ["", "   ", "\n", "{text}", " {text}\n", "{0}{1}"])
-def test_parse_when_empty_then_refused(template):
-    with pytest.raises(ValueError, match="'prompt' parameter must contain some text"):
-        Prompt.parse(template)
-
-
-@pytest.mark.parametrize("template", ["an open {brace", "a closing } brace", "{text"])
-def test_parse_when_braces_are_unbalanced_then_refused(template):
-    with pytest.raises(ValueError, match="'prompt' parameter is not a valid template"):
-        Prompt.parse(template)
+@pytest.mark.parametrize(
+    ("templates", "message"),
+    [
+        (["", "   ", "\n", "{text}", " {text}\n", "{0}{1}"], "must contain some text"),
+        (["an open {brace", "a closing } brace", "{text"], "is not a valid template"),
+    ],
+)
+def test_parse_when_empty_or_unbalanced_then_refused(templates, message):
+    for template in templates:
+        with pytest.raises(ValueError, match=f"'prompt' parameter {message}"):
+            Prompt.parse(template)
 
 
 @pytest.mark.parametrize(

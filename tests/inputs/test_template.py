@@ -1,12 +1,8 @@
-import warnings
-
 import numpy as np
 import pytest
-from conftest import BACKBONES, DECODERS, ENCODERS, build_module, load_tiny
+from conftest import BACKBONES, DECODERS, ENCODERS, batch_of, build_module, load_tiny
 
 from sksemantic import TruncationWarning
-from sksemantic._inputs.batching import collate
-from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import (
     Template,
@@ -22,24 +18,22 @@ def make_template(backbone, prompt="rate the film", method="prefix", max_length=
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-@pytest.mark.parametrize("prompt", ["rate the film", " rate the film  "])
+@pytest.mark.parametrize(
+    ("prompt", "before", "text"),
+    [
+        ("rate the film", "rate the film", "a book"),
+        (" rate the film  ", "rate the film", "a book"),
+        ("film: {text} it was", "film:", "a book it was"),
+    ],
+)
 def test_template_when_encoder_then_prompt_and_text_are_sequences_of_their_own(
-    name, prompt, tiny
+    name, prompt, before, text, tiny
 ):
     backbone = load_tiny(tiny(name))
     template = make_template(backbone, prompt)
-    assert template.prompt_ids == backbone.tokenizer("rate the film")["input_ids"]
+    assert template.prompt_ids == backbone.tokenizer(before)["input_ids"]
     row = template.rows([["a book"]])[0].tolist()
-    assert row == backbone.tokenizer("a book")["input_ids"]
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_template_when_encoder_has_a_slot_then_text_goes_into_it(name, tiny):
-    backbone = load_tiny(tiny(name))
-    template = make_template(backbone, "film: {text} it was")
-    assert template.prompt_ids == backbone.tokenizer("film:")["input_ids"]
-    row = template.rows([["a book"]])[0].tolist()
-    assert row == backbone.tokenizer("a book it was")["input_ids"]
+    assert row == backbone.tokenizer(text)["input_ids"]
 
 
 @pytest.mark.parametrize("name", [*DECODERS, "llama2"])
@@ -105,9 +99,7 @@ def test_rows_when_texts_are_cut_then_what_follows_the_slot_stays(tiny_llama):
 
 
 def test_rows_when_texts_fit_then_no_warning(tiny_bert):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        make_template(load_tiny(tiny_bert), max_length=10).rows([["good " * 8]])
+    make_template(load_tiny(tiny_bert), max_length=10).rows([["good " * 8]])
 
 
 @pytest.mark.parametrize(
@@ -123,10 +115,8 @@ def test_rows_when_texts_fit_then_no_warning(tiny_bert):
 def test_max_length_when_none_then_is_what_the_positions_allow(
     name, method, room, tiny
 ):
-    assert (
-        make_template(load_tiny(tiny(name)), "film film film", method).max_length
-        == room
-    )
+    template = make_template(load_tiny(tiny(name)), "film film film", method)
+    assert template.max_length == room
 
 
 @pytest.mark.parametrize("max_length", [2, 129])
@@ -138,14 +128,10 @@ def test_max_length_when_out_of_range_then_says_which_range(max_length, tiny_ber
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
-def test_prompt_when_too_long_then_refused(name, method, tiny):
+@pytest.mark.parametrize("prompt", ["film " * 300, "rate {text}" + " film" * 300])
+def test_prompt_when_too_long_then_refused(prompt, name, method, tiny):
     with pytest.raises(ValueError, match="'prompt' parameter is too long: .* Shorten"):
-        make_template(load_tiny(tiny(name)), "film " * 300, method)
-
-
-def test_prompt_when_what_follows_the_slot_is_too_long_then_refused(tiny_bert):
-    with pytest.raises(ValueError, match="'prompt' parameter is too long"):
-        make_template(load_tiny(tiny_bert), "rate {text}" + " film" * 122)
+        make_template(load_tiny(tiny(name)), prompt, method)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -157,7 +143,7 @@ def test_text_when_as_long_as_allowed_then_is_read_to_its_end(name, method, tiny
         row = template.rows([["film " * 600]])[0].tolist()
     assert len(row) == template.max_length
     module = build_module(backbone, template.prompt_ids, method=method)
-    X, _ = collate(0)(TextDataset([row, [*row[:-1], row[-1] + 1]]))
+    X = batch_of([row, [*row[:-1], row[-1] + 1]])
     one, other = module.features(X)
     assert (one - other).abs().max() > 1e-4
 
@@ -245,18 +231,28 @@ def test_cut_when_texts_are_too_long_then_the_longest_is_cut_first():
     assert cut_longest_first(np.array([[7, 2, 6]]), 9).tolist() == [[4, 2, 3]]
 
 
-def test_windows_when_text_fits_then_there_is_one():
-    assert list(overlapping_windows(np.array([2, 3, 1]), 6)) == [(range(3), range(3))]
-    assert list(overlapping_windows(np.array([], int), 6)) == []
-
-
-def test_windows_when_text_is_too_long_then_they_overlap_by_half():
-    assert list(overlapping_windows(np.ones(10, int), 4)) == [
-        (range(0, 4), range(0, 3)),
-        (range(2, 6), range(3, 5)),
-        (range(4, 8), range(5, 7)),
-        (range(6, 10), range(7, 10)),
-    ]
+@pytest.mark.parametrize(
+    ("lengths", "budget", "expected"),
+    [
+        ([2, 3, 1], 6, [(range(3), range(3))]),
+        ([], 6, []),
+        (
+            [1] * 10,
+            4,
+            [
+                (range(0, 4), range(0, 3)),
+                (range(2, 6), range(3, 5)),
+                (range(4, 8), range(5, 7)),
+                (range(6, 10), range(7, 10)),
+            ],
+        ),
+    ],
+    ids=["fits", "empty", "too long"],
+)
+def test_windows_when_text_is_too_long_then_they_overlap_by_half(
+    lengths, budget, expected
+):
+    assert list(overlapping_windows(np.array(lengths, int), budget)) == expected
 
 
 RANDOM = np.random.RandomState(0).randint(1, 11, 60)

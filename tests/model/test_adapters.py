@@ -2,10 +2,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import BACKBONES, build_module, load_tiny, random_ids, stir
+from conftest import (
+    BACKBONES,
+    batch_of,
+    build_module,
+    features_of,
+    inputs_of,
+    load_tiny,
+    random_ids,
+    stir,
+)
 
-from sksemantic._inputs.batching import collate
-from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.adapters import PrefixAdapter, TextAdapter
 
 ADAPTERS = ("low_rank", "linear", "embedding")
@@ -72,8 +79,7 @@ def test_tuned_layers_when_trained_then_exactly_the_top_ones_change(
 @prefix_adapters
 def test_gradient_when_stirred_then_reaches_every_parameter(method, adapter, backbone):
     module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
-    ids = torch.tensor([[20, 21, 22]])
-    module(input_ids=ids, attention_mask=torch.ones_like(ids)).square().sum().backward()
+    module(**inputs_of([20, 21, 22])).square().sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad.abs().max() > 0, name
 
@@ -93,12 +99,6 @@ def test_prefix_when_keys_and_values_are_larger_then_so_is_the_change(backbone):
 
 
 ROWS = random_ids(4, 9, 6)
-
-
-@torch.no_grad()
-def features(module, rows=ROWS):
-    inputs, _ = collate(module.backbone.pad_id)(TextDataset(rows))
-    return module.features(inputs)
 
 
 def stirred(backbone, **changes):
@@ -129,8 +129,8 @@ def test_text_adapter_when_it_edits_then_changes_are_of_the_states_size():
 @every_backbone
 def test_text_adapter_when_untrained_then_features_are_the_same(name, tiny):
     backbone = load_tiny(tiny(name))
-    with_map = features(build_module(backbone, text_rank=2))
-    without = features(build_module(backbone))
+    with_map = features_of(build_module(backbone, text_rank=2), ROWS)
+    without = features_of(build_module(backbone), ROWS)
     torch.testing.assert_close(with_map, without, rtol=0, atol=0)
 
 
@@ -139,11 +139,11 @@ def test_text_adapter_when_stirred_then_padding_and_other_texts_do_not_matter(
     name, tiny
 ):
     module = stirred(load_tiny(tiny(name)))
-    plain = features(build_module(module.backbone))
-    edited = features(module)
+    plain = features_of(build_module(module.backbone), ROWS)
+    edited = features_of(module, ROWS)
     assert (edited - plain).abs().min(dim=1).values.max() > 1e-4
     assert (edited - plain).abs().mean() > 1e-2
-    alone = torch.cat([features(module, [row]) for row in ROWS])
+    alone = torch.cat([features_of(module, [row]) for row in ROWS])
     torch.testing.assert_close(edited, alone, rtol=0, atol=1e-5)
 
 
@@ -154,9 +154,9 @@ def test_text_adapter_when_prefix_comes_another_way_then_features_are_the_same(
 ):
     rows = random_ids(4, 5, 2)  # prompt and text fit into a sliding window
     usual, other = load_tiny(tiny(name)), load_tiny(tiny(name), prefix_mechanism)
-    expected = features(stirred(usual), rows)
-    assert (expected - features(build_module(usual), rows)).abs().max() > 1e-2
-    edited = features(stirred(other), rows)
+    expected = features_of(stirred(usual), rows)
+    assert (expected - features_of(build_module(usual), rows)).abs().max() > 1e-2
+    edited = features_of(stirred(other), rows)
     torch.testing.assert_close(edited, expected, rtol=0, atol=1e-4)
 
 
@@ -166,15 +166,15 @@ def test_text_adapter_when_lower_layers_are_skipped_then_changes_nothing(name, t
     module = stirred(backbone, tuned_layers=1)
     assert module.frozen.split_layer is not None
     assert module.text_adapter.layers == [backbone.n_layers - 1]
-    skipping = features(module)
+    skipping = features_of(module, ROWS)
     module.frozen.split_layer = None
-    torch.testing.assert_close(features(module), skipping, rtol=0, atol=1e-5)
+    torch.testing.assert_close(features_of(module, ROWS), skipping, rtol=0, atol=1e-5)
 
 
 @every_backbone
 def test_text_adapter_when_trained_then_gradient_reaches_every_map(name, tiny):
     module = stirred(load_tiny(tiny(name)))
-    inputs, _ = collate(module.backbone.pad_id)(TextDataset(ROWS))
+    inputs = batch_of(ROWS, module.backbone.pad_id)
     module(**inputs).square().sum().backward()
     for parameter in module.text_adapter.parameters():
         assert parameter.grad.abs().max() > 0

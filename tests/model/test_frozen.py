@@ -1,22 +1,23 @@
 import numpy as np
 import pytest
 import torch
-from conftest import build_module, counted, load_tiny, random_ids, stir
+from conftest import (
+    BACKBONES,
+    batch_of,
+    build_module,
+    counted,
+    load_tiny,
+    random_ids,
+    stir,
+)
 
 from sksemantic import cache_limits
 from sksemantic._cache import activations
-from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import Ragged, TextDataset
 from sksemantic._model.frozen import model_inputs
 from sksemantic._model.inference import compute_features
 
-NAMES = ["bert", "roberta", "llama", "gemma3"]
-every_backbone = pytest.mark.parametrize("name", NAMES)
-
-
-def batch(*rows):
-    inputs, _ = collate(0)(TextDataset(list(rows)))
-    return inputs
+every_backbone = pytest.mark.parametrize("name", BACKBONES)
 
 
 @every_backbone
@@ -30,10 +31,10 @@ def test_features_when_lower_layers_are_looked_up_then_equal_the_whole_forward(
     if n_kept:
         module.frozen.features(TextDataset(rows[:n_kept]))
     with counted(backbone.model) as counts:
-        features = module.features(batch(*rows))
+        features = module.features(batch_of(rows))
     assert counts == {"bottom": 3 - n_kept, "top": 3}
     whole = backbone.prefix_mechanism.run(
-        model_inputs(batch(*rows)), module.condition()
+        model_inputs(batch_of(rows)), module.condition()
     )
     for i, row in enumerate(rows):
         kept = whole[i, : len(row)]
@@ -52,7 +53,7 @@ def test_gradient_when_lower_layers_are_looked_up_then_equals_the_whole_forwards
         module.frozen.split_layer = split_layer
         module.zero_grad()
         # Not the squares: a final norm keeps their sum.
-        module.features(batch(*rows)).cumsum(dim=1).sum().backward()
+        module.features(batch_of(rows)).cumsum(dim=1).sum().backward()
         gradients.append([p.grad.clone() for p in module.adapter.parameters()])
     for gradient, expected in zip(*gradients, strict=True):
         assert gradient.any()
@@ -70,7 +71,7 @@ def test_states_when_texts_have_words_or_pairs_then_are_looked_up_as_they_were_p
     for data, pooling in ((words, "tokens"), (pairs, "mean")):
         module = build_module(backbone, tuned_layers=1, pooling=pooling)
         module.frozen.keep_states(data)
-        inputs, _ = collate(0)(data)
+        inputs = batch_of(data)
         with counted(backbone.model) as counts:
             module.features(inputs)
         assert counts["bottom"] == 0

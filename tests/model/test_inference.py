@@ -4,19 +4,12 @@ from threading import Barrier
 import numpy as np
 import pytest
 import torch
-from conftest import BACKBONES, build_module, load_tiny, random_ids, stir
+from conftest import BACKBONES, build_module, features_of, load_tiny, random_ids, stir
 
-from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.inference import compute_features, compute_scores
 
 PROMPT_IDS = [2, 10, 11]
-
-
-@torch.no_grad()
-def features(module, row):
-    inputs, _ = collate(module.backbone.pad_id)(TextDataset([row]))
-    return module.features(inputs)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -24,7 +17,7 @@ def test_compute_features_when_many_then_order_is_restored(name, tiny):
     module = stir(build_module(load_tiny(tiny(name)), PROMPT_IDS))
     lengths = np.random.RandomState(0).randint(1, 30, 150)  # several batches
     rows = random_ids(*lengths)
-    expected = torch.cat([features(module, rows[i]) for i in (0, 70, 149)])
+    expected = torch.cat([features_of(module, [rows[i]]) for i in (0, 70, 149)])
     features_of_three = compute_features(module, TextDataset(rows))[[0, 70, 149]]
     np.testing.assert_allclose(features_of_three, expected, rtol=0, atol=1e-5)
 
@@ -32,7 +25,9 @@ def test_compute_features_when_many_then_order_is_restored(name, tiny):
 def test_compute_scores_when_training_then_nothing_is_dropped(tiny_bert):
     module = stir(build_module(load_tiny(tiny_bert), PROMPT_IDS, n_outputs=3)).train()
     rows = random_ids(5, 3)
-    expected = module.head(torch.cat([features(module, row) for row in rows])).detach()
+    expected = module.head(
+        torch.cat([features_of(module, [row]) for row in rows])
+    ).detach()
     scores = compute_scores(module, TextDataset(rows))
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
     assert module.training

@@ -5,7 +5,11 @@ import pytest
 import torch
 from conftest import (
     BACKBONES,
+    METHODS,
+    batch_of,
     build_module,
+    features_of,
+    inputs_of,
     load_backbone,
     load_tiny,
     random_ids,
@@ -13,16 +17,7 @@ from conftest import (
 )
 from transformers import AutoModel
 
-from sksemantic._inputs.batching import collate
-from sksemantic._inputs.dataset import TextDataset
-
 PROMPT_IDS = [2, 10, 11]
-METHODS = [
-    (method, adapter)
-    for method in ("prefix", "prompt")
-    for adapter in ("low_rank", "linear", "embedding")
-]
-
 methods = pytest.mark.parametrize(("method", "adapter"), METHODS)
 
 
@@ -31,39 +26,27 @@ def backbone(tiny_bert):
     return load_tiny(tiny_bert)
 
 
-@torch.no_grad()
-def features(module, rows):
-    inputs, _ = collate(module.backbone.pad_id)(TextDataset(rows))
-    return module.features(inputs)
-
-
-@pytest.mark.parametrize("name", ["llama", "bert", "roberta"])
+@pytest.mark.parametrize(
+    ("name", "method", "pooling"),
+    [
+        *((name, "prompt", "mean") for name in ("llama", "bert", "roberta")),
+        ("llama", "prefix", "last"),
+    ],
+)
 @pytest.mark.parametrize("adapter", ["low_rank", "linear", "embedding"])
 @torch.no_grad()
-def test_features_when_prompt_method_untrained_then_equal_bare_model(
-    name, adapter, tiny
+def test_features_when_untrained_then_equal_bare_model(
+    name, method, pooling, adapter, tiny
 ):
-    backbone = load_tiny(tiny(name))
-    module = build_module(
-        backbone, PROMPT_IDS, method="prompt", adapter=adapter, pooling="mean"
-    )
+    changes = {"method": method, "adapter": adapter, "pooling": pooling}
+    module = build_module(load_tiny(tiny(name)), PROMPT_IDS, **changes)
     (text,) = random_ids(9)
     bare = AutoModel.from_pretrained(tiny(name), dtype=torch.float32).eval()
     hidden = bare(torch.tensor([PROMPT_IDS + text])).last_hidden_state
-    expected = hidden[:, len(PROMPT_IDS) :].mean(dim=1)
-    torch.testing.assert_close(features(module, [text]), expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("adapter", ["low_rank", "linear", "embedding"])
-@torch.no_grad()
-def test_features_when_prefix_method_untrained_then_equal_bare_causal_model(
-    adapter, tiny_llama
-):
-    module = build_module(load_tiny(tiny_llama), PROMPT_IDS, adapter=adapter)
-    (text,) = random_ids(9)
-    bare = AutoModel.from_pretrained(tiny_llama, dtype=torch.float32).eval()
-    expected = bare(torch.tensor([PROMPT_IDS + text])).last_hidden_state[:, -1]
-    torch.testing.assert_close(features(module, [text]), expected, rtol=0, atol=1e-5)
+    hidden = hidden[:, len(PROMPT_IDS) :]
+    expected = hidden.mean(dim=1) if pooling == "mean" else hidden[:, -1]
+    found = features_of(module, [text])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -72,8 +55,8 @@ def test_features_when_padded_then_equal_unpadded(name, method, adapter, tiny):
     backbone = load_tiny(tiny(name))
     module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
     rows = random_ids(2, 20, 7)
-    alone = torch.cat([features(module, [row]) for row in rows])
-    torch.testing.assert_close(features(module, rows), alone, rtol=0, atol=1e-5)
+    alone = torch.cat([features_of(module, [row]) for row in rows])
+    torch.testing.assert_close(features_of(module, rows), alone, rtol=0, atol=1e-5)
 
 
 @methods
@@ -81,7 +64,7 @@ def test_features_when_condition_is_given_then_is_used_in_place_of_its_own(
     method, adapter, backbone
 ):
     module = stir(build_module(backbone, PROMPT_IDS, method=method, adapter=adapter))
-    inputs, _ = collate(0)(TextDataset(random_ids(4, 6)))
+    inputs = batch_of(random_ids(4, 6))
     before, condition = module.features(inputs), module.condition()
     stir(module)
     given = module.features(inputs, condition)
@@ -94,17 +77,16 @@ def test_features_when_condition_is_given_then_is_used_in_place_of_its_own(
 def test_forward_when_features_are_shifted_then_head_reads_them_standardised(backbone):
     module = build_module(backbone, PROMPT_IDS)
     rows = random_ids(5, 5)
-    raw = features(module, rows)
+    raw = features_of(module, rows)
     module.feature_mean.fill_(2.0)
     module.feature_scale.fill_(4.0)
-    ids = torch.tensor(rows)
-    scores = module(input_ids=ids, attention_mask=torch.ones_like(ids))
+    scores = module(**inputs_of(*rows))
     torch.testing.assert_close(scores, module.head((raw - 2.0) / 4.0))
 
 
 def test_forward_when_training_then_dropout_is_on_the_features_of_the_head(backbone):
     module = build_module(backbone, PROMPT_IDS).train()
-    inputs, _ = collate(0)(TextDataset(random_ids(30)))
+    inputs = batch_of(random_ids(30))
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 0, 1)]
     drawn = [module(**inputs, dropout_generator=each) for each in generators]
     torch.testing.assert_close(drawn[0], drawn[1], rtol=0, atol=0)
@@ -127,7 +109,7 @@ def test_trainable_when_built_then_is_adapter_and_head_alone(method, adapter, ba
 def train(module):
     """Take a few steps, as training does."""
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    inputs, _ = collate(0)(TextDataset(random_ids(4, 6, 9)))
+    inputs = batch_of(random_ids(4, 6, 9))
     for _ in range(3):
         loss = module.train()(**inputs).square().mean()
         optimizer.zero_grad()
@@ -177,4 +159,4 @@ def test_dtype_when_bfloat16_then_trained_part_stays_float32(backbone):
     module = build_module(half, PROMPT_IDS)
     assert half.model.dtype == torch.bfloat16
     assert {p.dtype for p in module.parameters()} == {torch.float32}
-    assert features(module, random_ids(5)).dtype == torch.float32
+    assert features_of(module, random_ids(5)).dtype == torch.float32

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import scipy.sparse
 import torch
 from conftest import GOOD, TEXTS, thorough
 from scipy.special import expit
-from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from sksemantic import SKTuningClassifier
 from sksemantic._tasks.multilabel import MultiLabel
@@ -25,14 +23,6 @@ def test_fit_when_indicators_then_labels_come_out(fast):
     np.testing.assert_allclose(np.exp(clf.predict_log_proba(TEXTS)), proba, rtol=1e-6)
 
 
-def test_fit_when_indicators_are_sparse_then_is_the_same(fast):
-    one, other = (
-        SKTuningClassifier(**fast).fit(TEXTS, y).predict_proba(TEXTS)
-        for y in (TAGS, scipy.sparse.csr_matrix(TAGS))
-    )
-    np.testing.assert_array_equal(one, other)
-
-
 def test_threshold_when_set_after_fit_then_predict_follows(fast):
     clf = SKTuningClassifier(**fast).fit(TEXTS, TAGS)
     probabilities = clf.predict_proba(TEXTS)
@@ -50,16 +40,6 @@ def test_fit_when_a_label_is_constant_then_is_predicted_as_such(fast):
     np.testing.assert_array_equal(clf.predict(TEXTS)[:, 1:], tags[:, 1:])
 
 
-def test_grid_search_when_several_labels_then_scores_are_those_of_cross_validation(
-    fast,
-):
-    clf = SKTuningClassifier(**fast)
-    options = {"cv": 2, "scoring": "f1_micro"}
-    search = GridSearchCV(clf, {"adapter_rank": [2]}, **options).fit(TEXTS, TAGS)
-    scores = cross_val_score(clf.set_params(adapter_rank=2), TEXTS, TAGS, **options)
-    assert search.best_score_ == pytest.approx(scores.mean())
-
-
 def test_partial_fit_when_several_labels_then_goes_on(fast):
     clf = SKTuningClassifier(**fast)
     with pytest.raises(ValueError, match=r"np.arange\(n_labels\)"):
@@ -70,20 +50,6 @@ def test_partial_fit_when_several_labels_then_goes_on(fast):
     assert 0 < np.abs(clf.predict_proba(TEXTS) - before).max() < 0.2
     with pytest.raises(ValueError, match="y must have 3 columns"):
         clf.partial_fit(TEXTS, TAGS[:, :2])
-
-
-def test_fit_when_indicators_are_bad_then_says_so_before_any_loading():
-    with pytest.raises(ValueError, match=r"of 0 and 1\. Got \[2, 2, 2\] in row 0"):
-        SKTuningClassifier(model="nobody/nowhere").fit(TEXTS, TAGS * 2)
-
-
-@pytest.mark.parametrize(
-    "parameters", [{"class_weight": "balanced"}, {"ordinal": True}], ids=str
-)
-def test_fit_when_indicators_and_other_parameters_clash_then_refused(parameters):
-    (name,) = parameters
-    with pytest.raises(ValueError, match=f"The '{name}' parameter must be left alone"):
-        SKTuningClassifier(model="nobody/nowhere", **parameters).fit(TEXTS, TAGS)
 
 
 def test_losses_when_several_labels_then_are_those_trained_on():

@@ -66,18 +66,3 @@ def test_fit_when_two_classes_are_ordered_then_is_binary(fast):
     log_odds = np.log(proba[:, 1] / proba[:, 0])
     np.testing.assert_allclose(clf.decision_function(TEXTS), log_odds)
     np.testing.assert_array_equal(clf.predict(TEXTS), proba.argmax(axis=1))
-
-
-@pytest.mark.parametrize(
-    ("ordinal", "message"),
-    [
-        (True, "must list the classes in their order if they are no numbers"),
-        (["low"], r"must list every class of y once: \['high', 'low'\]"),
-        (["low", "mid"], "must list every class of y once"),
-        (["low", "high", "top"], "must list every class of y once"),
-    ],
-)
-def test_fit_when_order_is_bad_then_says_so_before_any_loading(ordinal, message):
-    y = np.where(IS_GOOD, "high", "low")
-    with pytest.raises(ValueError, match=f"The 'ordinal' parameter {message}"):
-        SKTuningClassifier(model="nobody/nowhere", ordinal=ordinal).fit(TEXTS, y)

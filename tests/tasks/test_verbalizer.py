@@ -15,7 +15,6 @@ from sksemantic import SKTuningClassifier
 NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
 NONE = ["-1"] * len(TEXTS)
 FEW = [label if i % 3 == 0 else -1 for i, label in enumerate(LABELS)]
-NOWHERE = "nobody/nowhere"
 
 
 @pytest.fixture
@@ -78,11 +77,8 @@ def test_output_embeddings_when_there_are_none_then_says_so(tiny_llama):
         load_tiny(tiny_llama).output_embeddings([1, 2])
 
 
-@pytest.mark.parametrize(
-    "few", [FEW, np.array(FEW, dtype=object)], ids=["list", "array"]
-)
-def test_fit_when_some_are_labelled_then_learns_from_there(few, fast):
-    clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, few)
+def test_fit_when_some_are_labelled_then_learns_from_there(fast):
+    clf = SKTuningClassifier(**fast, label_texts=NAMES).fit(TEXTS, FEW)
     assert len(clf.history_) == 2  # trained, with none held out
     assert clf.comparison_ is None
     rows = [i for i, label in enumerate(FEW) if label != -1]
@@ -105,14 +101,6 @@ def test_fit_when_very_few_are_labelled_then_is_the_linear_probe(fast):
     )
 
 
-def test_fit_when_minus_one_is_a_label_then_is_none_left_out(fast):
-    y = [1 if label == "good" else -1 for label in LABELS]
-    clf = SKTuningClassifier(**fast).fit(TEXTS, y)
-    assert clf.classes_.tolist() == [-1, 1]
-    clf.set_params(label_texts={-1: "bad", 1: "good"}).fit(TEXTS, y)
-    assert clf.classes_.tolist() == [-1, 1]
-
-
 def test_fit_when_weights_are_given_then_go_with_the_labelled(fast):
     clf = SKTuningClassifier(**fast, label_texts=NAMES)
     weights = np.where(np.array(LABELS) == "good", 20.0, 1.0)
@@ -127,39 +115,6 @@ def test_fit_when_weights_are_given_then_go_with_the_labelled(fast):
     proba = weighted.predict_proba(TEXTS)
     assert (proba[:, 1] - plain.predict_proba(TEXTS)[:, 1]).mean() > 0.01
     np.testing.assert_array_equal(kept.predict_proba(TEXTS), proba)
-
-
-@pytest.mark.parametrize(("given", "expected"), [("auto", 0), (2, 2)])
-def test_text_rank_when_labels_have_texts_then_auto_is_none(given, expected, fast):
-    clf = SKTuningClassifier(**fast, label_texts=NAMES)
-    clf.set_params(training__text_rank=given).fit(TEXTS, FEW)
-    assert clf.config_.model.text_rank == expected
-
-
-@pytest.mark.parametrize(
-    ("names", "y", "message"),
-    [
-        (NAMES, ["ugly", *LABELS[1:]], r"must name every label.*\['ugly'\]"),
-        ({0: "bad", 1: "good"}, LABELS, "labels of y as keys, of the same kind"),
-        ({}, LABELS, r"Got 0 label\(s\) only"),
-    ],
-)
-def test_fit_when_label_texts_are_bad_then_says_so_before_any_loading(
-    names, y, message
-):
-    with pytest.raises(ValueError, match=message):
-        SKTuningClassifier(model=NOWHERE, label_texts=names).fit(TEXTS, y)
-
-
-@pytest.mark.parametrize(
-    ("y", "parameters"),
-    [(np.eye(24)[:, :2], {}), (np.arange(24) % 2, {"ordinal": True})],
-    ids=["labels", "ordinal"],
-)
-def test_fit_when_label_texts_do_not_apply_then_says_so(y, parameters):
-    clf = SKTuningClassifier(model=NOWHERE, label_texts={0: "a", 1: "b"}, **parameters)
-    with pytest.raises(ValueError, match="'label_texts' parameter must be None with"):
-        clf.fit(TEXTS, y)
 
 
 def test_fit_when_pairs_and_encoder_then_label_texts_are_refused(fast):

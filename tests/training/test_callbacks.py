@@ -12,27 +12,24 @@ from sksemantic import SKTuningClassifier, SKTuningRegressor, TrainingConfig
 from sksemantic._training.callbacks import make_callbacks
 
 
-@pytest.mark.parametrize("scoring", ["f1_macro", "neg_log_loss"])
+@pytest.mark.parametrize(
+    ("make", "scoring", "lowest"),
+    [
+        (SKTuningClassifier, "f1_macro", 0),
+        (SKTuningClassifier, "neg_log_loss", -2),  # of so short a training
+        (SKTuningRegressor, "r2", -99),
+    ],
+)
 @pytest.mark.parametrize("on_train", [True, False])
 def test_epoch_scoring_when_given_then_history_has_the_score(
-    scoring, on_train, classifier, texts, labels
+    make, scoring, lowest, on_train, fast, texts, targets
 ):
     scorer = EpochScoring(scoring, name="score", on_train=on_train)
-    classifier.set_params(training__callbacks=[scorer]).fit(texts, labels)
-    scores = classifier.history_[:, "score"]
+    y = targets if make is SKTuningRegressor else targets > 3
+    estimator = make(**fast).set_params(training__callbacks=[scorer]).fit(texts, y)
+    scores = estimator.history_[:, "score"]
     assert len(scores) == 2
-    limits = (0, 1) if scoring == "f1_macro" else (-2, 0)  # of so short a training
-    assert all(limits[0] < score <= limits[1] for score in scores)
-
-
-def test_epoch_scoring_when_regressor_then_history_has_the_score(
-    regressor, texts, targets
-):
-    regressor.set_params(
-        training__callbacks=[EpochScoring("r2", lower_is_better=False)]
-    )
-    regressor.fit(texts, targets)
-    assert all(score < 1 for score in regressor.history_[:, "r2"])
+    assert all(lowest < score <= 1 for score in scores)
 
 
 def test_valid_accuracy_when_fitted_with_held_out_texts_then_is_in_history(
@@ -79,18 +76,15 @@ def test_callbacks_when_given_then_held_out_texts_stay_held_out(
     assert set(classifier.history_[:, "train_batch_count"]) == {2}
 
 
-def test_callbacks_when_given_then_are_copied_not_changed(classifier, texts, labels):
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_callbacks_when_given_then_are_copied_not_changed(
+    kind, classifier, texts, labels
+):
     scorer = EpochScoring("accuracy")
     before = dict(vars(scorer))
-    classifier.set_params(training__callbacks=[scorer]).fit(texts, labels)
-    assert classifier.training["callbacks"] == [scorer]
+    classifier.set_params(training__callbacks=kind([scorer])).fit(texts, labels)
+    assert classifier.training["callbacks"] == kind([scorer])
     assert vars(scorer) == before
-
-
-def test_callbacks_when_a_tuple_then_work_as_well(classifier, texts, labels):
-    classifier.set_params(training__callbacks=(EpochScoring("accuracy"),)).fit(
-        texts, labels
-    )
     assert "accuracy" in classifier.history_[0]
 
 

@@ -42,6 +42,7 @@ def rates(config):
         ({"is_causal": True, "task": WORDS}, (2e-3, 1e-3, "zeros", 5)),
         ({"is_causal": True, "has_full_matrices": True}, (2e-4, 1e-3, "zeros", 5)),
         ({"is_causal": True, "task": TARGETS}, (2e-3, 1e-3, "zeros", 8)),
+        ({"is_causal": True, "is_pair": True}, (5e-4, 1e-4, "linear_probe", 5)),
         ({"is_pair": True, "has_linear_probe": False}, (4e-3, 1.5e-3, "zeros", 6)),
     ],
 )
@@ -69,11 +70,22 @@ def test_rates_when_labels_have_texts_then_few_texts_start_from_the_probe(
     found = (*rates(config), config.head_init, config.max_epochs)
     assert found == expected
     assert (config.contrast, config.text_rank) == (0, 0)
+    assert resolve({"text_rank": 2}, has_label_texts=True).text_rank == 2
 
 
-def test_few_labels_when_training_goes_on_then_count_as_many():
-    config = resolve(n_texts=10, has_label_texts=True, is_fresh=False)
-    assert config.head_init == "zeros"
+@pytest.mark.parametrize(
+    ("changes", "is_fresh", "expected"),
+    [
+        ({}, False, "zeros"),
+        ({"few_labels": 10}, True, "zeros"),
+        ({"few_labels": 11, "head_init": "random"}, True, "linear_probe"),
+    ],
+)
+def test_few_labels_when_fresh_and_fewer_then_start_from_the_probe_whatever_is_asked(
+    changes, is_fresh, expected
+):
+    config = resolve(changes, n_texts=10, has_label_texts=True, is_fresh=is_fresh)
+    assert config.head_init == expected
 
 
 @pytest.mark.parametrize(

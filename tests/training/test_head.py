@@ -25,10 +25,20 @@ def test_scale_when_set_then_features_with_weight_have_mean_zero_and_scale_one(m
     np.testing.assert_allclose(standardised.std(axis=0), scale, atol=1e-5)
 
 
+def test_scale_when_one_kind_is_far_smaller_then_is_no_constant(tiny_bert):
+    module = build_module(load_tiny(tiny_bert), pooling="pair")
+    features = np.random.RandomState(0).normal(size=(20, 3 * 32)).astype(np.float32)
+    features[:, 64:] *= 1e-6
+    set_feature_scale(module, features, np.ones(20))
+    scales = standardise(module, features).std(axis=0)
+    np.testing.assert_allclose(scales[:64], 1, atol=1e-5)
+
+
 @pytest.mark.parametrize("start", ["zeros", "random", "linear_probe"])
 def test_head_when_initialised_then_starts_as_told(start, module):
     task = TokenClassification(np.arange(2))
-    data = TextDataset([[1]] * 8, np.array([0] * 7 + [1]))
+    weights = np.array([1.0] * 8 + [0.0])
+    data = TextDataset([[1]] * 9, np.array([0] * 7 + [1, 1]), weights)
     probe = LinearProbe(np.full((2, 32), 0.5), np.array([3.0, 4.0]), 1.0, 0.0)
     init_head(module, task, data, start, probe, np.random.RandomState(0))
     weight, bias = (p.detach().numpy() for p in module.head.parameters())

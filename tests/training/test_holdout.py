@@ -52,9 +52,10 @@ def test_held_out_when_strata_are_uneven_then_shares_are_kept(rng):
     assert (is_held_out != other).any()
 
 
-def test_held_out_when_there_are_groups_then_none_is_split(rng):
+@pytest.mark.parametrize("share", [1 / 4, 1 / 3])  # of eight groups of three
+def test_held_out_when_there_are_groups_then_none_is_split(share, rng):
     groups = np.array(list("abcdefgh") * 3)
-    is_held_out = draw_held_out(dataset(24, groups=groups), np.zeros(24), 1 / 3, rng)
+    is_held_out = draw_held_out(dataset(24, groups=groups), np.zeros(24), share, rng)
     assert is_held_out.sum() == 6
     assert not set(groups[is_held_out]) & set(groups[~is_held_out])
 

@@ -12,10 +12,6 @@ from sksemantic._training.net import build_net
 LENGTHS = (3, 9, 4, 7, 12, 5, 6, 8, 2)
 
 
-def generators():
-    return np.random.RandomState(0), torch.Generator()
-
-
 @pytest.fixture
 def pooling():
     return "auto"
@@ -47,6 +43,7 @@ def gradients_of_one_step(net, data, budget):
     net.train_step_single(data)
     gradients = [p.grad.clone() for p in net.module_.parameters()]
     assert any(gradient.any() for gradient in gradients)
+    assert net.module_.training
     return gradients
 
 

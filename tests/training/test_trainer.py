@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from skorch.callbacks import Callback
 
 from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor
+from sksemantic._training.probe import Probing
 
 LR_THAT_DIVERGES = 1e6
 
@@ -29,16 +30,6 @@ def learner(tiny_roberta, fast):
     params = fast | {"model": tiny_roberta, "max_epochs": 12, "lr": 1e-2}
     params = with_training(params, head_lr=1e-2, head_init="random", dropout=0.0)
     return SKTuningClassifier(**params)
-
-
-@pytest.fixture
-def many(texts):
-    return 3 * texts  # most held-out texts have copies that are trained on
-
-
-@pytest.fixture
-def many_labels(labels):
-    return np.tile(labels, 3)
 
 
 @pytest.fixture
@@ -171,10 +162,50 @@ def test_held_out_texts_when_the_probe_is_ahead_then_join_unless_it_is_clearly(
     assert classifier.comparison_.kept == kept
 
 
-def test_held_out_texts_when_there_are_too_few_then_none_and_no_comparison(classifier):
-    classifier.fit(["a good film", "a bad film"], ["good", "bad"])
-    assert classifier.comparison_ is None
-    assert batch_counts(classifier) == [1, 1]
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        (slice(2, 4), {}),
+        (slice(24), {"early_stopping": True, "validation_fraction": 0.01}),
+    ],
+)
+def test_held_out_texts_when_there_are_too_few_then_none_and_no_comparison(
+    rows, options, fast, texts, labels
+):
+    clf = SKTuningClassifier(**with_training(fast, **options))
+    clf.fit(texts[rows], labels[rows])
+    assert clf.comparison_ is None
+    assert len(clf.history_) == 2
+
+
+@pytest.mark.parametrize(
+    ("few_labels", "min_texts_per_class", "trains", "compares"),
+    [(13, 6, True, False), (13, 7, False, False), (12, 7, True, True)],
+)
+def test_fit_when_labels_have_texts_then_few_are_all_trained_on_and_very_few_never(
+    few_labels, min_texts_per_class, trains, compares, fast, texts, labels
+):
+    options = {"few_labels": few_labels, "min_texts_per_class": min_texts_per_class}
+    clf = SKTuningClassifier(**with_training(fast, **options))
+    clf.set_params(label_texts={"good": "good", "bad": "bad"})
+    clf.fit(texts[:12], labels[:12])
+    assert (len(clf.history_) > 0) == trains
+    assert (clf.comparison_ is not None) == compares
+
+
+def test_linear_probe_when_fitted_on_all_texts_then_penalty_is_that_of_the_first(
+    classifier, texts, labels, monkeypatch
+):
+    probes, fit = [], Probing.fit
+
+    def note(probing, **options):
+        probes.append(fit(probing, **options))
+        return probes[-1]
+
+    monkeypatch.setattr(Probing, "fit", note)
+    classifier.fit(texts, labels)
+    assert probes[1].penalty == probes[0].penalty
+    assert np.isnan(probes[1].cv_loss)  # it was not chosen again
 
 
 def test_early_stopping_when_on_then_texts_stay_held_out(classifier, many, many_labels):
@@ -203,15 +234,6 @@ def test_early_stopping_when_loss_stops_falling_then_restores_the_best_epoch(
     assert len(losses) == best + 1 + 2 < 20
     ends = steps.values[batch_counts(classifier)[0] - 1 :: batch_counts(classifier)[0]]
     np.testing.assert_array_equal(values_of(classifier.get_module()), ends[best])
-
-
-def test_early_stopping_when_too_few_texts_to_hold_out_then_still_fits(
-    classifier, texts, labels
-):
-    classifier.set_params(training__early_stopping=True)
-    classifier.set_params(training__validation_fraction=0.01).fit(texts, labels)
-    assert classifier.comparison_ is None
-    assert len(classifier.history_) == 2
 
 
 # Steps
@@ -340,19 +362,6 @@ def test_weights_when_fitted_then_are_the_average_of_the_last_steps(
 # Contrast
 
 
-@pytest.mark.parametrize("kind", ["several labels", "ordered"])
-def test_contrast_when_texts_are_more_or_less_alike_then_none_and_a_number_is_refused(
-    kind, classifier, texts, labels
-):
-    y = (labels == "good").astype(int)
-    if kind == "several labels":
-        y = np.stack([y, 1 - y], axis=1)
-    classifier.set_params(ordinal=kind == "ordered")
-    assert classifier.fit(texts, y).config_.training.contrast == 0
-    with pytest.raises(ValueError, match="'contrast' entry of the 'training' param"):
-        classifier.set_params(training__contrast=1.0).fit(texts, y)
-
-
 def test_fit_when_texts_are_contrasted_then_classes_lie_further_apart(
     classifier, many, many_labels
 ):
@@ -380,6 +389,9 @@ def test_random_state_when_the_same_then_predictions_are_identical(
     other = make(**fast).fit(texts, y)
     np.testing.assert_array_equal(one._scores(texts), other._scores(texts))
     np.testing.assert_array_equal(one.transform(texts), other.transform(texts))
+    np.testing.assert_array_equal(
+        one.fit(texts, y)._scores(texts), other._scores(texts)
+    )
     other.set_params(random_state=1).fit(texts, y)
     assert np.abs(one._scores(texts) - other._scores(texts)).max() > 1e-3
 
@@ -418,12 +430,6 @@ def test_fit_when_in_two_threads_then_each_is_as_alone(fast, texts, labels):
     with ThreadPoolExecutor(2) as pool:
         together = [*pool.map(fit, range(4))]
     np.testing.assert_allclose(together, alone, atol=1e-5)
-
-
-def test_fit_when_called_twice_then_starts_afresh(classifier, texts, labels):
-    one = classifier.fit(texts, labels).predict_proba(texts)
-    again = classifier.fit(texts, labels).predict_proba(texts)
-    np.testing.assert_array_equal(again, one)
 
 
 # Ctrl-C

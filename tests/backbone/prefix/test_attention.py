@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import load_tiny, random_ids
+from conftest import inputs_of, load_tiny, random_ids
 from torch import nn
 
 from sksemantic._backbone.layers import add_hooks
@@ -114,11 +114,6 @@ def gemma3(tiny_gemma3):
     assert backbone.model.config.layer_types[-1] == "sliding_attention"
     prefix = [tuple(torch.randn(2, 1, 4, 8).requires_grad_()) for _ in range(3)]
     return backbone.prefix_mechanism, prefix
-
-
-def inputs_of(text):
-    ids = torch.tensor([text])
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def test_run_when_text_exceeds_sliding_window_then_last_token_sees_prefix(gemma3):

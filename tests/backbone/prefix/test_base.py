@@ -10,6 +10,7 @@ from conftest import (
     BACKBONES,
     DECODERS,
     ENCODERS,
+    batch_of,
     load_tiny,
     random_ids,
 )
@@ -20,8 +21,6 @@ from sksemantic._backbone.prefix.base import (
     SplitLayer,
     outputs_agree,
 )
-from sksemantic._inputs.batching import collate
-from sksemantic._inputs.dataset import TextDataset
 
 PROMPT_IDS = [2, 10, 11]
 PREFIX_MECHANISMS = ("attention", "kv_cache", "hidden_states")
@@ -49,16 +48,9 @@ def read(backbone, prompt_ids=PROMPT_IDS):
     return backbone.prefix_mechanism.read(backbone.embed(torch.tensor([prompt_ids])))
 
 
-def batch(rows, pad_id=0):
-    """Pad rows."""
-    inputs, _ = collate(pad_id)(TextDataset(rows))
-    del inputs["sample_weight"]
-    return inputs
-
-
 @torch.no_grad()
 def run(backbone, rows, prefix):
-    inputs = batch(rows, backbone.pad_id)
+    inputs = batch_of(rows, backbone.pad_id)
     if prefix is None:
         return backbone.run(inputs)
     return backbone.prefix_mechanism.run(inputs, prefix)
@@ -96,6 +88,21 @@ def test_run_when_causal_then_equals_bare_model_on_prompt_and_text(
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
+def bare_run_under_block_mask(directory, text, first=0, **inputs):
+    """Run the bare model on prompt and text, the prompt's tokens seeing it alone."""
+    n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + len(text)
+    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
+    mask[:, :, :n_prompt, n_prompt:] = False
+    positions = torch.cat([torch.arange(n_prompt), torch.arange(len(text))]) + first
+    bare = bare_model(directory)(
+        torch.tensor([PROMPT_IDS + text]),
+        attention_mask=mask,
+        position_ids=positions[None],
+        **inputs,
+    )
+    return bare.last_hidden_state[:, n_prompt:]
+
+
 @pytest.mark.parametrize(("name", "first"), [("bert", 0), ("roberta", 2)])
 @pytest.mark.parametrize("length", [5, 40])
 @torch.no_grad()
@@ -105,17 +112,7 @@ def test_run_when_encoder_then_equals_bare_model_under_block_mask(
     backbone = load_tiny(tiny(name), prefix_mechanism)
     (text,) = random_ids(length)
     output = run(backbone, [text], read(backbone).prefix)
-
-    n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + length
-    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
-    mask[:, :, :n_prompt, n_prompt:] = False  # the prompt is read alone
-    positions = torch.cat([torch.arange(n_prompt), torch.arange(length)]) + first
-    bare = bare_model(tiny(name))(
-        torch.tensor([PROMPT_IDS + text]),
-        attention_mask=mask,
-        position_ids=positions[None],
-    )
-    expected = bare.last_hidden_state[:, n_prompt:]
+    expected = bare_run_under_block_mask(tiny(name), text, first)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
 
 
@@ -125,30 +122,21 @@ def test_run_when_text_is_a_pair_then_its_token_types_count(
 ):
     backbone = load_tiny(tiny_bert, prefix_mechanism)
     (text,) = random_ids(9)
-    n_prompt, total = len(PROMPT_IDS), len(PROMPT_IDS) + len(text)
     types = torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 1]])
-    inputs = batch([text]) | {"token_type_ids": types}
     prefix = read(backbone).prefix
+    inputs = batch_of([text]) | {"token_type_ids": types}
     output = backbone.prefix_mechanism.run(inputs, prefix)
-
-    mask = torch.ones(1, 1, total, total, dtype=torch.bool)
-    mask[:, :, :n_prompt, n_prompt:] = False  # the prompt is read alone
-    bare = bare_model(tiny_bert)(
-        torch.tensor([PROMPT_IDS + text]),
-        attention_mask=mask,
-        position_ids=torch.cat([torch.arange(n_prompt), torch.arange(len(text))])[None],
-        token_type_ids=torch.cat([torch.zeros(1, n_prompt, dtype=int), types], dim=1),
-    )
-    expected = bare.last_hidden_state[:, n_prompt:]
+    of_both = torch.cat([torch.zeros(1, len(PROMPT_IDS), dtype=int), types], dim=1)
+    expected = bare_run_under_block_mask(tiny_bert, text, token_type_ids=of_both)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
-    without_types = backbone.prefix_mechanism.run(batch([text]), prefix)
+    without_types = backbone.prefix_mechanism.run(batch_of([text]), prefix)
     assert (output - without_types).abs().max() > 1e-2
 
 
 def test_run_when_backward_then_every_layer_gets_gradient(backbone):
     prefix = random_prefix(backbone)
     parts = [part.requires_grad_() for layer in prefix for part in layer]
-    hidden = backbone.prefix_mechanism.run(batch(random_ids(6, 4)), prefix)
+    hidden = backbone.prefix_mechanism.run(batch_of(random_ids(6, 4)), prefix)
     (hidden * torch.randn_like(hidden)).sum().backward()
     for part in parts:
         assert part.grad.abs().max() > 0

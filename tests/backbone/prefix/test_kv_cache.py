@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import load_tiny, save_wordpiece
+from conftest import inputs_of, load_tiny, save_wordpiece
 from transformers import DistilBertConfig, DistilBertModel
 
 from sksemantic.exceptions import UnsupportedBackboneError
@@ -18,9 +18,8 @@ def test_max_text_length_when_window_slides_then_prefix_stays_in_it(tiny_gemma3)
 @torch.no_grad()
 def test_run_when_called_twice_then_the_first_cache_has_not_grown(tiny_llama):
     backbone = load_tiny(tiny_llama, "kv_cache")
-    ids = torch.tensor([[5, 6, 7]])
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    prefix = backbone.prefix_mechanism.read(backbone.embed(ids)).prefix
+    inputs = inputs_of([5, 6, 7])
+    prefix = backbone.prefix_mechanism.read(backbone.embed(inputs["input_ids"])).prefix
     first, second = (backbone.prefix_mechanism.run(inputs, prefix) for _ in range(2))
     assert torch.equal(first, second)
     assert prefix[0][0].shape[1] == 3

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_sample_weight
+
+from sksemantic._tasks.labels import LabelEncoder
+
+NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
+TWO_NAMES = {0: "bad", 1: "good"}
+ORDERED = ["low", "high", "low", "high"]
+TABLE = np.eye(4, 2, dtype=int)
+
+
+def encode(y, weights=None, former=None, n_texts=4, threshold=0.5, **parameters):
+    given = {"class_weight": None, "ordinal": False, "label_texts": None} | parameters
+    encoder = LabelEncoder(**given, threshold=threshold)
+    return encoder.encode(y, n_texts, weights, former, None)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [["good", -1, "bad", "-1"], np.array(["good", -1, "bad", "-1"], dtype=object)],
+    ids=["list", "array"],
+)
+def test_labels_when_minus_one_then_texts_and_their_weights_are_left_out(y):
+    found = encode(y, np.array([1.0, 9.0, 2.0, 9.0]), label_texts=NAMES)
+    assert found.task.classes.tolist() == ["bad", "good"]
+    assert found.values.tolist() == [1, 0]
+    assert found.weights.tolist() == [1, 2]
+    assert found.labelled.tolist() == [0, 2]
+    assert found.label_texts == [["a bad film"], ["a good film", "a great film"]]
+
+
+@pytest.mark.parametrize("label_texts", [None, {-1: "bad", 1: "good"}])
+def test_labels_when_minus_one_is_a_class_then_none_is_left_out(label_texts):
+    found = encode([1, -1, -1, 1], label_texts=label_texts)
+    assert found.task.classes.tolist() == [-1, 1]
+    assert found.values.tolist() == [1, 0, 0, 1]
+    assert found.labelled is None
+
+
+def test_labels_when_all_are_missing_then_classes_are_those_with_texts():
+    found = encode([-1] * 4, label_texts=TWO_NAMES)
+    assert found.task.classes.tolist() == [0, 1]
+    assert len(found.values) == len(found.labelled) == 0
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 3.0, 4.0])])
+@pytest.mark.parametrize("class_weight", ["balanced", {"rare": 5, "common": 2}])
+def test_class_weight_when_given_then_multiplies_the_weights(class_weight, weights):
+    y = ["rare", "common", "common", "common"]
+    found = encode(y, weights, class_weight=class_weight).weights
+    expected = compute_sample_weight(class_weight, y)
+    np.testing.assert_allclose(found, expected * (1 if weights is None else weights))
+
+
+def test_threshold_when_there_are_several_labels_then_each_may_have_its_own():
+    assert encode(TABLE, threshold=[0.2, 0.9]).task.is_multilabel
+    with pytest.raises(ValueError, match="'threshold' parameter"):
+        encode([0, 1, 0, 1], threshold=[0.2, 0.9])
+
+
+def test_task_when_training_goes_on_then_is_the_former_one():
+    former = encode([0, 1, 2, 3], ordinal=True).task
+    assert encode([3, 2, 1, 0], former=former, ordinal=True).task is former
+    for y in ([0, 1, 0, 1], np.eye(4, dtype=int)):
+        with pytest.raises(ValueError, match="needs the same classes as the fit befor"):
+            encode(y, former=former)
+
+
+@pytest.mark.parametrize(
+    ("y", "parameters", "message"),
+    [
+        (["a"] * 4, {}, r"at least two classes\. Got one class only, \['a'\]"),
+        ([0, 1, 0, 1], {"class_weight": {0: 1, 2: 2}}, "not in class_weight"),
+        (
+            TABLE,
+            {"class_weight": "balanced"},
+            "'class_weight' parameter must be left",
+        ),
+        (TABLE, {"ordinal": True}, "The 'ordinal' parameter must be left alone"),
+        (TABLE * 2, {}, r"of 0 and 1\. Got \[2, 0\] in row 0"),
+        (
+            TABLE,
+            {"label_texts": TWO_NAMES},
+            "'label_texts' parameter must be None",
+        ),
+        (
+            [0, 1, 0, 1],
+            {"label_texts": TWO_NAMES, "ordinal": True},
+            "'label_texts' parameter must be None",
+        ),
+        (
+            ORDERED,
+            {"ordinal": True},
+            "must list the classes in their order",
+        ),
+        (ORDERED, {"ordinal": ["low"]}, r"every class of y once: \['high', 'low'\]"),
+        (ORDERED, {"ordinal": ["low", "mid"]}, "must list every class of y once"),
+        (ORDERED, {"ordinal": ["low", "high", "top"]}, "list every class of y once"),
+        (["ugly", -1, -1, -1], {"label_texts": NAMES}, r"every label.*\['ugly'\]"),
+        (["a", "b", "a", "b"], {"label_texts": TWO_NAMES}, "of y as keys, of the same"),
+        (["a", "b", "a", "b"], {"label_texts": {}}, r"Got 0 label\(s\) only"),
+    ],
+)
+def test_labels_when_they_do_not_suit_the_parameters_then_refused(
+    y, parameters, message
+):
+    with pytest.raises(ValueError, match=message):
+        encode(y, **parameters)

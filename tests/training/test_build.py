@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from conftest import load_tiny
+
+from sksemantic import SKTuningClassifier
+from sksemantic._tasks.base import Targets
+from sksemantic._tasks.classification import Classification
+from sksemantic._tasks.multilabel import MultiLabel
+from sksemantic._tasks.ordinal import Ordinal
+from sksemantic._tasks.regression import Regression
+from sksemantic._tasks.tokens import TokenClassification
+from sksemantic._training.build import (
+    check_task_options,
+    resolve_backbone_config,
+    resolve_training,
+)
+
+CLASSES, WORDS = Classification(np.arange(2)), TokenClassification(np.arange(2))
+ORDERED = Ordinal(np.arange(2), np.arange(2))
+NUMBERS = Regression(np.zeros(1), np.ones(1))
+
+
+def parameters(**changes):
+    clf = SKTuningClassifier(device="cpu").set_params(**changes)
+    return clf.get_params(deep=False)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "value"),
+    [
+        (MultiLabel(np.arange(2)), "contrast", 1.0),
+        (ORDERED, "contrast", 0.5),
+        (NUMBERS, "contrast", 1),
+        (WORDS, "contrast", 1.0),
+        (WORDS, "pooling", "mean"),
+    ],
+)
+def test_option_when_the_task_does_not_have_it_then_refused(task, name, value):
+    message = f"'{name}' entry of the 'training' param.* Got {value!r} instead"
+    with pytest.raises(ValueError, match=message):
+        check_task_options(parameters(**{f"training__{name}": value}), task)
+    check_task_options(parameters(training__contrast=0), task)
+    check_task_options(parameters(**{f"training__{name}": value}), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "has_label_texts", "expected"),
+    [("auto", False, "auto"), ("auto", True, "all"), (4, True, 4)],
+)
+def test_n_layers_when_labels_have_texts_then_auto_is_all(
+    n_layers, has_label_texts, expected, tiny_llama
+):
+    given = parameters(model=tiny_llama, model_kwargs__n_layers=n_layers)
+    config = resolve_backbone_config(given, "C", has_label_texts=has_label_texts)
+    assert config.n_layers == expected
+
+
+def test_training_when_resolved_then_follows_backbone_pairs_adapter_and_label_texts(
+    tiny_bert, tiny_llama
+):
+    def start(model, pooling="mean", label_texts=None, **changes):
+        targets = Targets(CLASSES, np.arange(2), label_texts=label_texts)
+        config = resolve_training(
+            parameters(**changes), load_tiny(model), targets, pooling, n_texts=150
+        )
+        return config.lr, config.head_init, config.pooling
+
+    assert start(tiny_bert) == (4e-3, "zeros", "mean")
+    assert start(tiny_llama, "last") == (2e-3, "zeros", "last")
+    assert start(tiny_bert, "pair") == (1e-3, "linear_probe", "pair")
+    assert start(tiny_bert, adapter="linear") == (4e-4, "zeros", "mean")
+    named = start(tiny_bert, label_texts=[["bad"], ["good"]])
+    assert named == (1e-3, "linear_probe", "mean")
+    assert start(tiny_bert, lr=0.1) == (0.1, "zeros", "mean")
