@@ -163,8 +163,6 @@ def test_warm_start_when_labels_differ_then_refused(tagger):
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        ("a film", [["O"], ["P"]], "Got a single str instead"),
-        (["a b", "a b c"], [["O", "P"], ["O"]], "Row 1 has 3 words and 1 labels"),
         (["a b", "a"], [["O", "O"], ["O"]], "at least two labels"),
         ([[], ""], [[], []], "X has no words"),
     ],

@@ -321,6 +321,8 @@ def test_partial_fit_when_pickled_before_then_goes_on_as_without(
         each.partial_fit(many[:40], many_labels[:40])
         assert each.config_.training.contrast == 1
         assert [row["epoch"] for row in each.history_] == [1, 2]
+        moments = each._model.result.optimizer_state["state"].values()
+        assert {int(moment["step"]) for moment in moments} == {9 + 5}
     np.testing.assert_array_equal(
         values_of(copy.get_module()), values_of(clf.get_module())
     )
