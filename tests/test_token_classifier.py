@@ -4,10 +4,6 @@ import numpy as np
 import pytest
 from conftest import BACKBONES, FAST, quietly_fit, thorough, with_training
 from sklearn.base import clone
-from sklearn.model_selection import (
-    GroupKFold,
-    cross_val_predict,
-)
 from sklearn.utils.class_weight import compute_class_weight
 from skorch.callbacks import Callback
 
@@ -145,12 +141,6 @@ def test_sample_weight_when_zero_then_texts_do_not_count(fast):
     tagger = SKTuningTokenClassifier(**thorough(fast))
     tagger.fit(WORDS, wrong, sample_weight=weights)
     assert tagger.score(WORDS, TAGS) > 0.5
-
-
-def test_cross_validation_when_in_groups_then_predicts_each_word(tagger):
-    groups = np.arange(len(WORDS)) % 5
-    predicted = cross_val_predict(tagger, WORDS, TAGS, cv=GroupKFold(2), groups=groups)
-    assert [len(labels) for labels in predicted] == [*map(len, WORDS)]
 
 
 def test_warm_start_when_labels_differ_then_refused(tagger):
