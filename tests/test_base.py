@@ -69,12 +69,6 @@ def test_docstring_when_read_then_describes_each_parameter_and_its_default(make)
         assert default == str(parameters[name].default), name
 
 
-def test_clone_when_fitted_then_copy_has_parameters_but_is_unfitted(fitted):
-    copied = clone(fitted)
-    assert copied.get_params() == fitted.get_params()
-    assert not copied.__sklearn_is_fitted__()
-
-
 def test_parameters_when_numpy_scalars_then_work_like_python_numbers(
     fast, texts, labels
 ):

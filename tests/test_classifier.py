@@ -58,11 +58,6 @@ def test_decision_function_when_binary_then_is_the_log_odds(fitted, texts):
     np.testing.assert_allclose(decision, np.log(proba[:, 1] / proba[:, 0]), rtol=1e-6)
 
 
-def test_predict_when_text_is_alone_then_is_as_among_others(fitted, texts):
-    expected = fitted.predict_proba(texts)[[7]]
-    np.testing.assert_allclose(fitted.predict_proba([texts[7]]), expected, atol=1e-6)
-
-
 def train(clf, texts, labels, n_epochs):
     """Train without the linear probe, which would learn so easy a rule by itself."""
     for _ in range(n_epochs):

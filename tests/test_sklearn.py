@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 import sklearn
 from conftest import thorough
@@ -156,16 +155,6 @@ def test_search_when_done_then_all_estimators_share_one_backbone(fast, texts, la
     assert len(fitted) == 8
     assert len({id(clf.get_module()) for clf in fitted}) == 8
     assert len({id(clf.get_module().backbone.model) for clf in fitted}) == 1
-
-
-@pytest.mark.parametrize("form", [list, np.array, pd.Series, pl.Series])
-def test_cross_val_score_when_texts_are_in_any_form_then_is_the_same(
-    form, fast, texts, labels
-):
-    clf = SKTuningClassifier(**fast)
-    found = cross_val_score(clf, form(texts), labels, cv=2, scoring="neg_log_loss")
-    expected = cross_val_score(clf, texts, labels, cv=2, scoring="neg_log_loss")
-    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("scoring", ["accuracy", "roc_auc", "f1_macro"])

@@ -4,10 +4,6 @@ import numpy as np
 import pytest
 from conftest import BACKBONES, FAST, quietly_fit, thorough, with_training
 from sklearn.base import clone
-from sklearn.model_selection import (
-    GroupKFold,
-    cross_val_predict,
-)
 from sklearn.utils.class_weight import compute_class_weight
 from skorch.callbacks import Callback
 
@@ -147,12 +143,6 @@ def test_sample_weight_when_zero_then_texts_do_not_count(fast):
     assert tagger.score(WORDS, TAGS) > 0.5
 
 
-def test_cross_validation_when_in_groups_then_predicts_each_word(tagger):
-    groups = np.arange(len(WORDS)) % 5
-    predicted = cross_val_predict(tagger, WORDS, TAGS, cv=GroupKFold(2), groups=groups)
-    assert [len(labels) for labels in predicted] == [*map(len, WORDS)]
-
-
 def test_warm_start_when_labels_differ_then_refused(tagger):
     tagger.set_params(warm_start=True).fit(WORDS, TAGS)
     tagger.fit(WORDS[4:10], TAGS[4:10])
@@ -163,8 +153,6 @@ def test_warm_start_when_labels_differ_then_refused(tagger):
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        ("a film", [["O"], ["P"]], "Got a single str instead"),
-        (["a b", "a b c"], [["O", "P"], ["O"]], "Row 1 has 3 words and 1 labels"),
         (["a b", "a"], [["O", "O"], ["O"]], "at least two labels"),
         ([[], ""], [[], []], "X has no words"),
     ],

@@ -207,11 +207,6 @@ def test_find_again_when_moved_then_is_resolved_by_its_name(hub_cache, tiny_robe
     assert find_again(source).location == str(snapshot)
 
 
-def test_backbone_when_asked_for_by_two_names_then_is_one_copy(hub_cache, tiny_roberta):
-    snapshot = fill_hub_cache(hub_cache, "one/name", tiny_roberta)
-    assert load_tiny("one/name") is load_tiny(str(snapshot))
-
-
 def test_pickle_when_backbone_comes_from_hub_cache_then_is_found_there(
     hub_cache, tiny_roberta
 ):

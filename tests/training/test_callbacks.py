@@ -60,6 +60,14 @@ def test_lr_scheduler_when_named_then_replaces_the_schedule():
     assert [name for name, _ in callbacks] == ["clip", "decay"]
 
 
+@pytest.mark.parametrize("held_out", [True, False])
+def test_early_stopping_when_on_then_nothing_is_averaged(held_out):
+    config = TrainingConfig(max_epochs=1, early_stopping=True)
+    found = make_callbacks(config, has_held_out=held_out, has_constant_rates=False)
+    names = ["clip", "schedule", "early_stopping"]
+    assert [name for name, _ in found] == names[: 2 + held_out]
+
+
 def test_early_stopping_when_skorchs_own_then_ends_training(classifier, texts, labels):
     stop = EarlyStopping(patience=1, threshold=1e9, threshold_mode="abs", sink=list)
     classifier.set_params(training__callbacks=[stop], max_epochs=9).fit(texts, labels)

@@ -74,7 +74,7 @@ def test_comparison_when_weighted_then_rows_count_by_their_weight():
         (3, 9, 2.0, "trained"),
         (2, 9, 2.2, "trained"),
         (3, 9, 1.7, "linear_probe"),
-        (3, 3, 0.0, "trained"),  # a tie
+        (1, 1, 0.0, "trained"),  # a tie
     ],
 )
 def test_comparison_when_probe_is_not_clearly_better_then_trained_is_kept(

@@ -30,8 +30,8 @@ def test_scale_when_one_kind_is_far_smaller_then_is_no_constant(tiny_bert):
     features = np.random.RandomState(0).normal(size=(20, 3 * 32)).astype(np.float32)
     features[:, 64:] *= 1e-6
     set_feature_scale(module, features, np.ones(20))
-    scales = standardise(module, features).std(axis=0)
-    np.testing.assert_allclose(scales[:64], 1, atol=1e-5)
+    scale = standardise(module, features).std(axis=0)
+    np.testing.assert_allclose(scale, 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("start", ["zeros", "random", "linear_probe"])

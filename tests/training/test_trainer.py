@@ -147,6 +147,9 @@ def test_held_out_texts_when_the_probe_is_not_better_then_join_for_the_epochs_le
         max_epochs - n_alone
     )
     assert learner.comparison_.n_texts == 24
+    if n_alone < max_epochs:  # compared when they joined, never afterwards
+        accuracy = learner.history_[n_alone - 1, "valid_acc"]
+        assert learner.comparison_.trained[0] == pytest.approx(1 - accuracy)
 
 
 @pytest.mark.parametrize("clearly_better", [0.0, 1e6])
@@ -206,6 +209,15 @@ def test_linear_probe_when_fitted_on_all_texts_then_penalty_is_that_of_the_first
     classifier.fit(texts, labels)
     assert probes[1].penalty == probes[0].penalty
     assert np.isnan(probes[1].cv_loss)  # it was not chosen again
+
+
+def test_comparison_when_texts_have_weights_then_light_ones_hardly_count(
+    learner, many, many_labels
+):
+    wrong = np.where(many_labels == "good", "bad", "good")
+    y, weights = np.concatenate([many_labels, wrong]), np.repeat([1.0, 1e-6], len(many))
+    comparison = learner.fit(many + many, y, sample_weight=weights).comparison_
+    assert max(comparison.trained[0], comparison.linear_probe[0]) < 0.2
 
 
 def test_early_stopping_when_on_then_texts_stay_held_out(classifier, many, many_labels):
@@ -321,6 +333,8 @@ def test_partial_fit_when_pickled_before_then_goes_on_as_without(
         each.partial_fit(many[:40], many_labels[:40])
         assert each.config_.training.contrast == 1
         assert [row["epoch"] for row in each.history_] == [1, 2]
+        moments = each._model.result.optimizer_state["state"].values()
+        assert {int(moment["step"]) for moment in moments} == {9 + 5}
     np.testing.assert_array_equal(
         values_of(copy.get_module()), values_of(clf.get_module())
     )
