@@ -56,7 +56,7 @@ test: lint
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) -q -m "not slow and not real" tests
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) -q -m "not slow and not real and not thorough" tests
 
 test-benchmarks: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -q benchmarks/tests

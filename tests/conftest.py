@@ -1,5 +1,6 @@
 """Tiny real models, two dozen texts, and what several test files share."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -39,6 +40,9 @@ from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.config import ModelConfig, resolve_pooling, resolve_tuned_layers
 from sksemantic._model.module import SemanticModule
 
+# Loading another backbone collects garbage: what was imported need not be looked at.
+gc.freeze()
+
 TESTS = Path(__file__).parent
 CPU = torch.device("cpu")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -77,12 +81,19 @@ FAST = {
 }
 
 
+# Fixtures for tests that fit an estimator, or run all architectures.
+THOROUGH = {"fast", "fitted", "fitted_regressor", "architecture", "run_python"}
+THOROUGH |= {"saved_model", "multiclass", "learner", "tall_llama"}
+
+
 def pytest_collection_modifyitems(items):
     # So short a training is often worse than the linear probe, and says so.
     fallback = pytest.mark.filterwarnings("ignore::sksemantic.FallbackWarning")
     for item in items:
         if item.path.is_relative_to(TESTS):
             item.add_marker(fallback, append=False)
+        if THOROUGH & {*getattr(item, "fixturenames", ())}:
+            item.add_marker("thorough")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,3 @@
-import doctest
 import inspect
 
 import pytest
@@ -33,16 +32,6 @@ def test_member_when_fetched_then_is_documented_and_has_that_name(name):
     assert inspect.isclass(member) == name[0].isupper()
     assert member.__doc__
     assert name in dir(sksemantic)
-
-
-@pytest.mark.real
-@pytest.mark.parametrize("name", PUBLIC)
-def test_examples_of_docstring_when_run_then_show_what_they_say(name, minilm):
-    finder = doctest.DocTestFinder(recurse=False)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    member = getattr(sksemantic, name)
-    for test in finder.find(member, name, module=False):
-        assert runner.run(test).failed == 0
 
 
 def test_member_when_unknown_then_error_is_the_usual_one():
