@@ -31,11 +31,6 @@ class _Progress(Callback):
     def __init__(self, max_epochs: int) -> None:
         self.max_epochs = max_epochs
 
-    def on_train_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
-        """Start counting, unless training only goes on."""
-        if not hasattr(self, "epochs_done_"):
-            self.epochs_done_ = 0
-
     def on_epoch_begin(
         self, net: "NeuralNet", dataset_train: "TextDataset", **kwargs: Any
     ) -> None:
@@ -49,15 +44,9 @@ class _Progress(Callback):
         """Count the step."""
         self.batches_done_ += training
 
-    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
-        """Count the epoch."""
-        self.epochs_done_ += 1
-        self.batches_done_ = 0
-
-    @property
-    def share_(self) -> float:
-        """Share of the training that is done."""
-        epochs_done = self.epochs_done_ + self.batches_done_ / self.n_batches_
+    def share(self, net: "NeuralNet") -> float:
+        """Return the share of the training that is done, inside an epoch."""
+        epochs_done = len(net.history) - 1 + self.batches_done_ / self.n_batches_
         return epochs_done / self.max_epochs
 
 
@@ -83,7 +72,7 @@ class WarmupLinearDecay(_Progress):
             return
         if not hasattr(self, "rates_"):
             self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
-        share = self.share_ + 0.5 / (self.n_batches_ * self.max_epochs)
+        share = self.share(net) + 0.5 / (self.n_batches_ * self.max_epochs)
         factor = 1.0
         if share < self.warmup:
             factor = share / self.warmup
@@ -116,7 +105,7 @@ class TailAverage(_Progress):
     ) -> None:
         """Count the step, and add its weights to the average."""
         super().on_batch_end(net, training=training, **kwargs)
-        if training and self.share_ > self.start:
+        if training and self.share(net) > self.start:
             if not hasattr(self, "average_"):
                 self.average_ = AveragedModel(net.module_)
             self.average_.update_parameters(net.module_)
