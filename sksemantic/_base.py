@@ -35,6 +35,7 @@ from sksemantic._model.pooling import PAIR
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.verbalizer import label_vectors
 from sksemantic._training.build import (
+    Parameters,
     build_module,
     check_parameters,
     check_task_options,
@@ -169,7 +170,7 @@ class BaseSKTuning(
             groups = None if groups is None else groups[targets.labelled]
         rng = check_random_state(self.random_state)
         module, template, training = self._build(
-            labelled, targets, prompt, rng, is_fresh=former is None
+            parameters, labelled, targets, prompt, rng, is_fresh=former is None
         )
         if former is not None:
             former.copy_weights_to(module)
@@ -203,7 +204,7 @@ class BaseSKTuning(
         rng = check_random_state(self.random_state)
         if former is None:
             module, template, training = self._build(
-                texts, targets, prompt, rng, has_linear_probe=False
+                parameters, texts, targets, prompt, rng, has_linear_probe=False
             )
         else:
             shared, template = self._load()
@@ -316,6 +317,7 @@ class BaseSKTuning(
 
     def _build(
         self,
+        parameters: Parameters,
         texts: Any,
         targets: Targets,
         prompt: Prompt | None,
@@ -323,7 +325,7 @@ class BaseSKTuning(
         **situation: bool,
     ) -> "tuple[SemanticModule, Template, TrainingConfig]":
         """Load the backbone, and build an untrained module on it."""
-        parameters, n_columns = self.get_params(deep=False), self._n_texts(texts)
+        n_columns = self._n_texts(texts)
         config = resolve_backbone_config(
             parameters,
             type(self).__name__,
