@@ -327,9 +327,7 @@ class BaseSKTuning(
         """Load the backbone, and build an untrained module on it."""
         n_columns = self._n_texts(texts)
         config = resolve_backbone_config(
-            parameters,
-            type(self).__name__,
-            has_label_texts=targets.label_texts is not None,
+            parameters, has_label_texts=targets.label_texts is not None
         )
         backbone = load_backbone(config)
         if prompt is None:

@@ -10,7 +10,6 @@ from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
-from sksemantic._inputs.validation import refuse_prefix_only
 from sksemantic._model.pooling import PAIR
 
 if TYPE_CHECKING:
@@ -85,7 +84,6 @@ def resolve_model_config(
         tuned = _resolve_layers(backbone, template, tuned_layers, frozen_share)
         mechanism = backbone.prefix_mechanism.name
     rank = resolve_text_rank(text_rank, is_text_rank_default, backbone, method, adapter)
-    is_pair = n_texts == 2 and not prompt.has_slots
     config = ModelConfig(
         # Not `backbone.config`, of which several estimators share one copy.
         replace(
@@ -101,7 +99,7 @@ def resolve_model_config(
         adapter_rank=int(adapter_rank),
         tuned_layers=tuned,
         text_rank=rank,
-        pooling=resolve_pooling(pooling, backbone.is_causal, is_pair=is_pair),
+        pooling=pooling,
         dropout=dropout,
         n_outputs=n_outputs,
         n_virtual_tokens=len(template.prompt_ids),
@@ -144,8 +142,6 @@ def resolve_text_rank(
     By default there is none in the other forms of the paper, nor where the backbone's
     layers cannot be edited one by one: there a rank that was asked for is refused.
     """
-    if method == "prompt" and not is_default:
-        refuse_prefix_only("text_rank", text_rank, 0)
     if method == "prompt" or (is_default and adapter != "low_rank"):
         return 0
     if text_rank and not backbone.has_layer_hooks:

@@ -8,7 +8,7 @@ import numpy as np
 from sksemantic._backbone.device import resolve_device, resolve_dtype
 from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.source import resolve
-from sksemantic._inputs.model_options import check_model_kwargs
+from sksemantic._inputs.model_options import ModelOptions, check_model_kwargs
 from sksemantic._inputs.validation import (
     check_quantization,
     check_tuned_layers,
@@ -72,7 +72,7 @@ def check_task_options(parameters: Parameters, task: "Task") -> None:
 
 
 def resolve_backbone_config(
-    parameters: Parameters, caller: str, *, has_label_texts: bool
+    parameters: Parameters, *, has_label_texts: bool
 ) -> BackboneConfig:
     """Find the weights, check the device, and say how the backbone is to be loaded.
 
@@ -83,7 +83,7 @@ def resolve_backbone_config(
     ValueError
         If the device is not there, or the weights cannot be quantized.
     """
-    options = check_model_kwargs(parameters["model_kwargs"], caller)
+    options = ModelOptions(**(parameters["model_kwargs"] or {}))
     device = resolve_device(parameters["device"])
     source = resolve(parameters["model"], options.revision)
     n_layers = options.n_layers

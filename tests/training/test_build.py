@@ -51,7 +51,7 @@ def test_n_layers_when_labels_have_texts_then_auto_is_all(
     n_layers, has_label_texts, expected, tiny_llama
 ):
     given = parameters(model=tiny_llama, model_kwargs__n_layers=n_layers)
-    config = resolve_backbone_config(given, "C", has_label_texts=has_label_texts)
+    config = resolve_backbone_config(given, has_label_texts=has_label_texts)
     assert config.n_layers == expected
 
 
