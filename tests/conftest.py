@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
@@ -278,6 +279,7 @@ def quietly_fit(estimator, X, y, **fit_params):
         return estimator.fit(X, y, **fit_params)
 
 
+@cache  # to load each once, and not once a test
 def load_tiny(directory, prefix_mechanism="auto", n_layers="all"):
     """Return the shared float32 backbone of a directory."""
     source = resolve(directory)

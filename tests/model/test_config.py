@@ -71,12 +71,6 @@ def test_resolve_when_method_is_prompt_then_no_layer_is_tuned(tiny_bert):
     assert (config.tuned_layers, config.text_rank) == ((0, 0), 0)
 
 
-def test_resolve_when_a_pair_has_no_slots_then_encoders_read_it_three_times(tiny_bert):
-    backbone = load_tiny(tiny_bert)
-    assert resolve(backbone, "rate both")[0].pooling == "pair"
-    assert resolve(backbone, "rate it", n_texts=1)[0].pooling == "mean"
-
-
 @pytest.mark.parametrize("name", ["bert", "llama"])
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 def test_config_when_written_as_json_then_gives_the_same_model(method, name, tiny):
