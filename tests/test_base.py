@@ -298,7 +298,7 @@ FAILURES = {
 FAILURES_TO_BUILD = {
     "model": ({"model": NOWHERE}, {}, BackboneNotFoundError),
     "layers": ({"tuned_layers": 9}, {}, ValueError),
-    "long texts": ({"max_length": 4}, {}, TruncationWarning),  # raised by the tests
+    "long texts": ({"max_length": 4}, {}, TruncationWarning),  # an error in the test
 }
 FAILURES_TO_GO_ON = {
     "classes": ({}, {"y": ["one", "two", "three"] * 8}, ValueError),
@@ -323,6 +323,7 @@ for situation, what in SITUATIONS.items():
         CASES[f"{situation}, {failure}"] = (*what, *how)
 
 
+@pytest.mark.filterwarnings("error::sksemantic.TruncationWarning")
 @pytest.mark.parametrize(
     ("was_fitted", "warm_start", "method", "params", "arguments", "error"),
     CASES.values(),
