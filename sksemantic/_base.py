@@ -38,9 +38,10 @@ from sksemantic._training.build import (
     Parameters,
     build_module,
     check_parameters,
+    check_same_model,
     check_task_options,
     resolve_backbone_config,
-    resolve_training,
+    resolve_training_to_go_on,
 )
 from sksemantic._training.config import TrainingConfig
 from sksemantic._training.fitted import FittedModel
@@ -110,8 +111,8 @@ class BaseSKTuning(
     backbone_source_ = property(attrgetter("config_.model.backbone.source"))
     n_virtual_tokens_ = property(attrgetter("config_.model.n_virtual_tokens"))
     n_trainable_params_ = property(attrgetter("_model.n_trained"))
-    n_features_in_ = property(attrgetter("_model.columns.n_features_in_"))
-    feature_names_in_ = property(attrgetter("_model.columns.feature_names_in_"))
+    n_features_in_ = property(lambda self: self._of_table("n_features_in_"))
+    feature_names_in_ = property(lambda self: self._of_table("feature_names_in_"))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -163,7 +164,10 @@ class BaseSKTuning(
         groups = check_groups(groups, texts)
         former_task = None if former is None else former.task
         targets = self._encode_targets(y, texts, weights, former_task)
+        weights = _mean_one(targets.weights)
         check_task_options(parameters, targets.task)
+        if former is not None and not len(targets.values):
+            raise ValueError("y has no label; a warm start needs labelled texts.")
         labelled = texts
         if targets.labelled is not None:
             labelled = texts.take(targets.labelled)
@@ -174,7 +178,6 @@ class BaseSKTuning(
         )
         if former is not None:
             former.copy_weights_to(module)
-        weights = _mean_one(targets.weights)
         data = self._make_dataset(
             module, template, labelled, targets.values, weights, groups
         )
@@ -200,32 +203,37 @@ class BaseSKTuning(
         weights = check_weights(sample_weight, texts)
         former_task = None if former is None else former.task
         targets = self._encode_targets(y, texts, weights, former_task, classes)
+        weights = _mean_one(targets.weights)
         check_task_options(parameters, targets.task)
-        rng = check_random_state(self.random_state)
         if former is None:
+            rng = check_random_state(self.random_state)
             module, template, training = self._build(
                 parameters, texts, targets, prompt, rng, has_linear_probe=False
             )
+            columns = column_attributes(X)
         else:
+            rng = self._rng_of_epoch(len(former.result.history))
             shared, template = self._load()
+            check_same_model(parameters, shared.config)
             module = deepcopy(shared)
-            training = resolve_training(
-                parameters,
-                module.backbone,
-                targets,
-                module.config.pooling,
-                n_texts=len(texts),
-                is_fresh=False,
+            training = resolve_training_to_go_on(
+                parameters, module, targets, n_texts=len(texts)
             )
-        weights = _mean_one(targets.weights)
+            columns = vars(former.columns)
         data = self._make_dataset(module, template, texts, targets.values, weights)
         trainer = Trainer(module, targets.task, training, rng)
         result = trainer.partial_fit(
             data, former=None if former is None else former.result
         )
         return FittedModel.from_training(
-            module, template, targets.task, training, result, column_attributes(X)
+            module, template, targets.task, training, result, columns
         )
+
+    def _rng_of_epoch(self, n_done: int) -> np.random.RandomState:
+        """Return the generator of a later epoch: with a seed, another for each."""
+        if isinstance(self.random_state, Integral):
+            return np.random.RandomState([int(self.random_state), n_done])
+        return check_random_state(self.random_state)
 
     def get_module(self) -> SemanticModule:
         """Return adapter and head around the frozen backbone; load it if needed.
@@ -287,6 +295,16 @@ class BaseSKTuning(
     def _model(self) -> FittedModel:
         check_is_fitted(self)
         return self._fitted
+
+    def _of_table(self, name: str) -> Any:
+        """Return what is known of the columns of X in `fit`."""
+        columns = vars(self._model.columns)
+        if name not in columns:
+            raise AttributeError(
+                f"This {type(self).__name__} has no {name}: its X was no table, or its "
+                "columns had no names."
+            )
+        return columns[name]
 
     @property
     def _n_features_out(self) -> int:
@@ -426,6 +444,11 @@ def _is_fitted(estimator: BaseSKTuning) -> bool:
 
 def _mean_one(weights: "NDArray | None") -> "NDArray | None":
     """Bring the mean weight of the texts to one, so that rates keep their meaning."""
-    if weights is None:
+    if weights is None or not len(weights):
         return None
+    if not weights.sum() > 0:
+        raise ValueError(
+            "No labelled text has a weight: sample_weight, or class_weight, is zero "
+            "for all of them."
+        )
     return (weights / weights.mean()).astype(np.float32)

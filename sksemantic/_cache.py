@@ -76,6 +76,7 @@ class ActivationCache:
     def __init__(self, limit: int | None = None) -> None:
         self._lock = RLock()
         self._limit = limit
+        self._limits: list[list[int]] = []  # of the `limited` blocks that are open
         self.moment = 0  # the number of uses so far, to tell later ones from earlier
         self.clear()
 
@@ -88,6 +89,8 @@ class ActivationCache:
     def limit(self) -> int:
         """The most bytes to keep."""
         with self._lock:
+            if self._limits:
+                return self._limits[-1][0]
             if self._limit is None:
                 share = int(_MEMORY_SHARE * _available_memory())
                 self._limit = min(_MAX_MEMORY, share)
@@ -158,18 +161,20 @@ class ActivationCache:
 
     @contextmanager
     def limited(self, memory: int | None) -> Iterator[None]:
-        """Keep at most so many bytes inside the block; None for as many as before."""
-        former = self.limit
-        self._set_limit(former if memory is None else memory)
+        """Keep at most so many bytes inside the block; None for as many as before.
+
+        Of blocks that overlap in time, in several threads, the latest one counts.
+        """
+        limit = [self.limit if memory is None else memory]  # told apart by identity
+        with self._lock:
+            self._limits.append(limit)
+            self._shrink(self.limit)
         try:
             yield
         finally:
-            self._set_limit(former)
-
-    def _set_limit(self, limit: int) -> None:
-        with self._lock:
-            self._limit = limit
-            self._shrink(limit)
+            with self._lock:
+                self._limits = [each for each in self._limits if each is not limit]
+                self._shrink(self.limit)
 
     def _blocks(self) -> list[tuple[_Entries, _Block]]:
         return [(each, b) for each in [*self._entries.values()] for b in each.blocks]

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 _ENTITY_LABEL = re.compile(r"O|[BIESLU]-.+")
 
 
-class SKTuningTokenClassifier(BaseSKTuning):
+class SKTuningTokenClassifier(
+    BaseSKTuning,
+    auto_wrap_output_keys=None,  # type: ignore[call-arg]  # words are no rows
+):
     """Classifier of words: named entities, parts of speech, and the like.
 
     SK-Tuning [1]_ with a head that reads every word after the semantic prefix, at its

@@ -23,6 +23,7 @@ from sksemantic._backbone.layers import (
     refuse_model_errors,
 )
 from sksemantic._backbone.tokenizer import check_tokenizer_files
+from sksemantic._backbone.torch_state import torch_generator
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def load_weights(
         options["gguf_file"] = source.gguf_file
         check_gguf_support(source, transformers_version)
     try:
-        with _silence_transformers(), torch.random.fork_rng(devices=[]):
+        with torch_generator(), _silence_transformers():
             model, info = AutoModel.from_pretrained(
                 source.location,
                 dtype=config.dtype,

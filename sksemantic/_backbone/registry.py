@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -15,6 +14,7 @@ from sksemantic._backbone.loading import (
     load_weights,
     remove_upper_layers,
 )
+from sksemantic._backbone.torch_state import torch_state
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class WholeModel:
             return self.n_layers
         if n_layers > self.n_layers:
             raise ValueError(
-                "The 'n_layers' parameter must be 'auto', 'all' or at most "
-                f"{self.n_layers}, the number of layers of this backbone. Got "
+                "The 'n_layers' entry of 'model_kwargs' must be 'auto', 'all' or at "
+                f"most {self.n_layers}, the number of layers of this backbone. Got "
                 f"{n_layers} instead."
             )
         return int(n_layers)
@@ -70,12 +70,11 @@ class BackboneRegistry:
             WeakValueDictionary()
         )
         self._latest: Backbone | None = None
-        self._lock = RLock()
 
     def get(self, config: BackboneConfig) -> Backbone:
         """Return the backbone of a config, and load it if this registry lacks it."""
         key = _weights_key(config)
-        with self._lock:
+        with torch_state:
             loaded = None
             if key not in self._whole_models:
                 loaded = self._load_alone(config)
@@ -97,7 +96,7 @@ class BackboneRegistry:
 
     def release(self) -> None:
         """Let the latest backbone go, unless an estimator holds it."""
-        with self._lock:
+        with torch_state:
             self._latest = None
             gc.collect()  # a layer and its hooks refer to each other
 
@@ -141,8 +140,8 @@ class BackboneRegistry:
         except UnsupportedBackboneError as exc:
             if config.n_layers != "auto":
                 raise ValueError(
-                    "The 'n_layers' parameter must be 'auto' or 'all' for "
-                    f"model={config.source.name!r}: {exc} Got {n_layers} instead."
+                    "The 'n_layers' entry of 'model_kwargs' must be 'auto' or 'all' "
+                    f"for model={config.source.name!r}: {exc} Got {n_layers} instead."
                 ) from exc
             self._whole_models[key] = replace(whole, works_without_upper_layers=False)
             return whole.n_layers

@@ -48,6 +48,7 @@ def find_pair_tokens(
         return None  # nothing would separate the texts
     first, second = starts
     takes_types = "token_type_ids" in signature(model.forward).parameters
+    takes_types &= getattr(model.config, "type_vocab_size", 2) > 1
     return PairTokens(
         left=ids[:first],
         middle=ids[first + n : second],

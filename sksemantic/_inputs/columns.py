@@ -57,7 +57,9 @@ def check_texts(X: Any) -> Columns:
         if not all(type(text) is str for text in texts):
             column = i if names is None else names[i]
             _refuse_non_texts(texts, f" of column {column!r}" if len(raw) > 1 else "")
-            texts = [str(text) for text in texts]  # np.str_ and other subclasses
+            texts = [str.__str__(text) for text in texts]  # of subclasses, as np.str_
+        for row, text in enumerate(texts):
+            refuse_surrogates(text, f"X, in row {row}")
         values.append(texts)
     return Columns(values, names)
 
@@ -155,6 +157,19 @@ def _refuse_non_texts(texts: list[Any], place: str) -> None:
         )
 
 
+def refuse_surrogates(text: str, place: str) -> None:
+    """Refuse half a pair of UTF-16, which is no character: no tokenizer takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError(
+            f"Texts must be valid Unicode. Got the lone surrogate "
+            f"{text[exc.start]!r} at position {exc.start} of {place}, which is what is "
+            "left of a character cut in two. Remove it: "
+            "text.encode(errors='replace').decode()."
+        ) from exc
+
+
 def name_rows(rows: list[int]) -> str:
     """Name some rows, the first few of them."""
     more = ", ..." if len(rows) > SHOWN_ROWS else ""
@@ -178,6 +193,7 @@ def check_words(X: Any) -> list[list[str]]:
 def _words_of(text: Any, i: int) -> list[str]:
     """Return the words of the text in row i."""
     if isinstance(text, str):
+        refuse_surrogates(text, f"X, in row {i}")
         return text.split()
     if not isinstance(text, list | tuple | np.ndarray):
         raise TypeError(
@@ -190,4 +206,5 @@ def _words_of(text: Any, i: int) -> list[str]:
                 f"{_WORDS_EXPECTED} Got {type(word).__name__} ({word!r:.60}) as word "
                 f"{place} of row {i} instead."
             )
-    return [str(word) for word in text]
+        refuse_surrogates(word, f"X, in word {place} of row {i}")
+    return [str.__str__(word) for word in text]

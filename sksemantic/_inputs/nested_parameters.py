@@ -54,6 +54,12 @@ class NestedParameters(BaseEstimator):
             group, delimiter, name = key.partition("__")
             if not delimiter or group not in self._nested_parameters:
                 continue
+            value = params.get(group, getattr(self, group))
+            if not isinstance(value, dict | None):
+                raise ValueError(
+                    f"Invalid parameter {key!r} for estimator {self}: {group!r} must "
+                    f"be a dictionary or None. It is {value!r} instead."
+                )
             if name not in self._nested_parameters[group]:
                 names = [f"{group}__{name}" for name in self._nested_parameters[group]]
                 raise ValueError(

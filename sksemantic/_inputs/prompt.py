@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from string import Formatter
 
+from sksemantic._inputs.columns import refuse_surrogates
+
 TEXT = "text"  # the slot of the only text of a row
 _REMEDY = (
     "Write a plain text such as 'Classify the sentiment.', or put the {text} slot "
@@ -33,6 +35,7 @@ class Prompt:
 
         Refuse what is no template, has a slot twice, or no text besides its slots.
         """
+        refuse_surrogates(template, "the 'prompt' parameter")
         fields, literals = _split(template)
         twice = sorted({field for field in fields if fields.count(field) > 1})
         if twice or not all(fields):

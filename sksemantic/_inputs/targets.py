@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from sksemantic._inputs.columns import SHOWN_ROWS, as_list, name_rows
+from sksemantic._inputs.columns import SHOWN_ROWS, as_list, name_rows, refuse_surrogates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,12 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
             f"Input y contains NaN: {len(missing)} labels are missing, the first in "
             f"row(s) {name_rows(missing)}. Drop these rows from X and y."
         )
+    for i, label in enumerate(y.tolist() if y.dtype == object else ()):
+        if _is_set(label) or np.ndim(label):
+            raise ValueError(
+                f"{_INDICATORS} Got a {type(label).__name__} in row {i} instead. "
+                "Convert them: MultiLabelBinarizer().fit_transform(y)."
+            )
     kinds = {type(label).__name__ for label in y.tolist()}
     if len(kinds) > 1 and "str" in kinds:
         raise ValueError(
@@ -79,10 +85,15 @@ def _labels_of(row: Any, words: list[str], i: int) -> list[Any]:
 
 def check_targets(y: Any, n_texts: int) -> "NDArray":
     """Return y as floats (n,) or (n, n_targets); refuse all but finite numbers."""
-    array = np.asarray(y)
+    array = as_array(y)
     is_table = array.ndim == 2 and array.shape[1] > 1
     y = array if is_table else _one_dimensional(y, n_texts)
     check_consistent_length(range(n_texts), y)
+    if y.dtype.kind in "mM":
+        raise ValueError(
+            f"y must hold numbers for a regressor. Got {y.dtype} instead. Convert it, "
+            "for example to days: y / np.timedelta64(1, 'D')."
+        )
     if y.dtype.kind in "USO" and any(isinstance(value, str) for value in y.flat):
         raise ValueError(
             "y must hold numbers for a regressor. Got str instead. Use "
@@ -98,17 +109,15 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
 
     Refuse sets of labels, and a table of anything but 0 and 1.
     """
-    if hasattr(y, "toarray"):
-        y = y.toarray()
     first = y[0] if isinstance(y, list | tuple) and len(y) else None
-    is_set = isinstance(first, set | frozenset)
+    is_set = _is_set(first)
     if is_set or (isinstance(first, list | tuple) and len({len(row) for row in y}) > 1):
         problem = "sets of labels" if is_set else "lists of different lengths"
         raise ValueError(
             f"{_INDICATORS} Got {problem} instead. Convert them: "
             "MultiLabelBinarizer().fit_transform(y)."
         )
-    values = np.asarray(y)
+    values = as_array(y)
     if values.ndim != 2 or values.shape[1] < 2:
         return None
     check_consistent_length(range(n_texts), values)
@@ -162,6 +171,8 @@ def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
         is_list = isinstance(texts, list | tuple) and len(texts) > 0
         if not is_list or not all(isinstance(t, str) and t.strip() for t in texts):
             raise ValueError(f"{expected} Got {given!r} for the label {label!r}.")
+        for text in texts:
+            refuse_surrogates(text, f"the 'label_texts' parameter, label {label!r}")
         texts_of[label] = [text.strip() for text in texts]
     labels = np.unique(labels)
     return labels, [texts_of[label] for label in labels.tolist()]
@@ -192,10 +203,27 @@ def unlabelled_rows(y: Any) -> "NDArray":
     )
 
 
+def as_array(y: Any) -> "NDArray":
+    """Return y as a dense array; refuse masked values."""
+    if hasattr(y, "toarray"):
+        y = y.toarray()
+    if np.ma.isMaskedArray(y) and np.ma.count_masked(y):
+        raise ValueError(
+            f"Input y contains NaN: {np.ma.count_masked(y)} values are masked. Drop "
+            "these rows from X and y."
+        )
+    array = np.asarray(y)
+    return array.astype(object) if array.dtype.kind == "T" else array
+
+
+def _is_set(value: Any) -> bool:
+    return isinstance(value, set | frozenset)
+
+
 def _one_dimensional(y: Any, n_texts: int) -> "NDArray":
     """Return y as an array (n,) of the length of X."""
     _refuse_none(y)
-    y = column_or_1d(np.asarray(y), warn=True)
+    y = column_or_1d(as_array(y), warn=True)
     check_consistent_length(range(n_texts), y)
     return y
 

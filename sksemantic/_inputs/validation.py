@@ -5,6 +5,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -64,6 +65,12 @@ def check_groups(groups: Any, texts: "Sized") -> "NDArray | None":
         return None
     groups = column_or_1d(np.asarray(groups))
     check_consistent_length(range(len(texts)), groups)
+    missing = np.flatnonzero(pd.isna(groups))
+    if len(missing):
+        raise ValueError(
+            "groups must name the group of every text. Got a missing value in row "
+            f"{missing[0]} instead."
+        )
     if len(np.unique(groups)) < 2:
         raise ValueError(
             "groups must name at least two groups: whole groups of texts are held "

@@ -32,8 +32,8 @@ class _Map(nn.Sequential):
     """A map that starts at zero: C -> r -> out (low rank), or C -> out (full)."""
 
     def __init__(self, n_in: int, n_out: int, rank: int | None) -> None:
-        first = [nn.Linear(n_in, rank, bias=False)] if rank else []
-        last = nn.Linear(rank or n_in, n_out, bias=False)
+        first = [nn.Linear(n_in, rank, bias=False, dtype=torch.float32)] if rank else []
+        last = nn.Linear(rank or n_in, n_out, bias=False, dtype=torch.float32)
         super().__init__(*first, last)
         self.reset()
 

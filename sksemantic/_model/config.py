@@ -128,8 +128,9 @@ def resolve_tuned_layers(
         raise ValueError(
             f"The 'tuned_layers' parameter must be 'all', at most {n_layers}, or a "
             f"range (first, one after the last) within (0, {n_layers}), for the number "
-            "of layers of this backbone that are run and take a prefix (n_layers='all' "
-            f"runs all of them). Got {tuned_layers!r} instead."
+            "of layers of this backbone that are run and take a prefix "
+            "(model_kwargs={'n_layers': 'all'} runs all of them). Got "
+            f"{tuned_layers!r} instead."
         )
     return first, stop
 
@@ -176,5 +177,4 @@ def _resolve_layers(
     """
     ids = torch.tensor([template.prompt_ids], device=backbone.device)
     n_layers = backbone.prefix_mechanism.read(backbone.embed(ids)).n_layers
-    share = frozen_share if backbone.is_causal else 0
-    return resolve_tuned_layers(tuned_layers, n_layers, share)
+    return resolve_tuned_layers(tuned_layers, n_layers, frozen_share)

@@ -1,7 +1,6 @@
 """The one forward: adapter, backbone after the prompt, pooling, head."""
 
 from dataclasses import replace
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from sksemantic._backbone.layers import edit_outputs, no_layers_error
 from sksemantic._backbone.prefix.base import SplitLayer
 from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import find_again
+from sksemantic._backbone.torch_state import torch_generator
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.template import Template
 from sksemantic._model.adapters import (
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.prefix.base import Prefix, PromptStates
     from sksemantic._model.config import ModelConfig
-
-_SEEDING = Lock()  # two threads that build modules share torch's generator
 
 
 class SemanticModule(nn.Module):
@@ -70,11 +68,15 @@ class SemanticModule(nn.Module):
         )
         self.adapter = _build_adapter(embeddings, read, backbone, config)
         self.text_adapter = _build_text_adapter(read, backbone, config)
-        self.head = nn.Linear(n_features, config.n_outputs)
+        self.head = nn.Linear(n_features, config.n_outputs, dtype=torch.float32)
         self.feature_mean: Tensor
         self.feature_scale: Tensor
-        self.register_buffer("feature_mean", torch.zeros(n_features))
-        self.register_buffer("feature_scale", torch.ones(n_features))
+        self.register_buffer(
+            "feature_mean", torch.zeros(n_features, dtype=torch.float32)
+        )
+        self.register_buffer(
+            "feature_scale", torch.ones(n_features, dtype=torch.float32)
+        )
         self.to(backbone.device)
 
     @classmethod
@@ -86,8 +88,7 @@ class SemanticModule(nn.Module):
         seed: int,
     ) -> "SemanticModule":
         """Build a module whose initial values depend on the seed alone."""
-        with _SEEDING, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch_generator(seed):
             return cls(backbone, prompt_ids, config)
 
     def forward(
@@ -110,7 +111,9 @@ class SemanticModule(nn.Module):
         standardised = self._standardised(features)
         if dropout_generator is not None:
             share = self.config.dropout
-            drawn = torch.rand(features.shape, generator=dropout_generator)
+            drawn = torch.rand(
+                features.shape, generator=dropout_generator, dtype=torch.float32
+            )
             is_kept = (drawn >= share).to(features.device)
             standardised = standardised * is_kept / (1 - share)
         scores = self.head(standardised)

@@ -24,6 +24,8 @@ class Task(ABC):
         K, the outputs of the head.
     name : str
         Of the kind, in saved states.
+    first_loss : str
+        What the first of the `losses` is called.
     skorch_kind : {"classes", "labels", "numbers"}
         Which of skorch's scores are shown while training.
     can_contrast : bool
@@ -34,6 +36,7 @@ class Task(ABC):
 
     n_outputs: int
     name: ClassVar[str]
+    first_loss: ClassVar[str]
     skorch_kind: ClassVar[str]
     can_contrast: ClassVar[bool] = False
     has_words: ClassVar[bool] = False

@@ -44,10 +44,15 @@ class ClassifierTask(Task):
         return np.searchsorted(self.classes, y)
 
     def check_same(self, other: Task) -> None:
-        """Refuse another set of classes."""
+        """Refuse another kind of target, and another set of classes."""
         assert isinstance(other, ClassifierTask)
-        is_same = self.is_multilabel == other.is_multilabel
-        if not (is_same and np.array_equal(self.classes, other.classes)):
+        if self.name != other.name:
+            raise ValueError(
+                "This needs targets of the same kind as the fit before, "
+                f"{other.name}. Got {self.name} instead. To start afresh, call fit "
+                "with warm_start=False."
+            )
+        if not np.array_equal(self.classes, other.classes):
             raise ValueError(
                 "This needs the same classes as the fit before, "
                 f"{other.classes.tolist()}. Got {self.classes.tolist()} instead. To "
@@ -78,6 +83,7 @@ class ClassifierTask(Task):
 class Classification(ClassifierTask, name="classification"):
     """Multinomial classification: one output for each class."""
 
+    first_loss = "error rate"
     skorch_kind = "classes"
     can_contrast = True
 

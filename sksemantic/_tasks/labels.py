@@ -48,7 +48,13 @@ class LabelEncoder:
         """
         indicators = check_indicators(y, n_texts)
         if indicators is not None:
-            labels = np.arange(indicators.shape[1]) if classes is None else classes
+            labels = np.arange(indicators.shape[1])
+            if classes is not None and not np.array_equal(classes, labels):
+                raise ValueError(
+                    "classes must be the numbers of the columns of y, "
+                    f"np.arange({len(labels)}), with several labels a text. Got "
+                    f"{classes.tolist()} instead."
+                )
             task = self._make_task(labels, former, is_multilabel=True)
             return Targets(task, task.encode(indicators), weights)
         if self.label_texts is not None and classes is None:
@@ -92,11 +98,8 @@ class LabelEncoder:
                 "A classifier needs texts of at least two classes. Got one class only, "
                 f"{classes.tolist()[:1]}."
             )
-        if former is not None:
-            kind = MultiLabel if is_multilabel else Classification
-            kind(classes).check_same(former)
-            return former
-        is_ordinal = self.ordinal is not False
+        is_flag = isinstance(self.ordinal, bool | np.bool_)
+        is_ordinal = bool(self.ordinal) if is_flag else True
         if is_multilabel and (is_ordinal or self.class_weight is not None):
             name = "ordinal" if is_ordinal else "class_weight"
             raise ValueError(
@@ -115,7 +118,9 @@ class LabelEncoder:
         elif is_ordinal:
             task = Ordinal.from_parameter(classes, self.ordinal)
         self.check_threshold(task)
-        return task
+        if former is not None:
+            task.check_same(former)
+        return former or task
 
     def check_threshold(self, task: ClassifierTask) -> "NDArray":
         """Return the threshold, or those of several labels."""
@@ -130,7 +135,8 @@ class LabelEncoder:
             return weights
         if weights is None:
             weights = np.ones(len(y), np.float32)
-        class_weights = compute_class_weight(
-            self.class_weight, classes=task.classes, y=y
-        )
-        return weights * class_weights[np.searchsorted(task.classes, y)]
+        classes = task.classes
+        if not isinstance(self.class_weight, dict):
+            classes = np.unique(y)  # "balanced" is not defined for the others
+        class_weights = compute_class_weight(self.class_weight, classes=classes, y=y)
+        return weights * class_weights[np.searchsorted(classes, y)]

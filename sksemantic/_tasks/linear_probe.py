@@ -142,16 +142,13 @@ class ProbeFitter:
         if penalty is None:
             losses = self._cv_losses(rows)
             penalty, cv_loss = _best(self.config.penalties, losses)
-        model = self._logistic(penalty)
-        model.fit(rows.features, rows.y, sample_weight=rows.weights)
         coef = np.zeros((n_classes, rows.features.shape[1]))
         intercept = np.full(n_classes, -np.inf)
-        chosen = model.classes_
-        if len(chosen) == 2:  # scikit-learn keeps one row: spread it over two
-            coef[chosen] = np.vstack([-model.coef_, model.coef_]) / 2
-            intercept[chosen] = np.array([-1, 1]) * model.intercept_ / 2
+        chosen = np.unique(rows.y)
+        if len(chosen) == 1:  # the others are too rare to have been drawn
+            intercept[chosen] = 0
         else:
-            coef[chosen], intercept[chosen] = model.coef_, model.intercept_
+            coef[chosen], intercept[chosen] = self._logits_of(rows, penalty)
         is_absent = np.isneginf(intercept)
         intercept[is_absent] = intercept[~is_absent].min() - _ABSENT_CLASS_MARGIN
         return LinearProbe(coef, intercept, penalty, cv_loss)
@@ -237,6 +234,15 @@ class ProbeFitter:
         return LinearProbe(
             coef, intercept, float(model.alpha_), float(-model.best_score_)
         )
+
+    def _logits_of(self, rows: ProbeRows, penalty: float) -> "tuple[NDArray, NDArray]":
+        """Return coefficients (K, C) and intercepts (K,) of the K classes of rows."""
+        model = self._logistic(penalty)
+        model.fit(rows.features, rows.y, sample_weight=rows.weights)
+        if len(model.classes_) > 2:
+            return model.coef_, model.intercept_
+        signs = np.array([-0.5, 0.5])  # scikit-learn keeps one row: spread it over two
+        return signs[:, None] * model.coef_, signs * model.intercept_
 
     def _logistic(self, penalty: float) -> LogisticRegression:
         config = self.config

@@ -24,6 +24,7 @@ class MultiLabel(ClassifierTask, name="multilabel"):
         The numbers of the columns of y.
     """
 
+    first_loss = "log-loss"
     skorch_kind = "labels"
     is_multilabel = True
 

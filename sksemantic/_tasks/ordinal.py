@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit, log_expit
 from torch.nn import functional as F
 
-from sksemantic._tasks.base import log_odds
+from sksemantic._tasks.base import Task, log_odds
 from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
@@ -31,6 +31,7 @@ class Ordinal(ClassifierTask, name="ordinal"):
         The place of each class in the order.
     """
 
+    first_loss = "mean distance in classes"
     skorch_kind = "labels"
 
     def __init__(self, classes: "NDArray", ranks: "NDArray") -> None:
@@ -52,6 +53,20 @@ class Ordinal(ClassifierTask, name="ordinal"):
     def encode(self, y: "NDArray") -> "NDArray":
         """Return ranks (n,) of labels (n,)."""
         return self.ranks[super().encode(y)]
+
+    def check_same(self, other: Task) -> None:
+        """Refuse another set of classes, or another order."""
+        super().check_same(other)
+        assert isinstance(other, Ordinal)
+        if not np.array_equal(self.ranks, other.ranks):
+            former, new = (
+                task.classes[np.argsort(task.ranks)].tolist() for task in (other, self)
+            )
+            raise ValueError(
+                "The 'ordinal' parameter must give the classes the order that they had "
+                f"in the fit before, {former}. Got {new} instead. To start afresh, "
+                "call fit with warm_start=False."
+            )
 
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the negative log-likelihood of the class."""

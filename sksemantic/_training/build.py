@@ -1,6 +1,8 @@
 """From an estimator's parameters to a module: everything "auto" is decided here."""
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from sksemantic._backbone.device import resolve_device, resolve_dtype
 from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.source import resolve
 from sksemantic._inputs.model_options import ModelOptions, check_model_kwargs
+from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.validation import (
     check_quantization,
     check_tuned_layers,
@@ -22,12 +25,14 @@ from sksemantic._training.options import check_training_options
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
-    from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
+    from sksemantic._model.config import ModelConfig
     from sksemantic._tasks.base import Targets, Task
 
 Parameters = Mapping[str, Any]  # of an estimator, by name
 _OF_ESTIMATOR = ("lr", "max_epochs", "batch_size", "verbose")
+_OF_MODEL = ("method", "adapter", "adapter_rank", "max_length")
+_OPTIONS_OF_MODEL = ("text_rank", "dropout", "pooling")
 
 
 def check_parameters(parameters: Parameters, caller: str) -> None:
@@ -46,6 +51,16 @@ def check_parameters(parameters: Parameters, caller: str) -> None:
         refuse_prefix_only("tuned_layers", tuned_layers, "auto", also="all")
         text_rank = _option(parameters, "text_rank")
         refuse_prefix_only("training__text_rank", text_rank, "auto", 0)
+        mechanism = (parameters["model_kwargs"] or {}).get("prefix_mechanism", "auto")
+        refuse_prefix_only("model_kwargs__prefix_mechanism", mechanism, "auto")
+    head_init = _option(parameters, "head_init")
+    has_label_texts = parameters.get("label_texts") is not None
+    if has_label_texts and head_init not in ("auto", "linear_probe"):
+        raise ValueError(
+            "The 'head_init' entry of the 'training' parameter must be 'auto' or "
+            "'linear_probe' with 'label_texts', which the linear probe reads. Got "
+            f"{head_init!r} instead."
+        )
 
 
 def check_task_options(parameters: Parameters, task: "Task") -> None:
@@ -83,7 +98,7 @@ def resolve_backbone_config(
     ValueError
         If the device is not there, or the weights cannot be quantized.
     """
-    options = ModelOptions(**(parameters["model_kwargs"] or {}))
+    options = ModelOptions(**deepcopy(parameters["model_kwargs"] or {}))
     device = resolve_device(parameters["device"])
     source = resolve(parameters["model"], options.revision)
     n_layers = options.n_layers
@@ -126,11 +141,55 @@ def resolve_training(
     )
 
 
+def check_same_model(parameters: Parameters, config: "ModelConfig") -> None:
+    """Refuse parameters that ask for another model than the fitted one.
+
+    Raises
+    ------
+    ValueError
+    """
+    prompt = parameters["prompt"]
+    asked = {
+        "model": parameters["model"],
+        "prompt": None if prompt is None else str(Prompt.parse(prompt)),
+        **{name: parameters[name] for name in _OF_MODEL},
+        **{
+            f"training__{name}": _option(parameters, name) for name in _OPTIONS_OF_MODEL
+        },
+    }
+    fitted = asdict(config) | {"model": config.backbone.source.name}
+    for name, value in asked.items():
+        former = fitted[name.removeprefix("training__")]
+        is_open = value is None or (isinstance(value, str) and value == "auto")
+        if not is_open and value != former:
+            raise ValueError(
+                f"The '{name}' parameter must be {former!r}, as in the fit before: "
+                "partial_fit goes on with that model. Got "
+                f"{value!r} instead. Call fit for another model."
+            )
+
+
+def resolve_training_to_go_on(
+    parameters: Parameters, module: SemanticModule, targets: "Targets", *, n_texts: int
+) -> TrainingConfig:
+    """Decide everything that is "auto" about training a fitted module further."""
+    config = module.config
+    training = resolve_training(
+        parameters,
+        module.backbone,
+        targets,
+        config.pooling,
+        n_texts=n_texts,
+        is_fresh=False,
+    )
+    return replace(training, text_rank=config.text_rank, dropout=config.dropout)
+
+
 def build_module(
     parameters: Parameters,
     backbone: "Backbone",
     backbone_config: BackboneConfig,
-    prompt: "Prompt",
+    prompt: Prompt,
     targets: "Targets",
     n_columns: int,
     rng: np.random.RandomState,
@@ -141,6 +200,7 @@ def build_module(
     `n_columns` is the number of texts a row, `rng` is for the initial values, and
     `situation` goes to `resolve_training_config`.
     """
+    max_length = parameters["max_length"]
     pooling = TOKENS
     if not targets.task.has_words:
         pooling = resolve_pooling(
@@ -154,7 +214,7 @@ def build_module(
         prompt,
         backbone_config=backbone_config,
         n_texts=n_columns,
-        max_length=parameters["max_length"],
+        max_length=None if max_length is None else int(max_length),
         method=parameters["method"],
         adapter=parameters["adapter"],
         adapter_rank=parameters["adapter_rank"],
@@ -166,6 +226,7 @@ def build_module(
         dropout=training.dropout,
         n_outputs=targets.task.n_outputs,
     )
+    training = replace(training, text_rank=model_config.text_rank)
     seed = rng.randint(np.iinfo(np.int32).max)
     module = SemanticModule.seeded(backbone, template.prompt_ids, model_config, seed)
     return module, template, training

@@ -145,24 +145,24 @@ def make_callbacks(
     belong to it.
     """
     callbacks: list[Any] = [
-        ("clip", GradientNormClipping(config.max_gradient_norm)),
+        GradientNormClipping(config.max_gradient_norm),
     ]
     users = deepcopy(list(config.callbacks))
     if not has_constant_rates and not any(map(_is_lr_scheduler, users)):
         assert isinstance(config.max_epochs, int)
         if not config.early_stopping:  # that one restores the weights of one epoch
             average = TailAverage(config.max_epochs, config.average_from)
-            callbacks.append(("average", average))
+            callbacks.append(average)
         schedule = WarmupLinearDecay(config.max_epochs, config.warmup)
-        callbacks.append(("schedule", schedule))
+        callbacks.append(schedule)
     callbacks += users
     if config.verbose == 1:
-        callbacks.append(("progress", ProgressBar()))
+        callbacks.append(ProgressBar())
     elif config.verbose > 1:
-        callbacks.append(("line", EpochLine()))
+        callbacks.append(EpochLine())
     if config.early_stopping and has_held_out:
         patience = EarlyStopping(patience=config.n_iter_no_change, load_best=True)
-        callbacks.append(("early_stopping", patience))
+        callbacks.append(patience)
     return callbacks
 
 

@@ -27,6 +27,8 @@ class Comparison:
         losses. Each difference counts in units of the standard error that it has if
         both are alike (for error rates McNemar's statistic), so the clearer loss
         decides.
+    has_joined : bool
+        Whether the held-out texts joined the training after this comparison.
     """
 
     n_texts: int
@@ -34,6 +36,7 @@ class Comparison:
     linear_probe: tuple[float, ...]
     standard_errors: tuple[float, ...]
     kept: str
+    has_joined: bool = False
 
     @classmethod
     def paired(

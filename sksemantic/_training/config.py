@@ -147,7 +147,8 @@ class TrainingConfig:
         """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
         if not isinstance(self.max_epochs, str):
             return int(self.max_epochs)
-        epochs = math.ceil(self.min_steps / math.ceil(n_texts / self.batch_size))
+        n_steps = max(1, math.ceil(n_texts / self.batch_size))
+        epochs = math.ceil(self.min_steps / n_steps)
         return min(max(epochs, self.min_epochs), self.most_epochs)
 
     def contrast_share(self, n_texts: int, n_classes: int) -> float:

@@ -109,15 +109,17 @@ class FittedModel:
             If the module is not like the one that was trained.
         """
         shapes = {name: tuple(v.shape) for name, v in module.state_dict().items()}
-        n_layers = self.config.model.backbone.n_layers
+        former, now = map(_decides_shapes, (self.config.model, module.config))
         is_alike = shapes == {name: v.shape for name, v in self.weights.items()}
-        if not is_alike or n_layers != module.backbone.n_layers:
+        if not is_alike or former["n_layers"] != now["n_layers"]:
+            changes = ", ".join(
+                f"{name} was {former[name]!r} and would be {now[name]!r}"
+                for name in former
+                if former[name] != now[name]
+            )
             raise ValueError(
-                "warm_start=True needs the same backbone, method, adapter, pooling, "
-                "'tuned_layers', number of layers, rank of the text adapter, number "
-                "of texts a row, and classes as the fit before, which ran "
-                f"{n_layers} layers; now it would be {module.backbone.n_layers}. Set "
-                "warm_start=False to start afresh."
+                "warm_start=True needs a model like that of the fit before: "
+                f"{changes}. Set warm_start=False to start afresh."
             )
         state = {name: torch.tensor(value) for name, value in self.weights.items()}
         module.load_state_dict(state)
@@ -150,11 +152,11 @@ class FittedModel:
         ValueError
             If the state was saved in another format.
         """
-        if state["format"] != _FORMAT:
+        if state.get("format") != _FORMAT:
             raise ValueError(
-                f"The saved estimator has format {state['format']}; this version of "
-                f"sksemantic reads format {_FORMAT}. Fit and save it again, or install "
-                "the version that saved it."
+                f"The saved estimator has format {state.get('format')}; this version "
+                f"of sksemantic reads format {_FORMAT}. Fit and save it again, or "
+                "install the version that saved it."
             )
         columns = dict(state["columns"])
         if "feature_names_in_" in columns:
@@ -177,6 +179,27 @@ class FittedModel:
             columns=SimpleNamespace(**columns),
             weights=state["weights"],
         )
+
+
+def _decides_shapes(config: ModelConfig) -> dict[str, Any]:
+    """Return what decides the shapes of a module's weights, by name."""
+    names = (
+        "method",
+        "adapter",
+        "adapter_rank",
+        "tuned_layers",
+        "text_rank",
+        "pooling",
+        "n_texts",
+        "n_outputs",
+        "n_virtual_tokens",
+    )
+    backbone = config.backbone
+    return {
+        "model": backbone.source.name,
+        "n_layers": backbone.n_layers,
+        **{name: getattr(config, name) for name in names},
+    }
 
 
 def _without_tensors(optimizer_state: dict[str, Any] | None) -> dict[str, Any] | None:

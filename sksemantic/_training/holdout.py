@@ -32,7 +32,8 @@ def draw_held_out(
 ) -> "NDArray":
     """Draw the texts to hold out (n,), bool: never those of no weight.
 
-    Strata (n,) are kept in proportion; groups are held out whole, or not at all.
+    Strata (n,) are kept in proportion; groups are held out whole, or not at all. What
+    would leave a stratum without any text to train on is not held out.
     """
     if data.groups is not None:
         numbers = np.unique(data.groups, return_inverse=True)[1]
@@ -42,7 +43,23 @@ def draw_held_out(
         is_held_out = np.isin(numbers, drawn[so_far <= share * len(data)])
     else:
         is_held_out = _draw(strata, lambda n: int(share * n), rng)
-    return is_held_out & (data.weights > 0)
+    is_held_out &= data.weights > 0
+    return is_held_out & ~_whole_strata(data, strata, is_held_out)
+
+
+def _whole_strata(
+    data: TextDataset, strata: "NDArray", is_held_out: "NDArray"
+) -> "NDArray":
+    """Return the held-out texts (n,), bool, of strata that are held out whole.
+
+    With their groups. Texts of no weight do not count.
+    """
+    numbers = np.unique(strata, return_inverse=True)[1]
+    n_left = np.bincount(numbers, (data.weights > 0) & ~is_held_out)
+    is_whole = is_held_out & (n_left == 0)[numbers]
+    if data.groups is not None:
+        is_whole = np.isin(data.groups, data.groups[is_whole])
+    return is_whole
 
 
 def draw_probe_texts(

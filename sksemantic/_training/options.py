@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
+from skorch.callbacks import Callback
 
 _OWN_PARAMETERS = ("lr", "max_epochs", "batch_size", "verbose")
 _NATURAL = [Interval(Integral, 0, None, closed="left")]
@@ -75,3 +76,31 @@ def check_training_options(options: Mapping[str, Any] | None, caller: str) -> No
         {f"training__{name}": value for name, value in (options or {}).items()},
         caller_name=caller,
     )
+    _check_callbacks((options or {}).get("callbacks", ()), caller)
+    low, high = ((options or {}).get(name) for name in ("min_epochs", "most_epochs"))
+    if isinstance(low, Integral) and isinstance(high, Integral) and low > high:
+        raise ValueError(
+            f"The 'training' parameter of {caller} must not have more 'min_epochs' "
+            f"than 'most_epochs'. Got {low} and {high} instead."
+        )
+
+
+def _check_callbacks(callbacks: Any, caller: str) -> None:
+    """Refuse what skorch does not take for a callback, and a name given twice."""
+    names = []
+    for given in () if isinstance(callbacks, str) else callbacks:
+        callback = given
+        if isinstance(given, tuple) and len(given) == 2:
+            name, callback = given
+            names.append(name)
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise ValueError(
+                f"The 'training__callbacks' parameter of {caller} must hold callbacks "
+                f"of skorch, or pairs of a name and a callback. Got {given!r} instead."
+            )
+    if len({*names}) < len(names):
+        raise ValueError(
+            f"The 'training__callbacks' parameter of {caller} must have each name "
+            f"once. Got {names!r} instead."
+        )

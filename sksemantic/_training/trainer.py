@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from skorch.helper import predefined_split
+from skorch.history import History
 
 from sksemantic._model.inference import compute_scores
 from sksemantic._training.callbacks import TailAverage, make_callbacks
@@ -111,7 +112,7 @@ class Trainer:
         if is_fresh:
             self._init_head(data, probe)
         if is_few and len(data) < config.min_texts_per_class * self.task.n_outputs:
-            return TrainingResult([], probe)
+            return TrainingResult(History(), probe)
         if not is_held_out.any():
             net = self._train(self._net(), data)
             return TrainingResult(self._finish(net), probe)
@@ -132,11 +133,11 @@ class Trainer:
         if former is not None:
             net.history.extend(former.history)
             if former.optimizer_state is not None:
-                net.optimizer_.load_state_dict(former.optimizer_state)
+                _go_on_from(net.optimizer_, former.optimizer_state)
         net.partial_fit(data, epochs=1)
         optimizer_state = deepcopy(net.optimizer_.state_dict())
         return replace(
-            former or TrainingResult([]),
+            former or TrainingResult(History()),
             history=self._finish(net),
             optimizer_state=optimizer_state,
         )
@@ -162,6 +163,7 @@ class Trainer:
             comparison = self._compare(held_out, probe_losses)
             has_joined = comparison.kept == "trained" and not net.interrupted_
         if has_joined:
+            comparison = replace(comparison, has_joined=True)
             net.set_params(train_split=None)
             self._train(net, data)
         else:
@@ -173,7 +175,7 @@ class Trainer:
         final_probe = replace(final_probe, cv_loss=probe.cv_loss)
         if comparison.kept == "linear_probe":
             self.module.load_state_dict(start | head_state(self.module, final_probe))
-            _warn_of_fallback(comparison)
+            _warn_of_fallback(comparison, self.task)
         return TrainingResult(history, final_probe, comparison)
 
     def _init_head(self, data: "TextDataset", probe: "LinearProbe | None") -> None:
@@ -240,12 +242,18 @@ class Trainer:
         return net
 
 
-def _warn_of_fallback(comparison: Comparison) -> None:
+def _go_on_from(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over the moments, by a copy, and keep the rates of now."""
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(deepcopy(state | {"param_groups": groups}))
+
+
+def _warn_of_fallback(comparison: Comparison, task: "Task") -> None:
     warnings.warn(
-        f"On {comparison.n_texts} held-out texts training ended with a loss of "
-        f"{comparison.trained[0]:.3f}, the linear probe on the frozen backbone has "
-        f"{comparison.linear_probe[0]:.3f}: the latter is used. Another learning rate "
-        "('lr', training={'head_lr': ...}), more texts or another 'prompt' may help; "
+        f"On {comparison.n_texts} held-out texts the {task.first_loss} of the trained "
+        f"model is {comparison.trained[0]:.3f}, that of the linear probe on the frozen "
+        f"backbone {comparison.linear_probe[0]:.3f}: the latter is used. Another "
+        "learning rate ('lr', training={'head_lr': ...}), more texts or another 'prompt' may help; "
         "silence this with warnings.simplefilter('ignore', FallbackWarning).",
         FallbackWarning,
         stacklevel=user_stacklevel(),

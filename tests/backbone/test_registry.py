@@ -148,7 +148,7 @@ def test_n_layers_when_asked_for_then_auto_is_two_thirds_of_causal_models(
 
 
 def test_n_layers_when_too_many_then_error_says_how_many_there_are():
-    with pytest.raises(ValueError, match=r"'n_layers' parameter .* most 6.* Got 7"):
+    with pytest.raises(ValueError, match=r"'n_layers' entry .* most 6.* Got 7"):
         WholeModel(6, is_causal=True).n_layers_to_keep(7)
 
 
@@ -180,6 +180,6 @@ def test_get_when_all_layers_are_needed_then_auto_keeps_them(
 
 
 def test_get_when_all_layers_are_needed_then_a_number_is_refused(registry, albert):
-    with pytest.raises(ValueError, match=r"'n_layers' parameter must be .* Got 3"):
+    with pytest.raises(ValueError, match=r"'n_layers' entry of .* must be .* Got 3"):
         registry.tiny(albert, n_layers=3)
     assert registry.tiny(albert).n_layers == 6

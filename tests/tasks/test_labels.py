@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
+from sksemantic._tasks.classification import Classification
 from sksemantic._tasks.labels import LabelEncoder
 
 NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
@@ -10,10 +11,12 @@ ORDERED = ["low", "high", "low", "high"]
 TABLE = np.eye(4, 2, dtype=int)
 
 
-def encode(y, weights=None, former=None, n_texts=4, threshold=0.5, **parameters):
+def encode(
+    y, weights=None, former=None, n_texts=4, threshold=0.5, classes=None, **parameters
+):
     given = {"class_weight": None, "ordinal": False, "label_texts": None} | parameters
     encoder = LabelEncoder(**given, threshold=threshold)
-    return encoder.encode(y, n_texts, weights, former, None)
+    return encoder.encode(y, n_texts, weights, former, classes)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +65,37 @@ def test_threshold_when_there_are_several_labels_then_each_may_have_its_own():
 def test_task_when_training_goes_on_then_is_the_former_one():
     former = encode([0, 1, 2, 3], ordinal=True).task
     assert encode([3, 2, 1, 0], former=former, ordinal=True).task is former
-    for y in ([0, 1, 0, 1], np.eye(4, dtype=int)):
-        with pytest.raises(ValueError, match="needs the same classes as the fit befor"):
-            encode(y, former=former)
+
+
+@pytest.mark.parametrize(
+    ("y", "ordinal", "message"),
+    [
+        ([0, 1, 0, 1], True, "needs the same classes as the fit before"),
+        ([0, 1, 2, 3], False, "of the same kind .* ordinal. Got classification"),
+        (np.eye(4, dtype=int), False, "of the same kind .* ordinal. Got multilabel"),
+        ([0, 1, 2, 3], [3, 2, 1, 0], "'ordinal' .* before, .0, 1, 2, 3.. Got .3, 2,"),
+    ],
+)
+def test_task_when_training_goes_on_with_another_then_refused(y, ordinal, message):
+    former = encode([0, 1, 2, 3], ordinal=True).task
+    with pytest.raises(ValueError, match=message):
+        encode(y, former=former, ordinal=ordinal)
+
+
+@pytest.mark.parametrize("flag", [False, np.False_])
+def test_task_when_ordinal_is_false_then_classes_have_no_order(flag):
+    assert type(encode([0, 1, 0, 1], ordinal=flag).task) is Classification
+
+
+def test_classes_when_several_labels_and_named_then_refused():
+    with pytest.raises(ValueError, match=r"np\.arange\(2\).* Got \['a', 'b'\]"):
+        encode(TABLE, classes=np.array(["a", "b"]))
+    assert encode(TABLE, classes=np.arange(2)).task.classes.tolist() == [0, 1]
+
+
+def test_class_weight_when_balanced_and_a_label_has_no_text_then_others_count():
+    found = encode([1, 1, -1, -1], label_texts=TWO_NAMES, class_weight="balanced")
+    assert found.weights.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
