@@ -253,3 +253,15 @@ def test_clear_cache_when_called_then_frees_activations_and_backbone(
     del clf
     gc.collect()
     assert held() is None
+
+
+def test_limited_when_blocks_overlap_then_each_takes_its_own_away():
+    cache = ActivationCache(100)
+    first, second = cache.limited(0), cache.limited(50)
+    first.__enter__()
+    second.__enter__()
+    assert cache.limit == 50
+    first.__exit__(None, None, None)
+    assert cache.limit == 50
+    second.__exit__(None, None, None)
+    assert cache.limit == 100

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import BACKBONES, FAST, quietly_fit, thorough, with_training
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
 from skorch.callbacks import Callback
@@ -167,3 +168,23 @@ def test_fit_when_prompt_has_other_slots_then_says_so_before_any_loading(prompt)
     tagger = SKTuningTokenClassifier(model="nobody/nowhere", prompt="So " + prompt)
     with pytest.raises(ValueError, match=r"may have one slot, \{text\}"):
         tagger.fit(WORDS, TAGS)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fit_when_one_text_has_the_only_other_label_then_is_fitted(seed, fast):
+    words = [["plain", "words", "here", str(i)] for i in range(24)]
+    tags = [["O"] * 4 for _ in words]
+    tags[3][1] = "B-X"
+    tagger = SKTuningTokenClassifier(**fast | {"random_state": seed, "max_epochs": 1})
+    assert quietly_fit(tagger, words, tags).classes_.tolist() == ["B-X", "O"]
+    assert tagger.predict(words)[0] == ["O"] * 4
+
+
+@pytest.mark.parametrize("container", ["default", "pandas"])
+def test_transform_when_tables_are_wanted_then_words_are_still_arrays(
+    container, fitted
+):
+    with config_context(transform_output=container):
+        states = fitted.transform(WORDS)
+    assert [part.shape for part in states] == [(len(words), 32) for words in WORDS]
+    assert not hasattr(fitted, "set_output")

@@ -48,14 +48,16 @@ class LabelEncoder:
         """
         indicators = check_indicators(y, n_texts)
         if indicators is not None:
-            labels = np.arange(indicators.shape[1])
-            if classes is not None and not np.array_equal(classes, labels):
+            numbers = np.arange(
+                indicators.shape[1] if classes is None else len(classes)
+            )
+            if classes is not None and not np.array_equal(classes, numbers):
                 raise ValueError(
                     "classes must be the numbers of the columns of y, "
-                    f"np.arange({len(labels)}), with several labels a text. Got "
+                    f"np.arange({len(numbers)}), with several labels a text. Got "
                     f"{classes.tolist()} instead."
                 )
-            task = self._make_task(labels, former, is_multilabel=True)
+            task = self._make_task(numbers, former, is_multilabel=True)
             return Targets(task, task.encode(indicators), weights)
         if self.label_texts is not None and classes is None:
             return self._encode_with_label_texts(y, n_texts, weights, former)

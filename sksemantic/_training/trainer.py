@@ -253,8 +253,9 @@ def _warn_of_fallback(comparison: Comparison, task: "Task") -> None:
         f"On {comparison.n_texts} held-out texts the {task.first_loss} of the trained "
         f"model is {comparison.trained[0]:.3f}, that of the linear probe on the frozen "
         f"backbone {comparison.linear_probe[0]:.3f}: the latter is used. Another "
-        "learning rate ('lr', training={'head_lr': ...}), more texts or another 'prompt' may help; "
-        "silence this with warnings.simplefilter('ignore', FallbackWarning).",
+        "learning rate ('lr', training={'head_lr': ...}), more texts or another "
+        "'prompt' may help; silence this with warnings.simplefilter('ignore', "
+        "FallbackWarning).",
         FallbackWarning,
         stacklevel=user_stacklevel(),
     )

@@ -1,4 +1,5 @@
 from collections import UserList
+from enum import Enum
 
 import numpy as np
 import pandas as pd
@@ -185,3 +186,26 @@ def test_words_when_split_or_not_then_are_lists_of_str(X):
 def test_words_when_bad_then_error_says_what_is_wrong(X, error, message):
     with pytest.raises(error, match=message):
         check_words(X)
+
+
+@pytest.mark.parametrize(
+    ("check", "X", "place"),
+    [
+        (check_texts, ["fine", "bad \ud83d half"], "position 4 of X, in row 1"),
+        (check_texts, [("fine", "\udc00")], "position 0 of X, in row 0"),
+        (check_words, ["fine", "bad \ud83d half"], "position 4 of X, in row 1"),
+        (check_words, [["fine", "a\ud83d"]], "position 1 of X, in word 1 of row 0"),
+    ],
+)
+def test_texts_when_a_character_is_cut_in_two_then_refused(check, X, place):
+    with pytest.raises(ValueError, match=f"lone surrogate .* at {place}"):
+        check(X)
+
+
+class Film(str, Enum):  # noqa: UP042
+    GOOD = "a good film"
+
+
+def test_texts_when_of_a_subclass_then_the_text_itself_is_read():
+    assert check_texts([Film.GOOD]).values == [["a good film"]]
+    assert check_words([[Film.GOOD]]) == [["a good film"]]

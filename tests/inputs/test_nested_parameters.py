@@ -1,6 +1,6 @@
 import pytest
 
-from sksemantic import SKTuningClassifier
+from sksemantic import SKTuningClassifier, TrainingConfig
 
 
 def test_get_params_when_deep_then_lists_what_the_dictionaries_may_hold():
@@ -22,6 +22,14 @@ def test_set_params_when_nested_then_default_takes_a_value_out_again():
     assert (clf.training, clf.model_kwargs) == ({"head_lr": 1e-3}, None)
     clf.set_params(training=None, training__dropout=0.1)
     assert clf.training == {"dropout": 0.1}
+
+
+@pytest.mark.parametrize("value", [TrainingConfig(), "auto"])
+def test_set_params_when_the_outer_one_is_no_dictionary_then_refused(value):
+    clf = SKTuningClassifier(training=value)
+    with pytest.raises(ValueError, match="'training' must be a dictionary or None"):
+        clf.set_params(training__contrast=0.1)
+    assert clf.training is value
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "training__lr", "model_kwargs__x"])

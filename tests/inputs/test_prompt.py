@@ -96,3 +96,8 @@ def test_columns_when_they_do_not_match_then_names_them(
 ):
     with pytest.raises(ValueError, match=message):
         Prompt.parse("So " + template).columns(n_columns, names)
+
+
+def test_parse_when_a_character_is_cut_in_two_then_refused():
+    with pytest.raises(ValueError, match="surrogate .* of the 'prompt' parameter"):
+        Prompt.parse("half \ud83d {text}")

@@ -275,3 +275,45 @@ def test_labels_when_not_named_then_refused(labels, named, message):
 )
 def test_unlabelled_when_minus_one_then_found_among_labels_of_any_kind(y, expected):
     assert unlabelled_rows(y).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Series([["a"], ["b"]] * (N // 2)),
+        pd.Series([["a"], ["a", "b"]] * (N // 2)),
+        pd.Series([{"a"}, {"a", "b"}] * (N // 2)),
+    ],
+    ids=["equal lists", "lists", "sets"],
+)
+def test_labels_when_a_row_has_several_then_refused_with_a_remedy(y):
+    with pytest.raises(ValueError, match=r"in row 0 instead.*MultiLabelBinarizer"):
+        check_labels(y, N)
+
+
+def test_labels_when_strings_of_variable_length_then_are_read():
+    y = np.array(STRINGS, dtype=np.dtypes.StringDType())
+    assert check_labels(y, N).tolist() == STRINGS.tolist()
+
+
+@BOTH
+def test_y_when_a_sparse_column_then_is_read(check):
+    with pytest.warns(DataConversionWarning):
+        assert check(csr_array(TWO_KINDS[:, None]), N).tolist() == TWO_KINDS.tolist()
+
+
+@BOTH
+def test_y_when_values_are_masked_then_refused(check):
+    assert check(np.ma.array(TWO_KINDS), N).tolist() == TWO_KINDS.tolist()
+    with pytest.raises(ValueError, match="1 values are masked"):
+        check(np.ma.array(TWO_KINDS, mask=np.arange(N) == 3), N)
+
+
+def test_targets_when_dates_then_refused():
+    with pytest.raises(ValueError, match="numbers for a regressor. Got datetime64"):
+        check_targets(np.arange(N).astype("datetime64[D]"), N)
+
+
+def test_label_texts_when_a_character_is_cut_in_two_then_refused():
+    with pytest.raises(ValueError, match="surrogate .* 'label_texts' parameter, lab"):
+        check_label_texts({0: "bad", 1: "good \ud83d"})

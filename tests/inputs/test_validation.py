@@ -62,6 +62,7 @@ def test_weights_when_good_then_are_float32():
         (["a", "b"], r"inconsistent numbers of samples: \[3, 2\]"),
         (["a"] * 3, "at least two groups"),
         (np.ones((3, 2)), "1d array"),
+        (["a", None, "b"], "missing value in row 1"),
     ],
 )
 def test_groups_when_bad_then_error_says_what_is_wrong(groups, message):

@@ -34,7 +34,7 @@ def resolve(backbone, prompt=TEXT, **changes):
         "adapter": "low_rank",
         "adapter_rank": 4,
         "tuned_layers": "auto",
-        "frozen_share": 1 / 3,
+        "frozen_share": 1 / 3 if backbone.is_causal else 0.0,
         "text_rank": 4,
         "is_text_rank_default": True,
         "pooling": resolve_pooling("auto", backbone.is_causal),
@@ -63,6 +63,13 @@ def test_resolve_when_all_is_left_open_then_backbone_decides(
     assert config.backbone.prefix_mechanism == "attention"
     assert (config.text_rank, config.pooling) == (4, pooling)
     assert "auto" not in json.dumps(config.to_dict())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_tuned_layers_when_a_share_is_frozen_then_is_so_for_every_backbone(name, tiny):
+    backbone = load_tiny(tiny(name))
+    config, _ = resolve(backbone, frozen_share=0.5)
+    assert config.tuned_layers == (backbone.n_layers // 2, backbone.n_layers)
 
 
 def test_resolve_when_method_is_prompt_then_no_layer_is_tuned(tiny_bert):

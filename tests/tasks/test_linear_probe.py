@@ -187,3 +187,11 @@ def test_each_logistic_when_a_column_is_constant_then_log_odds_are_certain():
     assert probe.intercept[1:].tolist() == [-5, 5]
     assert not probe.coef[1:].any()
     assert probe.cv_loss < np.log(2)
+
+
+def test_logistic_when_one_class_alone_was_drawn_then_it_is_the_most_probable():
+    features, y, _, weights = problem(2)
+    probe = fitter().fit_logistic(ProbeRows(features, np.ones_like(y), weights), 3)
+    assert not probe.coef.any()
+    assert probe.intercept.tolist() == [-10, 0, -10]
+    assert np.isnan(probe.cv_loss)

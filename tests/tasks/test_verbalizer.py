@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import LABELS, TEXTS, load_tiny
+from conftest import LABELS, TEXTS, load_tiny, with_training
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 
@@ -48,6 +48,28 @@ def test_fit_when_no_label_is_given_then_predicts_by_the_texts(fast):
     )
     again = pickle.loads(pickle.dumps(clf))
     np.testing.assert_array_equal(again.predict(TEXTS), clf.predict(TEXTS))
+
+
+def test_fit_when_nothing_is_set_and_no_label_is_given_then_predicts(tiny_bert):
+    clf = SKTuningClassifier(model=tiny_bert, label_texts=NAMES, device="cpu")
+    assert set(clf.fit(TEXTS, NONE).predict(TEXTS)) == {"bad", "good"}
+    clf.set_params(warm_start=True)
+    with pytest.raises(ValueError, match="a warm start needs labelled texts"):
+        clf.fit(TEXTS, NONE)
+
+
+def test_fit_when_labelled_texts_have_no_weight_then_refused(fast):
+    clf = SKTuningClassifier(**fast, label_texts=NAMES)
+    weights = (np.array(FEW) == "-1").astype(float)
+    with pytest.raises(ValueError, match="No labelled text has a weight"):
+        clf.fit(TEXTS, FEW, sample_weight=weights)
+
+
+@pytest.mark.parametrize("start", ["zeros", "random"])
+def test_fit_when_head_is_to_start_otherwise_then_refused(start, fast):
+    clf = SKTuningClassifier(**with_training(fast, head_init=start), label_texts=NAMES)
+    with pytest.raises(ValueError, match=f"'head_init' entry .* Got '{start}'"):
+        clf.fit(TEXTS, FEW)
 
 
 @pytest.mark.parametrize("name", ["gemma3", "llama"])

@@ -99,3 +99,26 @@ def test_at_most_when_there_are_more_then_that_many_are_drawn(rng):
     assert ids == sorted(set(ids))
     whole = dataset(7)
     assert at_most(whole, 7, rng) is whole
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_held_out_when_a_group_has_all_of_a_class_then_it_is_not(seed):
+    groups = np.repeat([0, 1, 2, 3], 8)
+    strata = (groups > 0).astype(int)
+    drawn = draw_held_out(
+        dataset(32, groups=groups), strata, 1 / 3, np.random.RandomState(seed)
+    )
+    assert not drawn[groups == 0].any()
+    assert drawn.sum() in (0, 8)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_held_out_when_one_text_of_a_class_has_weight_then_it_is_not(seed):
+    weights = np.array([1, 0, 0, 0] * 4, dtype=np.float32)
+    strata = np.repeat([0, 1, 1, 1], 4)
+    drawn = draw_held_out(
+        dataset(16, weights=weights), strata, 0.5, np.random.RandomState(seed)
+    )
+    assert not drawn[0]
+    assert drawn[4:].sum() in (0, 1, 2)
+    assert not drawn[weights == 0].any()

@@ -1,4 +1,5 @@
 import pytest
+from skorch.callbacks import Callback
 
 from sksemantic import TrainingConfig
 from sksemantic._training.options import OPTION_NAMES, check_training_options
@@ -13,6 +14,11 @@ def test_options_when_compared_then_are_the_fields_that_are_no_parameters():
 def test_options_when_auto_or_none_then_are_accepted():
     check_training_options(None, "Estimator")
     check_training_options(dict.fromkeys(OPTION_NAMES, "auto"), "Estimator")
+
+
+def test_callbacks_when_classes_or_named_then_are_accepted():
+    callbacks = [Callback, Callback(), ("clip", Callback), ("other", Callback())]
+    check_training_options({"callbacks": callbacks}, "Estimator")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +37,11 @@ def test_options_when_auto_or_none_then_are_accepted():
         ({"callbacks": "print"}, "'training__callbacks'"),
         ({"pooling": "max"}, "'training__pooling'"),
         ({"text_rank": -1}, "'training__text_rank'"),
+        ({"callbacks": ["x"]}, "must hold callbacks of skorch.* Got 'x'"),
+        ({"callbacks": [None]}, "must hold callbacks of skorch.* Got None"),
+        ({"callbacks": [("a", print)]}, "must hold callbacks of skorch.* Got .'a'"),
+        ({"callbacks": [("a", Callback), ("a", Callback)]}, "have each name once"),
+        ({"min_epochs": 3, "most_epochs": 2}, "not have more 'min_epochs' .* 3 and 2"),
     ],
     ids=str,
 )

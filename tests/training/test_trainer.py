@@ -75,7 +75,7 @@ def test_fit_when_training_diverges_then_falls_back_to_the_linear_probe(
     with pytest.warns(FallbackWarning, match="24 held-out texts .*'lr'") as caught:
         clf.fit(many, many_labels)
     assert caught[0].filename == __file__
-    assert clf.comparison_.kept == "linear_probe"
+    assert (clf.comparison_.kept, clf.comparison_.has_joined) == ("linear_probe", False)
     # What a user would have done with the frozen embeddings.
     features = StandardScaler().fit_transform(clf.transform(many))
     model = LogisticRegression(C=1 / clf.linear_probe_.penalty, tol=1e-3, max_iter=200)
@@ -161,6 +161,7 @@ def test_held_out_texts_when_the_probe_is_ahead_then_join_unless_it_is_clearly(
     classifier.set_params(lr=1e-9, training__head_lr=1e-9).fit(many, many_labels)
     joins = clearly_better > 0
     assert (batch_counts(classifier) == [6, 6, 9, 9]) == joins
+    assert classifier.comparison_.has_joined == joins
     kept = "trained" if joins else "linear_probe"
     assert classifier.comparison_.kept == kept
 
