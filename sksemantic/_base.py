@@ -1,7 +1,6 @@
 """The base of all estimators: parameters, fit, prediction, pickling."""
 
 from abc import ABC, abstractmethod
-from copy import deepcopy
 from numbers import Integral, Real
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
@@ -38,10 +37,8 @@ from sksemantic._training.build import (
     Parameters,
     build_module,
     check_parameters,
-    check_same_model,
     check_task_options,
     resolve_backbone_config,
-    resolve_training_to_go_on,
 )
 from sksemantic._training.config import TrainingConfig
 from sksemantic._training.fitted import FittedModel
@@ -111,8 +108,8 @@ class BaseSKTuning(
     backbone_source_ = property(attrgetter("config_.model.backbone.source"))
     n_virtual_tokens_ = property(attrgetter("config_.model.n_virtual_tokens"))
     n_trainable_params_ = property(attrgetter("_model.n_trained"))
-    n_features_in_ = property(lambda self: self._of_table("n_features_in_"))
-    feature_names_in_ = property(lambda self: self._of_table("feature_names_in_"))
+    n_features_in_ = property(attrgetter("_model.columns.n_features_in_"))
+    feature_names_in_ = property(attrgetter("_model.columns.feature_names_in_"))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -152,88 +149,82 @@ class BaseSKTuning(
         self._fitted = self._fit(X, y, sample_weight, groups)
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> FittedModel:
-        former = self._model if self.warm_start and _is_fitted(self) else None
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        groups: Any = None,
+        *,
+        is_partial: bool = False,
+        classes: "NDArray | None" = None,
+    ) -> FittedModel:
+        """Train afresh, or go on from the fitted model; leave that as it was.
+
+        `is_partial` is for one more epoch at constant rates.
+        """
+        goes_on = _is_fitted(self) and (is_partial or self.warm_start)
+        former = self._model if goes_on else None
+        is_fresh = former is None
         parameters = self.get_params(deep=False)
         check_parameters(parameters, type(self).__name__)
         prompt = None if self.prompt is None else Prompt.parse(self.prompt)
         texts = self._check_texts(X, prompt)
-        if len(texts) < 2:
+        if len(texts) < 2 and not is_partial:
             raise ValueError("X has 1 sample; fit needs at least 2 texts.")
         weights = check_weights(sample_weight, texts)
         groups = check_groups(groups, texts)
-        former_task = None if former is None else former.task
-        targets = self._encode_targets(y, texts, weights, former_task)
+        task, result = (former.task, former.result) if former else (None, None)
+        targets = self._encode_targets(y, texts, weights, task, classes)
         weights = _mean_one(targets.weights)
         check_task_options(parameters, targets.task)
-        if former is not None and not len(targets.values):
-            raise ValueError("y has no label; a warm start needs labelled texts.")
         labelled = texts
         if targets.labelled is not None:
             labelled = texts.take(targets.labelled)
             groups = None if groups is None else groups[targets.labelled]
-        rng = check_random_state(self.random_state)
+        if not (is_fresh or len(labelled)):
+            raise ValueError("y has no label; a warm start needs labelled texts.")
+        columns = self._columns(X, former if is_partial else None)
+        rng = self._rng(former if is_partial else None)
         module, template, training = self._build(
-            parameters, labelled, targets, prompt, rng, is_fresh=former is None
+            parameters,
+            labelled,
+            targets,
+            prompt,
+            rng,
+            is_fresh=is_fresh,
+            has_linear_probe=not (is_fresh and is_partial),
         )
         if former is not None:
             former.copy_weights_to(module)
         data = self._make_dataset(
             module, template, labelled, targets.values, weights, groups
         )
-        label_texts = None
-        if former is None and targets.label_texts is not None:
-            label_texts = self._read_label_texts(module, template, texts, targets)
         trainer = Trainer(module, targets.task, training, rng)
-        result = trainer.fit(data, is_fresh=former is None, label_texts=label_texts)
-        return FittedModel.from_training(
-            module, template, targets.task, training, result, column_attributes(X)
-        )
-
-    def _partial_fit(
-        self, X: Any, y: Any, sample_weight: Any, classes: "NDArray | None" = None
-    ) -> FittedModel:
-        """Train one epoch on these texts, at constant rates, a copy of the model."""
-        former = self._model if _is_fitted(self) else None
-        parameters = self.get_params(deep=False)
-        check_parameters(parameters, type(self).__name__)
-        prompt = None if self.prompt is None else Prompt.parse(self.prompt)
-        is_first = former is None
-        texts = self._check_texts(X, prompt) if is_first else self._check_like_fitted(X)
-        weights = check_weights(sample_weight, texts)
-        former_task = None if former is None else former.task
-        targets = self._encode_targets(y, texts, weights, former_task, classes)
-        weights = _mean_one(targets.weights)
-        check_task_options(parameters, targets.task)
-        if former is None:
-            rng = check_random_state(self.random_state)
-            module, template, training = self._build(
-                parameters, texts, targets, prompt, rng, has_linear_probe=False
-            )
-            columns = column_attributes(X)
+        if is_partial:
+            result = trainer.partial_fit(data, former=result)
         else:
-            rng = self._rng_of_epoch(len(former.result.history))
-            shared, template = self._load()
-            check_same_model(parameters, shared.config)
-            module = deepcopy(shared)
-            training = resolve_training_to_go_on(
-                parameters, module, targets, n_texts=len(texts)
-            )
-            columns = vars(former.columns)
-        data = self._make_dataset(module, template, texts, targets.values, weights)
-        trainer = Trainer(module, targets.task, training, rng)
-        result = trainer.partial_fit(
-            data, former=None if former is None else former.result
-        )
+            label_texts = None
+            if is_fresh and targets.label_texts is not None:
+                label_texts = self._read_label_texts(module, template, texts, targets)
+            result = trainer.fit(data, is_fresh=is_fresh, label_texts=label_texts)
         return FittedModel.from_training(
             module, template, targets.task, training, result, columns
         )
 
-    def _rng_of_epoch(self, n_done: int) -> np.random.RandomState:
-        """Return the generator of a later epoch: with a seed, another for each."""
-        if isinstance(self.random_state, Integral):
-            return np.random.RandomState([int(self.random_state), n_done])
-        return check_random_state(self.random_state)
+    def _columns(self, X: Any, former: FittedModel | None) -> dict[str, Any]:
+        """Return names and number of X's columns; they must be the former model's."""
+        if former is None:
+            return column_attributes(X)
+        check_columns(self, X)
+        return vars(former.columns)
+
+    def _rng(self, former: FittedModel | None) -> np.random.RandomState:
+        """Return the source of chance: of a seed another one for each later epoch."""
+        if former is None or not isinstance(self.random_state, Integral):
+            return check_random_state(self.random_state)
+        n_done = len(former.result.history)
+        return np.random.RandomState([int(self.random_state), n_done])
 
     def get_module(self) -> SemanticModule:
         """Return adapter and head around the frozen backbone; load it if needed.
@@ -295,16 +286,6 @@ class BaseSKTuning(
     def _model(self) -> FittedModel:
         check_is_fitted(self)
         return self._fitted
-
-    def _of_table(self, name: str) -> Any:
-        """Return what is known of the columns of X in `fit`."""
-        columns = vars(self._model.columns)
-        if name not in columns:
-            raise AttributeError(
-                f"This {type(self).__name__} has no {name}: its X was no table, or its "
-                "columns had no names."
-            )
-        return columns[name]
 
     @property
     def _n_features_out(self) -> int:

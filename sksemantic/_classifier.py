@@ -338,7 +338,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                     f"partial_fit or fit, was: {known!r}."
                 )
             known = passed
-        self._fitted = self._partial_fit(X, y, sample_weight, known)
+        self._fitted = self._fit(X, y, sample_weight, is_partial=True, classes=known)
         return self
 
     def predict(self, X: Any) -> "NDArray":

@@ -220,7 +220,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self : SKTuningRegressor
             The estimator.
         """
-        self._fitted = self._partial_fit(X, y, sample_weight)
+        self._fitted = self._fit(X, y, sample_weight, is_partial=True)
         return self
 
     def predict(self, X: Any) -> "NDArray":

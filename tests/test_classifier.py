@@ -252,7 +252,7 @@ def test_warm_start_when_the_module_differs_then_refused(
     changes, classifier, texts, labels
 ):
     classifier.set_params(warm_start=True).fit(texts, labels)
-    with pytest.raises(ValueError, match="warm_start=True needs the same backbone"):
+    with pytest.raises(ValueError, match="goes on from the model of the fit before"):
         classifier.set_params(**changes).fit(texts, labels)
 
 

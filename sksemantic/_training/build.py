@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,13 +26,10 @@ from sksemantic._training.options import check_training_options
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._inputs.template import Template
-    from sksemantic._model.config import ModelConfig
     from sksemantic._tasks.base import Targets, Task
 
 Parameters = Mapping[str, Any]  # of an estimator, by name
 _OF_ESTIMATOR = ("lr", "max_epochs", "batch_size", "verbose")
-_OF_MODEL = ("method", "adapter", "adapter_rank", "max_length")
-_OPTIONS_OF_MODEL = ("text_rank", "dropout", "pooling")
 
 
 def check_parameters(parameters: Parameters, caller: str) -> None:
@@ -139,50 +136,6 @@ def resolve_training(
         has_label_texts=targets.label_texts is not None,
         **situation,
     )
-
-
-def check_same_model(parameters: Parameters, config: "ModelConfig") -> None:
-    """Refuse parameters that ask for another model than the fitted one.
-
-    Raises
-    ------
-    ValueError
-    """
-    prompt = parameters["prompt"]
-    asked = {
-        "model": parameters["model"],
-        "prompt": None if prompt is None else str(Prompt.parse(prompt)),
-        **{name: parameters[name] for name in _OF_MODEL},
-        **{
-            f"training__{name}": _option(parameters, name) for name in _OPTIONS_OF_MODEL
-        },
-    }
-    fitted = asdict(config) | {"model": config.backbone.source.name}
-    for name, value in asked.items():
-        former = fitted[name.removeprefix("training__")]
-        is_open = value is None or (isinstance(value, str) and value == "auto")
-        if not is_open and value != former:
-            raise ValueError(
-                f"The '{name}' parameter must be {former!r}, as in the fit before: "
-                "partial_fit goes on with that model. Got "
-                f"{value!r} instead. Call fit for another model."
-            )
-
-
-def resolve_training_to_go_on(
-    parameters: Parameters, module: SemanticModule, targets: "Targets", *, n_texts: int
-) -> TrainingConfig:
-    """Decide everything that is "auto" about training a fitted module further."""
-    config = module.config
-    training = resolve_training(
-        parameters,
-        module.backbone,
-        targets,
-        config.pooling,
-        n_texts=n_texts,
-        is_fresh=False,
-    )
-    return replace(training, text_rank=config.text_rank, dropout=config.dropout)
 
 
 def build_module(

@@ -109,17 +109,18 @@ class FittedModel:
             If the module is not like the one that was trained.
         """
         shapes = {name: tuple(v.shape) for name, v in module.state_dict().items()}
-        former, now = map(_decides_shapes, (self.config.model, module.config))
+        former, now = map(_flat, (self.config.model, module.config))
         is_alike = shapes == {name: v.shape for name, v in self.weights.items()}
         if not is_alike or former["n_layers"] != now["n_layers"]:
-            changes = ", ".join(
+            changes = [
                 f"{name} was {former[name]!r} and would be {now[name]!r}"
                 for name in former
                 if former[name] != now[name]
-            )
+            ]
             raise ValueError(
-                "warm_start=True needs a model like that of the fit before: "
-                f"{changes}. Set warm_start=False to start afresh."
+                "Training goes on from the model of the fit before, and needs one like "
+                f"it: {', '.join(changes)}. To start afresh, "
+                "call fit with warm_start=False."
             )
         state = {name: torch.tensor(value) for name, value in self.weights.items()}
         module.load_state_dict(state)
@@ -181,25 +182,9 @@ class FittedModel:
         )
 
 
-def _decides_shapes(config: ModelConfig) -> dict[str, Any]:
-    """Return what decides the shapes of a module's weights, by name."""
-    names = (
-        "method",
-        "adapter",
-        "adapter_rank",
-        "tuned_layers",
-        "text_rank",
-        "pooling",
-        "n_texts",
-        "n_outputs",
-        "n_virtual_tokens",
-    )
-    backbone = config.backbone
-    return {
-        "model": backbone.source.name,
-        "n_layers": backbone.n_layers,
-        **{name: getattr(config, name) for name in names},
-    }
+def _flat(config: ModelConfig) -> dict[str, Any]:
+    values = asdict(config)
+    return values.pop("backbone") | values
 
 
 def _without_tensors(optimizer_state: dict[str, Any] | None) -> dict[str, Any] | None:
