@@ -140,17 +140,12 @@ class ProbeFitter:
         rows = rows.with_weight()
         cv_loss = float("nan")
         if penalty is None:
-            losses = self._cv_losses(rows)
-            penalty, cv_loss = _best(self.config.penalties, losses)
+            penalty, cv_loss = _best(self.config.penalties, self._cv_losses(rows))
         coef = np.zeros((n_classes, rows.features.shape[1]))
-        intercept = np.full(n_classes, -np.inf)
-        chosen = np.unique(rows.y)
-        if len(chosen) == 1:  # the others are too rare to have been drawn
-            intercept[chosen] = 0
-        else:
-            coef[chosen], intercept[chosen] = self._logits_of(rows, penalty)
-        is_absent = np.isneginf(intercept)
-        intercept[is_absent] = intercept[~is_absent].min() - _ABSENT_CLASS_MARGIN
+        present = np.unique(rows.y)
+        coef[present], logits = self._logits_of(rows, penalty)
+        intercept = np.full(n_classes, logits.min() - _ABSENT_CLASS_MARGIN)
+        intercept[present] = logits
         return LinearProbe(coef, intercept, penalty, cv_loss)
 
     def fit_each_logistic(
@@ -176,8 +171,7 @@ class ProbeFitter:
             mean = np.mean(losses, axis=0) if losses else None
             penalty, cv_loss = _best(config.penalties, mean)
         coef = np.zeros((y.shape[1], rows.features.shape[1]))
-        certain = config.certain_log_odds
-        intercept = np.where(shares > 0.5, certain, -certain)
+        intercept = np.where(shares > 0.5, 1, -1) * config.certain_log_odds
         for k, column in enumerate(columns):
             if 0 < shares[k] < 1:
                 model = self._logistic(penalty)
@@ -237,6 +231,8 @@ class ProbeFitter:
 
     def _logits_of(self, rows: ProbeRows, penalty: float) -> "tuple[NDArray, NDArray]":
         """Return coefficients (K, C) and intercepts (K,) of the K classes of rows."""
+        if np.ptp(rows.y) == 0:  # the others are too rare to have been drawn
+            return np.zeros((1, rows.features.shape[1])), np.zeros(1)
         model = self._logistic(penalty)
         model.fit(rows.features, rows.y, sample_weight=rows.weights)
         if len(model.classes_) > 2:
@@ -245,9 +241,8 @@ class ProbeFitter:
         return signs[:, None] * model.coef_, signs * model.intercept_
 
     def _logistic(self, penalty: float) -> LogisticRegression:
-        config = self.config
         return LogisticRegression(
-            C=1 / penalty, max_iter=config.max_iter, tol=config.tol
+            C=1 / penalty, max_iter=self.config.max_iter, tol=self.config.tol
         )
 
     def _draw(self, rows: ProbeRows) -> ProbeRows:
@@ -302,5 +297,4 @@ def _best(
     """Return the penalty of the lowest loss, and the loss; the middle one without."""
     if losses is None:
         return penalties[len(penalties) // 2], float("nan")
-    best = int(np.argmin(losses))
-    return penalties[best], float(losses[best])
+    return penalties[np.argmin(losses)], float(losses.min())

@@ -77,22 +77,15 @@ def check_training_options(options: Mapping[str, Any] | None, caller: str) -> No
         caller_name=caller,
     )
     _check_callbacks((options or {}).get("callbacks", ()), caller)
-    low, high = ((options or {}).get(name) for name in ("min_epochs", "most_epochs"))
-    if isinstance(low, Integral) and isinstance(high, Integral) and low > high:
-        raise ValueError(
-            f"The 'training' parameter of {caller} must not have more 'min_epochs' "
-            f"than 'most_epochs'. Got {low} and {high} instead."
-        )
 
 
 def _check_callbacks(callbacks: Any, caller: str) -> None:
     """Refuse what skorch does not take for a callback, and a name given twice."""
     names = []
     for given in () if isinstance(callbacks, str) else callbacks:
-        callback = given
-        if isinstance(given, tuple) and len(given) == 2:
-            name, callback = given
-            names.append(name)
+        is_named = isinstance(given, tuple) and len(given) == 2
+        name, callback = given if is_named else (None, given)
+        names += [name] * is_named
         kind = callback if isinstance(callback, type) else type(callback)
         if not issubclass(kind, Callback):
             raise ValueError(
