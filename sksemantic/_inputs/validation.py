@@ -42,7 +42,7 @@ def _is_table(X: Any) -> bool:
 
 
 def check_weights(sample_weight: Any, texts: "Sized") -> "NDArray | None":
-    """Return weights (n,) as float32; refuse any but one number >= 0 for each text."""
+    """Return weights (n,) as float64; refuse any but one number >= 0 for each text."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(
@@ -56,7 +56,7 @@ def check_weights(sample_weight: Any, texts: "Sized") -> "NDArray | None":
         )
     if not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no text would count.")
-    return weights.astype(np.float32)
+    return weights
 
 
 def check_groups(groups: Any, texts: "Sized") -> "NDArray | None":

@@ -49,9 +49,9 @@ def test_weights_when_bad_then_error_says_what_is_wrong(weights, message):
         check_weights(weights, TEXTS)
 
 
-def test_weights_when_good_then_are_float32():
+def test_weights_when_good_then_are_float64():
     weights = check_weights(pd.Series([0, 1, 2]), TEXTS)
-    assert weights.dtype == np.float32
+    assert weights.dtype == np.float64
     assert weights.tolist() == [0, 1, 2]
     assert check_weights(None, TEXTS) is None
 
