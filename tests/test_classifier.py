@@ -312,14 +312,3 @@ def test_tags_when_asked_then_declare_texts(classifier):
     assert tags.input_tags.string
     assert not tags.input_tags.two_d_array
     assert tags.target_tags.required
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("weight", [1e39, 1e-46])  # beyond float32
-def test_sample_weight_when_extreme_then_probabilities_are_finite(
-    weight, classifier, texts, labels
-):
-    weights = np.ones(len(texts))
-    weights[0] = weight
-    classifier.fit(texts, labels, sample_weight=weights)
-    assert np.isfinite(classifier.predict_proba(texts)).all()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sksemantic._backbone.source import BackboneSource
 
+_LARGEST_RATIO = 1e30
+
 
 def column_attributes(X: Any) -> dict[str, Any]:
     """Return `n_features_in_` and `feature_names_in_` of a table; nothing of others."""
@@ -56,6 +58,13 @@ def check_weights(sample_weight: Any, texts: "Sized") -> "NDArray | None":
         )
     if not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no text would count.")
+    positive = weights[weights > 0]
+    if positive.max() > _LARGEST_RATIO * positive.min():
+        raise ValueError(
+            "sample_weight must not differ by more than a factor of "
+            f"{_LARGEST_RATIO:g}, which training in float32 cannot tell from zero. Got "
+            f"{positive.min():g} and {positive.max():g}: set the small ones to 0."
+        )
     return weights
 
 

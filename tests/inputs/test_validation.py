@@ -38,6 +38,8 @@ BAD_WEIGHTS = {
     "nan": ([1.0, np.nan, 1.0], "NaN"),
     "inf": ([1.0, np.inf, 1.0], "infinity"),
     "all zero": ([0.0] * 3, "must not be all zero|at least one non-zero"),
+    "large": ([1e39, 1.0, 0.0], r"factor of 1e\+30.* Got 1 and 1e\+39"),
+    "small": ([1e-46, 1.0, 0.0], "factor of .* Got 1e-46 and 1"),
     "two columns": (np.ones((3, 2)), "1D array or scalar"),
     "str": (["heavy"] * 3, "could not convert string to float"),
 }
