@@ -37,7 +37,7 @@ VARIANTS = {
     "weights averaged: from two thirds": "`average_from`: 2/3",
     "head: from random weights": '`head_init`: `"random"`',
     "head: from the linear probe": '`head_init`: `"linear_probe"`, the usual rates',
-    "head: the same, slower rates": '`head_init`: `"linear_probe"`, its preset\'s rates',
+    "head: the same, slower rates": '`head_init`: `"linear_probe"`, slower rates',
     "pooling: first": '`pooling`: `"first"`',
     "pooling: mean": '`pooling`: `"mean"`',
     "tuned: upper half": "`tuned_layers`: 3, the upper half",

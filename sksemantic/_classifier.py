@@ -57,7 +57,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         How many of the top layers have an adapted prefix, or the first of them and the
         one after the last, counted from 0 at the bottom. All others keep the frozen
         prefix; what lies below is computed once for each text, and kept for later
-        epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
+        epochs, folds and fits. "auto" is the upper two thirds for causal models, all
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
@@ -66,12 +66,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         backbone has positions for, at most 512.
 
     lr : float or "auto", default="auto"
-        Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others; a quarter of it where the head
-        starts from the linear probe, and a tenth for the adapter "linear".
+        Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;
+        that of the head is ``training={"head_lr": ...}``. "auto" is 2e-3 for causal
+        models, 4e-3 for others; a quarter of it where the head starts from the linear
+        probe, and a tenth for the adapter "linear".
 
     max_epochs : int or "auto", default="auto"
-        Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
+        Passes over the texts. "auto" is 5 for causal models and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs; for
         180 steps in at most 90 epochs where encoders have few texts and `label_texts`.
 
@@ -114,7 +115,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
           devices; needs accelerate.
         - ``n_layers``: how many of the backbone's layers are run, from the bottom, or
           "all"; the head reads the last of them. By default "auto": two thirds of a
-          causal backbone's, whose middle says more of a text than its top, which is
+          causal model's, whose middle says more of a text than its top, which is
           about the next word; all layers of others, and with `label_texts`.
         - ``prefix_mechanism``: how the backbone is given the prefix: "attention" joins
           it to keys and values in the attention function, "kv_cache" passes it as a
@@ -127,14 +128,15 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
 
     warm_start : bool, default=False
-        Start `fit` from the values trained before, instead of afresh.
+        Start `fit` from the values trained before, instead of afresh. Adapter, text
+        adapter and head must have the same shapes; another prompt is accepted.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
 
     verbose : int, default=0
-        0 is silent, 1 shows a progress bar, 2 one line per epoch.
+        0 is silent, 1 shows one progress bar per epoch, 2 one line per epoch.
 
     Attributes
     ----------
@@ -147,15 +149,17 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         `config_.training`, a `TrainingConfig`.
 
     history_ : skorch.history.History
-        Losses and durations, epoch by epoch.
+        Losses and durations, epoch by epoch: `train_loss`, `valid_loss` and `valid_acc`
+        as long as texts are held out, `dur` in seconds.
 
     linear_probe_ : object
         Logistic regression on the frozen features: `coef`, `intercept`, `penalty`,
         `cv_loss`.
 
     comparison_ : object or None
-        How the trained model compared with the linear probe on the held-out texts, and
-        which one was kept. None if there were too few texts to hold any out.
+        How the trained model compared with the linear probe on the held-out texts:
+        `n_texts`, `trained`, `linear_probe`, `standard_errors`, `kept`, and
+        `has_joined`, whether the texts joined the training. None if none was held out.
 
     prompt_ : str
         The prompt in use.
@@ -191,23 +195,24 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     `fit` first fits a linear probe, logistic regression on the frozen backbone's
     features, its penalty chosen by cross-validation. It then trains on all but the
     held-out texts: a tenth, or 100 if that is more, though never more than a third, or
-    than 10,000. After half of the epochs trained model and linear probe are compared on
-    these texts, by error rate (McNemar's statistic) and log-loss (at the temperature
-    that suits best). Unless the linear probe is ahead by two standard errors, the
-    held-out texts join the training for the remaining epochs. Else they are compared
-    again at the end; should the linear probe still be ahead, it is fitted on all texts
-    and used, and a `FallbackWarning` says so. Of more than 30,000 texts the linear
+    than 10,000. After half of the epochs trained model, with the weights of that step,
+    and linear probe are compared on these texts, by error rate (McNemar's statistic)
+    and log-loss (at the temperature with which it is lowest). Unless the linear probe
+    is ahead by two standard errors, the held-out texts join the training for the
+    remaining epochs. Else they are never trained on, and the two are compared again at
+    the end; should the linear probe still be ahead, it is fitted on all texts and used,
+    and a `FallbackWarning` says so. Of more than 30,000 texts the linear
     probe reads about that many, drawn at random, and those held out.
 
-    With `label_texts` the linear probe stays near the label prior: for causal backbones
+    With `label_texts` the linear probe stays near the label prior: for causal models
     the output embeddings of the tokens that would come next, for encoders the
     embeddings of the texts, in both cases calibrated on all texts, labelled or not. It
     minimises log-loss + ``penalty / 2 * ||W - W_prior||^2``. With fewer than 4 labelled
     texts a class on average there is no training, with fewer than 200 in all none is
-    held out and training starts from the linear probe, at lower rates.
+    held out and training starts from the linear probe, at lower learning rates.
 
     An encoder's text keeps its own positions, counted from its own start; a causal
-    backbone's text goes on where the prompt ended.
+    model's text goes on where the prompt ended.
 
     Pickles hold the trained values and the backbone's name, never the backbone.
 
@@ -298,7 +303,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     ) -> Self:
         """Train one more epoch, on these texts only, at constant learning rates.
 
-        There is no linear probe and no comparison with it. The first call on an
+        There is no linear probe and no comparison with it. After `fit` or an earlier
+        call, training goes on from the trained values, with the parameters of now;
+        adapter, text adapter and head must have the same shapes. The first call on an
         unfitted estimator standardises features by the texts it is given. If a call
         fails, the estimator stays as it was.
 
@@ -360,6 +367,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
+
+        After training on a few hundred texts the probabilities are over-confident;
+        `sklearn.calibration.CalibratedClassifierCV` calibrates them.
 
         Parameters
         ----------

@@ -54,7 +54,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         How many of the top layers have an adapted prefix, or the first of them and the
         one after the last, counted from 0 at the bottom. All others keep the frozen
         prefix; what lies below is computed once for each text, and kept for later
-        epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
+        epochs, folds and fits. "auto" is the upper two thirds for causal models, all
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
@@ -63,12 +63,13 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         backbone has positions for, at most 512.
 
     lr : float or "auto", default="auto"
-        Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 4e-3 for others; a quarter of it where the head
-        starts from the linear probe, and a tenth for the adapter "linear".
+        Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;
+        that of the head is ``training={"head_lr": ...}``. "auto" is 2e-3 for causal
+        models, 4e-3 for others; a quarter of it where the head starts from the linear
+        probe, and a tenth for the adapter "linear".
 
     max_epochs : int or "auto", default="auto"
-        Passes over the texts. "auto" is 5 for causal backbones and 6 for others, 8 and
+        Passes over the texts. "auto" is 5 for causal models and 6 for others, 8 and
         9 with several targets, and more for few texts: enough for 120 steps, though
         never more than 30 epochs.
 
@@ -98,14 +99,15 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
 
     warm_start : bool, default=False
-        Start `fit` from the values trained before, instead of afresh.
+        Start `fit` from the values trained before, instead of afresh. Adapter, text
+        adapter and head must have the same shapes; another prompt is accepted.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
 
     verbose : int, default=0
-        0 is silent, 1 shows a progress bar, 2 one line per epoch.
+        0 is silent, 1 shows one progress bar per epoch, 2 one line per epoch.
 
     Attributes
     ----------
@@ -127,7 +129,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     as described for `SKTuningClassifier`; here the two are compared by `loss`.
 
     An encoder's text keeps its own positions, counted from its own start; a causal
-    backbone's text goes on where the prompt ended.
+    model's text goes on where the prompt ended.
 
     Pickles hold the trained values and the backbone's name, never the backbone.
 
@@ -202,7 +204,9 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train one more epoch, on these texts only, at constant learning rates.
 
-        There is no linear probe and no comparison with it. The first call on an
+        There is no linear probe and no comparison with it. After `fit` or an earlier
+        call, training goes on from the trained values, with the parameters of now;
+        adapter, text adapter and head must have the same shapes. The first call on an
         unfitted estimator standardises features and targets by what it is given. If a
         call fails, the estimator stays as it was.
 

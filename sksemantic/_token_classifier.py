@@ -34,7 +34,7 @@ class SKTuningTokenClassifier(
     """Classifier of words: named entities, parts of speech, and the like.
 
     SK-Tuning [1]_ with a head that reads every word after the semantic prefix, at its
-    first token or, for causal backbones, which have read it only then, at its last.
+    first token or, for causal models, which have read it only then, at its last.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class SKTuningTokenClassifier(
         How many of the top layers have an adapted prefix, or the first of them and the
         one after the last, counted from 0 at the bottom. All others keep the frozen
         prefix; what lies below is computed once for each text, and kept for later
-        epochs, folds and fits. "auto" is the upper two thirds for causal backbones, all
+        epochs, folds and fits. "auto" is the upper two thirds for causal models, all
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
@@ -73,12 +73,13 @@ class SKTuningTokenClassifier(
         a label. None is what the backbone has positions for, at most 512.
 
     lr : float or "auto", default="auto"
-        Learning rate of the adapter (AdamW), with linear warmup and decay. "auto" is
-        2e-3 for causal backbones, 1e-2 for others; a quarter of it where the head
-        starts from the linear probe, and a tenth for the adapter "linear".
+        Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;
+        that of the head is ``training={"head_lr": ...}``. "auto" is 2e-3 for causal
+        models, 1e-2 for others; a quarter of it where the head starts from the linear
+        probe, and a tenth for the adapter "linear".
 
     max_epochs : int or "auto", default="auto"
-        Passes over the texts. "auto" is 5 for causal backbones and 6 for others, and
+        Passes over the texts. "auto" is 5 for causal models and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs.
 
     batch_size : int, default=32
@@ -101,14 +102,15 @@ class SKTuningTokenClassifier(
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
 
     warm_start : bool, default=False
-        Start `fit` from the values trained before, instead of afresh.
+        Start `fit` from the values trained before, instead of afresh. Adapter, text
+        adapter and head must have the same shapes; another prompt is accepted.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
 
     verbose : int, default=0
-        0 is silent, 1 shows a progress bar, 2 one line per epoch.
+        0 is silent, 1 shows one progress bar per epoch, 2 one line per epoch.
 
     Attributes
     ----------

@@ -37,5 +37,7 @@ class FallbackWarning(UserWarning):
     """The linear probe is clearly better on the held-out texts, and is used.
 
     The trained model is kept unless the linear probe is ahead of it by two standard
-    errors, after half of the epochs and again at the end.
+    errors, after half of the epochs and again at the end. The numbers in the message
+    are the first losses of ``comparison_``, such as error rates, not the losses of
+    ``history_``. In a search such a candidate is scored with the linear probe.
     """

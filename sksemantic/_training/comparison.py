@@ -18,8 +18,10 @@ class Comparison:
     n_texts : int
         Number of held-out texts.
     trained, linear_probe : tuple of float
-        Mean losses: error rate, and log-loss at the temperature that suits these texts
-        best (classifier), or the loss of the standardised targets (regressor).
+        Mean losses: of classes and words the error rate, and the log-loss at the
+        temperature with which it is lowest on these texts; of ordered classes the mean
+        distance in classes, and the log-loss; of several labels a text the log-loss; of
+        numbers the loss of the standardised targets.
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "linear_probe"}

@@ -17,13 +17,15 @@ class TrainingConfig:
 
     The estimators choose a preset by the backbone and the task, replace in it what the
     `training` parameter says, and keep the result as ``config_.training``. The defaults
-    are those for one text a row and an encoder.
+    are those for one text a row and an encoder. `lr`, `batch_size`, `max_epochs` and
+    `verbose` are parameters of the estimator, and no keys of `training`.
 
     Attributes
     ----------
     lr : float, default=4e-3
-        Learning rate of the adapter. Measured with MiniLM on SST-2, Rotten Tomatoes,
-        TREC and hutto; causal: 2e-3, with Gemma 3 270M on SST-2.
+        Learning rate of the adapter and the text adapter. Measured with MiniLM on
+        SST-2, Rotten Tomatoes, TREC and hutto; causal: 2e-3, with Gemma 3 270M on
+        SST-2.
     head_lr : float, default=1.5e-3
         Learning rate of the head. Measured with it: for classes a head twice as fast is
         as good, for ratings it is not. Causal: 1e-3.
@@ -32,7 +34,8 @@ class TrainingConfig:
     max_gradient_norm : float, default=1.0
         Gradients are clipped to this norm.
     warmup : float, default=0.06
-        Share of the training in which the rates rise; then they fall linearly to zero.
+        Share of the training in which the learning rates rise; then they fall linearly
+        to zero.
     average_from : float, default=1/3
         Share of the training after which the weights of all steps are averaged; 1 for
         no average.
@@ -49,23 +52,25 @@ class TrainingConfig:
     most_epochs : int, default=30
         With few labels and an encoder: 90.
     min_steps : int, default=120
-        With few labels and an encoder: 180; a causal backbone gains nothing from more.
+        With few labels and an encoder: 180; a causal model gains nothing from more.
     head_init : {"zeros", "random", "linear_probe"}, default="zeros"
         How the head starts. Pairs and few labels start from the linear probe, at lower
-        rates, measured on STS-B, and on few texts of SST-2 and TREC.
+        learning rates, measured on STS-B, and on few texts of SST-2 and TREC.
     contrast : float, default=1.0
-        Weight of the contrast of two texts beside the task's loss. Measured with MiniLM
-        on TREC, SST-2, Rotten Tomatoes and SMS: few texts gain, many lose. Causal: 0,
-        Gemma 3 270M gains nothing; pairs: 0, their texts have a relation in common.
+        Weight of the contrast of two texts beside the task's loss. The default fades
+        with more texts, see `contrast_texts`; a value that is passed explicitly is used
+        as it is. Only for classes without an order. Measured with MiniLM on TREC,
+        SST-2, Rotten Tomatoes and SMS: few texts gain, many lose. Causal: 0, Gemma 3
+        270M gains nothing; pairs: 0, their texts have a relation in common.
     contrast_texts : int, default=100
-        Texts of a class up to which `contrast` counts in full; with more it fades with
-        the square of their number.
+        Texts of a class up to which the default of `contrast` counts in full; with more
+        it fades with the square of their number.
     min_contrast_texts : int, default=32
-        With fewer in all there is no contrast: any two of them have something in common
-        that is not their class.
+        With fewer in all the default of `contrast` is 0: any two of them have something
+        in common that is not their class.
     text_rank : int, default=4
-        Rank of the map that refines the text's own states where they leave a tuned
-        layer; 0 for none. Measured with MiniLM and Gemma 3 270M.
+        Rank of the text adapter, which changes the text's own states where they leave a
+        tuned layer; 0 for none. Measured with MiniLM and Gemma 3 270M.
     frozen_share : float, default=0.0
         Share of the lower layers that get no trained prefix. Causal: 1/3, as good as
         all with Gemma 3 270M in two thirds of the time; with MiniLM the uppermost
@@ -85,14 +90,16 @@ class TrainingConfig:
         Rows that the linear probe is fitted on at most: it learns next to nothing from
         more, and their features would be the longest part of a fit.
     join_after : float, default=1/2
-        Share of the epochs after which the held-out texts join the training, if the
-        linear probe is not clearly better on them.
+        Share of the epochs after which the trained model, with the weights of that
+        step, is compared with the linear probe. If the linear probe is not clearly
+        better, the held-out texts join the training; else they are never trained on.
     clearly_better : float, default=2.0
         Standard errors by which the linear probe must be ahead to be kept.
     early_stopping : bool, default=False
-        Whether the texts stay held out, and the best epoch on them is restored.
+        Whether the texts stay held out, and the epoch with the lowest `valid_loss` on
+        them is restored. With few labels no text is held out, and nothing is watched.
     n_iter_no_change : int, default=3
-        Epochs without improvement before early stopping.
+        Epochs without a lower `valid_loss` before early stopping.
     few_labels : int, default=200
         With `label_texts` and fewer labelled texts than this, none is held out, and
         training starts from the linear probe.

@@ -192,6 +192,6 @@ def test_docstrings_of_estimators_when_compared_then_give_the_rates():
         (SKTuningTokenClassifier, PRESETS["encoder, words"]),
     ):
         causal, other = re.search(
-            r"is\s+(\S+) for causal backbones, (\S+) for others", estimator.__doc__
+            r"is\s+(\S+) for causal\s+models, (\S+) for others", estimator.__doc__
         ).groups()
         assert (float(causal), float(other)) == (PRESETS["causal"].lr, encoder.lr)
