@@ -22,7 +22,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     """Text classifier: a frozen language model after a trained semantic prefix.
 
     SK-Tuning [1]_: the frozen backbone reads a meaningful `prompt` once; a small
-    trainable adapter refines what it understood, layer by layer, into a prefix that
+    trainable adapter changes what it understood, layer by layer, into a prefix that
     every text attends to; a linear head reads the pooled text. Only adapter and head
     are trained.
 

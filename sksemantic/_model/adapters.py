@@ -52,7 +52,7 @@ class _Adapter(nn.Module):
 
 
 class PrefixAdapter(_Adapter):
-    """Refine each tuned layer's keys and values: k + A(s), v + B(s).
+    """Change each tuned layer's keys and values: k + A(s), v + B(s).
 
     Or the layer's states, s + A(s), with the mechanism "hidden_states". Layers that are
     not tuned keep their frozen prefix.
@@ -86,7 +86,7 @@ class PrefixAdapter(_Adapter):
 
 
 class TextAdapter(_Adapter):
-    """Refine a text's own states at the output of each tuned layer: h + B(A(h)).
+    """Change a text's own states at the output of each tuned layer: h + B(A(h)).
 
     A prefix changes what a text's tokens attend to; this changes the tokens. It is
     DiReFT (Wu et al. 2024, arXiv 2404.03592, section 3.2) at every token. The map's
@@ -120,7 +120,7 @@ def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
 
 
 class PromptAdapter(_Adapter):
-    """Refine the prompt's input embeddings into a soft prompt: e + F(e)."""
+    """Change the prompt's input embeddings into a soft prompt: e + F(e)."""
 
     def __init__(self, embeddings: Tensor, rank: int | None) -> None:
         super().__init__()
