@@ -165,7 +165,7 @@ class Backbone:
         if rows is not None:
             return rows.float().cpu().numpy()
         raise ValueError(
-            "The 'label_texts' parameter needs a causal backbone with output "
+            "The 'label_texts' parameter needs a causal model with output "
             f"embeddings, but the weights of {type(self.model).__name__} have none: "
             "they were saved without its language modelling head. Use the whole "
             "model's weights."

@@ -24,7 +24,7 @@ class Template:
     """Puts special tokens and the prompt around texts, as token ids.
 
     An entry of X has `n_texts` texts. A pair without slots takes the tokenizer's own
-    form for pairs. For a causal backbone, or a tokenizer without such a form, the two
+    form for pairs. For a causal model, or a tokenizer without such a form, the two
     texts follow each other on a line each.
 
     `max_length` is the most tokens of an entry. Special tokens and what the prompt has
@@ -96,7 +96,7 @@ class Template:
 
         A text that is longer than `max_length` becomes several overlapping windows.
         Each word belongs to the window where it is farthest from a cut. It is read at
-        its first token or, with a causal backbone, at its last one.
+        its first token or, with a causal model, at its last one.
 
         Return the windows, where in each of them its words are read (every word once,
         in order), and which text each window is of (n_windows,). A text without words

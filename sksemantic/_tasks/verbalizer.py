@@ -1,6 +1,6 @@
 """The verbalizer: a vector for each label, made of the label's texts.
 
-For causal backbones the vector of a label is the output embedding of its text: its
+For causal models the vector of a label is the output embedding of its text: its
 product with the last state is the logit of that text as the continuation of the prompt
 (Schick & Schuetze 2021, arXiv 2001.07676, section 3.1). For encoders it is the
 embedding of the label's text.
@@ -29,14 +29,14 @@ def label_vectors(
     Raises
     ------
     ValueError
-        If an encoder reads several texts a row, or a causal backbone has no output
+        If an encoder reads several texts a row, or a causal model has no output
         embeddings.
     """
     if module.backbone.is_causal:
         return np.stack([_continuation(module, template, each) for each in texts])
     if template.n_texts > 1:
         raise ValueError(
-            "The 'label_texts' parameter needs a causal backbone for pairs of texts: "
+            "The 'label_texts' parameter needs a causal model for pairs of texts: "
             "an encoder's embedding of a label's text is not like that of a pair."
         )
     flat = [text for each in texts for text in each]

@@ -161,7 +161,8 @@ class Trainer:
         if n_first:
             self._train(net, train, n_first)
             comparison = self._compare(held_out, probe_losses)
-            has_joined = comparison.kept == "trained" and not net.interrupted_
+            is_over = net.interrupted_ or n_first == net.max_epochs
+            has_joined = comparison.kept == "trained" and not is_over
         if has_joined:
             comparison = replace(comparison, has_joined=True)
             net.set_params(train_split=None)

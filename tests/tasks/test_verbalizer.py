@@ -142,5 +142,5 @@ def test_fit_when_weights_are_given_then_go_with_the_labelled(fast):
 def test_fit_when_pairs_and_encoder_then_label_texts_are_refused(fast):
     pairs = [(text, text) for text in TEXTS]
     clf = SKTuningClassifier(**fast, label_texts=NAMES)
-    with pytest.raises(ValueError, match="label_texts.* a causal backbone for pairs"):
+    with pytest.raises(ValueError, match="label_texts.* a causal model for pairs"):
         clf.fit(pairs, LABELS)

@@ -134,7 +134,7 @@ def test_fit_when_training_is_kept_then_no_warning_and_is_better_than_the_probe(
 
 @pytest.mark.parametrize(
     ("join_after", "max_epochs", "n_alone"),
-    [(0.5, 12, 6), (0.5, 5, 2), (0.25, 12, 3), (0.0, 4, 4), (0.5, 1, 1)],
+    [(0.5, 12, 6), (0.5, 5, 2), (0.25, 12, 3), (0.0, 4, 4), (0.5, 1, 1), (1.0, 3, 3)],
 )
 def test_held_out_texts_when_the_probe_is_not_better_then_join_for_the_epochs_left(
     join_after, max_epochs, n_alone, learner, many, many_labels
@@ -147,6 +147,7 @@ def test_held_out_texts_when_the_probe_is_not_better_then_join_for_the_epochs_le
         max_epochs - n_alone
     )
     assert learner.comparison_.n_texts == 24
+    assert learner.comparison_.has_joined == (n_alone < max_epochs)
     if n_alone < max_epochs:  # compared when they joined, never afterwards
         accuracy = learner.history_[n_alone - 1, "valid_acc"]
         assert learner.comparison_.trained[0] == pytest.approx(1 - accuracy)
