@@ -66,10 +66,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         backbone has positions for, at most 512.
 
     lr : float or "auto", default="auto"
-        Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;
-        that of the head is ``training={"head_lr": ...}``. "auto" is 2e-3 for causal
-        models, 4e-3 for others; a quarter of it where the head starts from the linear
-        probe, and a tenth for the adapter "linear".
+        Learning rate of both adapters (AdamW), with linear warmup and decay. "auto" is
+        2e-3 for causal models, 4e-3 for others; a quarter of it where the head starts
+        from the linear probe, and a tenth for the adapter "linear".
 
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal models and 6 for others, and
@@ -128,15 +127,14 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
 
     warm_start : bool, default=False
-        Start `fit` from the values trained before, instead of afresh. Adapter, text
-        adapter and head must have the same shapes; another prompt is accepted.
+        Start `fit` from the values trained before, which must have the same shapes.
 
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
 
     verbose : int, default=0
-        0 is silent, 1 shows one progress bar per epoch, 2 one line per epoch.
+        0 is silent, 1 shows one bar per epoch, 2 one line per epoch.
 
     Attributes
     ----------
@@ -149,17 +147,15 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         `config_.training`, a `TrainingConfig`.
 
     history_ : skorch.history.History
-        Losses and durations, epoch by epoch: `train_loss`, `valid_loss` and `valid_acc`
-        as long as texts are held out, `dur` in seconds.
+        Losses and durations, epoch by epoch.
 
     linear_probe_ : object
         Logistic regression on the frozen features: `coef`, `intercept`, `penalty`,
         `cv_loss`.
 
     comparison_ : object or None
-        How the trained model compared with the linear probe on the held-out texts:
-        `n_texts`, `trained`, `linear_probe`, `standard_errors`, `kept`, and
-        `has_joined`, whether the texts joined the training. None if none was held out.
+        How the trained model compared with the linear probe on the held-out texts, and
+        whether these joined the training. None if none was held out.
 
     prompt_ : str
         The prompt in use.
@@ -195,14 +191,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     `fit` first fits a linear probe, logistic regression on the frozen backbone's
     features, its penalty chosen by cross-validation. It then trains on all but the
     held-out texts: a tenth, or 100 if that is more, though never more than a third, or
-    than 10,000. After half of the epochs trained model, with the weights of that step,
-    and linear probe are compared on these texts, by error rate (McNemar's statistic)
-    and log-loss (at the temperature with which it is lowest). Unless the linear probe
-    is ahead by two standard errors, the held-out texts join the training for the
-    remaining epochs. Else they are never trained on, and the two are compared again at
-    the end; should the linear probe still be ahead, it is fitted on all texts and used,
-    and a `FallbackWarning` says so. Of more than 30,000 texts the linear
-    probe reads about that many, drawn at random, and those held out.
+    than 10,000. After half of the epochs trained model and linear probe are compared on
+    these texts, by error rate (McNemar's statistic) and log-loss (at the temperature
+    with which it is lowest). Unless the linear probe is ahead by two standard errors,
+    the texts join the training for the remaining epochs. Else they are never trained
+    on, and the two are compared again at the end; should the linear probe still be
+    ahead, it is fitted on all texts and used, and a `FallbackWarning` says so. Of more
+    than 30,000 texts the linear probe reads about that many, drawn at random.
 
     With `label_texts` the linear probe stays near the label prior: for causal models
     the output embeddings of the tokens that would come next, for encoders the
@@ -303,11 +298,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     ) -> Self:
         """Train one more epoch, on these texts only, at constant learning rates.
 
-        There is no linear probe and no comparison with it. After `fit` or an earlier
-        call, training goes on from the trained values, with the parameters of now;
-        adapter, text adapter and head must have the same shapes. The first call on an
-        unfitted estimator standardises features by the texts it is given. If a call
-        fails, the estimator stays as it was.
+        There is no linear probe and no comparison with it. Training goes on from the
+        fitted values, with the parameters of now. The first call on an unfitted
+        estimator standardises features by the texts it is given. If a call fails, the
+        estimator stays as it was.
 
         Parameters
         ----------
@@ -368,8 +362,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
 
-        After training on a few hundred texts the probabilities are over-confident;
-        `sklearn.calibration.CalibratedClassifierCV` calibrates them.
+        After training on a few hundred texts they are over-confident: calibrate them
+        with `sklearn.calibration.CalibratedClassifierCV`.
 
         Parameters
         ----------
