@@ -242,6 +242,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     }
 
     classes_ = property(attrgetter("_model.task.classes"))
+    temperature_ = property(attrgetter("_model.result.temperature"))
 
     def __init__(
         self,
@@ -357,7 +358,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         """
         task = self._task
         threshold = self._encoder.check_threshold(task)
-        return task.predict(self._scores(X), threshold)
+        scores = self._scores(X)
+        if task.is_multilabel:  # the threshold is one of probabilities
+            scores = scores / self.temperature_
+        return task.predict(scores, threshold)
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
@@ -376,7 +380,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             Columns in the order of `classes_`. With several labels a text each column
             is a probability of its own.
         """
-        return self._task.probabilities(self._scores(X))
+        return self._task.probabilities(self._scores(X) / self.temperature_)
 
     def predict_log_proba(self, X: Any) -> "NDArray":
         """Return the log-probability of each class.
@@ -391,7 +395,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return self._task.log_probabilities(self._scores(X))
+        return self._task.log_probabilities(self._scores(X) / self.temperature_)
 
     def decision_function(self, X: Any) -> "NDArray":
         """Return the logits.

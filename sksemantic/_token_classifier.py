@@ -159,6 +159,7 @@ class SKTuningTokenClassifier(
     }
 
     classes_ = property(attrgetter("_model.task.classes"))
+    temperature_ = property(attrgetter("_model.result.temperature"))
 
     def __init__(
         self,
@@ -268,7 +269,7 @@ class SKTuningTokenClassifier(
         texts, scores = self._scores_of_words(X)
         task = self._model.task
         assert isinstance(task, TokenClassification)
-        return _by_text(_split(task.probabilities(scores), texts))
+        return _by_text(_split(task.probabilities(scores / self.temperature_), texts))
 
     def transform(self, X: Any) -> "NDArray":
         """Embed words: their hidden states after the trained semantic prefix.

@@ -37,7 +37,7 @@ def test_predict_when_called_then_is_the_most_probable_class(
     np.testing.assert_array_equal(clf.predict(texts), expected)
     if n_classes > 2:
         logits = clf.decision_function(texts)
-        np.testing.assert_allclose(softmax(logits, axis=1), proba)
+        np.testing.assert_allclose(softmax(logits / clf.temperature_, axis=1), proba)
 
 
 STRINGS = np.array(["no", "yes"])[np.arange(24) % 2]
@@ -55,7 +55,8 @@ def test_decision_function_when_binary_then_is_the_log_odds(fitted, texts):
     decision = fitted.decision_function(texts)
     proba = fitted.predict_proba(texts)
     assert decision.shape == (24,)
-    np.testing.assert_allclose(decision, np.log(proba[:, 1] / proba[:, 0]), rtol=1e-6)
+    log_odds = np.log(proba[:, 1] / proba[:, 0])
+    np.testing.assert_allclose(decision / fitted.temperature_, log_odds, rtol=1e-6)
 
 
 def train(clf, texts, labels, n_epochs):

@@ -27,6 +27,7 @@ class ClassifierTask(Task):
     """
 
     is_multilabel = False
+    has_probabilities = True
 
     def __init__(self, classes: "NDArray") -> None:
         self.classes = classes
@@ -99,6 +100,10 @@ class Classification(ClassifierTask, name="classification"):
         """
         log_loss = _log_losses(_at_best_temperature(scores, targets), targets)
         return np.stack([scores.argmax(axis=1) != targets, log_loss], axis=1)
+
+    def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return the log-loss of each row (n,)."""
+        return _log_losses(scores, targets)
 
     def fit_linear_probe(
         self,

@@ -45,8 +45,12 @@ class MultiLabel(ClassifierTask, name="multilabel"):
 
     def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
         """Return the log-loss alone: to give no label at all is seldom very wrong."""
+        return self.log_losses(scores, targets)[:, None]
+
+    def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return the log-loss of each row (n,), summed over the labels."""
         signs = np.where(targets > 0, 1.0, -1.0)
-        return -log_expit(signs * scores).sum(axis=1, keepdims=True)
+        return -log_expit(signs * scores).sum(axis=1)
 
     def initial_bias(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
         """Return the labels' log-odds: training would need long to reach rare ones."""

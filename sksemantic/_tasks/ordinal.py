@@ -78,9 +78,11 @@ class Ordinal(ClassifierTask, name="ordinal"):
     def losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
         """Return the distance in classes, and the log-loss."""
         distance = np.abs(_median_ranks(scores) - targets)
-        rows = np.arange(len(targets))
-        log_loss = -_log_probabilities(scores)[rows, targets]
-        return np.stack([distance, log_loss], axis=1)
+        return np.stack([distance, self.log_losses(scores, targets)], axis=1)
+
+    def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return the log-loss of each row (n,)."""
+        return -_log_probabilities(scores)[np.arange(len(targets)), targets]
 
     def fit_linear_probe(
         self,

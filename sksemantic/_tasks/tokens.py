@@ -46,6 +46,11 @@ class TokenClassification(Classification, name="token_classification"):
         weights = self._weigh(targets, np.ones(len(targets)))
         return super().losses(scores, targets) * weights[:, None]
 
+    def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return the log-loss of each word (n,), weighted by class."""
+        losses = super().log_losses(scores, targets)
+        return self._weigh(targets, losses)
+
     def fit_linear_probe(
         self,
         fitter: ProbeFitter,

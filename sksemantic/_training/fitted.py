@@ -141,6 +141,7 @@ class FittedModel:
             "history": [*map(dict, self.result.history)],
             "linear_probe": None if probe is None else asdict(probe),
             "comparison": None if comparison is None else asdict(comparison),
+            "temperature": self.result.temperature,
             "optimizer": _without_tensors(self.result.optimizer_state),
         }
 
@@ -168,6 +169,7 @@ class FittedModel:
             history=History(state["history"]),
             linear_probe=None if probe is None else LinearProbe(**probe),
             comparison=None if comparison is None else Comparison(**comparison),
+            temperature=state["temperature"],
             optimizer_state=_with_tensors(state["optimizer"]),
         )
         return cls(

@@ -22,6 +22,7 @@ from skorch.helper import predefined_split
 from skorch.history import History
 
 from sksemantic._model.inference import compute_scores
+from sksemantic._training.calibration import Calibration
 from sksemantic._training.callbacks import TailAverage, make_callbacks
 from sksemantic._training.comparison import Comparison
 from sksemantic._training.head import head_state, init_head, set_feature_scale
@@ -53,6 +54,8 @@ class TrainingResult:
     linear_probe : LinearProbe or None
     comparison : Comparison or None
         None if no texts were held out.
+    temperature : float
+        What the scores are divided by before they become probabilities.
     optimizer_state : dict or None
         To go on from, after `partial_fit`.
     """
@@ -60,6 +63,7 @@ class TrainingResult:
     history: list[dict[str, Any]]
     linear_probe: "LinearProbe | None" = None
     comparison: Comparison | None = None
+    temperature: float = 1.0
     optimizer_state: dict[str, Any] | None = None
 
 
@@ -154,13 +158,14 @@ class Trainer:
         start = deepcopy(self.module.state_dict())
         held_out, probe_losses = probing.held_out_losses(probe)
         train = data.take(np.flatnonzero(~is_held_out))
+        calibration = Calibration(self.task, config, train)
         net = self._net(held_out)
         can_join = not (config.early_stopping or config.callbacks)
         n_first = int(config.join_after * net.max_epochs) if can_join else 0
         has_joined = False
         if n_first:
             self._train(net, train, n_first)
-            comparison = self._compare(held_out, probe_losses)
+            comparison = self._compare(held_out, probe_losses, calibration)
             is_over = net.interrupted_ or n_first == net.max_epochs
             has_joined = comparison.kept == "trained" and not is_over
         if has_joined:
@@ -171,22 +176,30 @@ class Trainer:
             self._train(net, train)
         history = self._finish(net)
         if not has_joined:
-            comparison = self._compare(held_out, probe_losses)
+            comparison = self._compare(held_out, probe_losses, calibration)
+        temperature = calibration.temperature(self.module)
         final_probe = probing.fit(with_held_out=True, penalty=probe.penalty)
         final_probe = replace(final_probe, cv_loss=probe.cv_loss)
         if comparison.kept == "linear_probe":
             self.module.load_state_dict(start | head_state(self.module, final_probe))
             _warn_of_fallback(comparison, self.task)
-        return TrainingResult(history, final_probe, comparison)
+            temperature = 1.0  # the linear probe's penalty is chosen by its log-loss
+        return TrainingResult(history, final_probe, comparison, temperature)
 
     def _init_head(self, data: "TextDataset", probe: "LinearProbe | None") -> None:
         start = self.config.head_init
         init_head(self.module, self.task, data, start, probe, self.rng)
 
-    def _compare(self, held_out: "TextDataset", probe_losses: "NDArray") -> Comparison:
+    def _compare(
+        self,
+        held_out: "TextDataset",
+        probe_losses: "NDArray",
+        calibration: Calibration,
+    ) -> Comparison:
         """Compare the module as it is with the linear probe on held-out texts."""
         self.module.eval()
         scores = compute_scores(self.module, held_out)
+        calibration.compare(self.module, scores, held_out)
         losses = self.task.losses(scores, held_out.targets)
         return Comparison.paired(
             held_out.text_means(losses),

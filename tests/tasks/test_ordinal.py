@@ -57,12 +57,15 @@ def test_fit_when_classes_are_ordered_then_predicts_them(labels, ordinal, fast):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     most_probable = clf.classes_[probabilities.argmax(axis=1)]
     assert (most_probable == y).mean() > 0.8
-    np.testing.assert_allclose(clf.decision_function(TEXTS), np.log(probabilities))
+    decision = clf.decision_function(TEXTS)
+    np.testing.assert_allclose(np.exp(decision).sum(axis=1), 1)
+    assert (decision.argmax(axis=1) == probabilities.argmax(axis=1)).mean() > 0.8
 
 
 def test_fit_when_two_classes_are_ordered_then_is_binary(fast):
     clf = SKTuningClassifier(**fast, ordinal=True).fit(TEXTS, IS_GOOD.astype(int))
     proba = clf.predict_proba(TEXTS)
     log_odds = np.log(proba[:, 1] / proba[:, 0])
-    np.testing.assert_allclose(clf.decision_function(TEXTS), log_odds)
+    decision = clf.decision_function(TEXTS)
+    np.testing.assert_allclose(decision / clf.temperature_, log_odds, rtol=1e-6)
     np.testing.assert_array_equal(clf.predict(TEXTS), proba.argmax(axis=1))
