@@ -13,9 +13,10 @@ sys.path.insert(0, str(DOCS.parent / "benchmarks"))
 import ablation  # noqa: E402
 import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
+import calibration  # noqa: E402
 import results  # noqa: E402
 
-PAGES = ("comparison", "findings", "performance", "tasks")
+PAGES = ("comparison", "findings", "performance", "tasks", "user_guide")
 # The results keep the names that the variants had when they were run. The pages name
 # the parameter that a variant sets.
 VARIANTS = {
@@ -87,6 +88,8 @@ def main():
     tables = accuracy.tables(rows, DOCS)
     rows = results.read(results.RESULTS / "ablation.jsonl")
     tables |= ablation_tables.tables(rows, ablation.PROMPTS)
+    rows = results.read(results.RESULTS / "calibration.jsonl")
+    tables["calibration"] = calibration.table(rows)
     for page in (DOCS / f"{name}.md" for name in PAGES):
         for name, lines in tables.items():
             if f"<!-- {name} -->" in page.read_text("utf-8"):

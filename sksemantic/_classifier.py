@@ -150,12 +150,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Losses and durations, epoch by epoch.
 
     linear_probe_ : object
-        Logistic regression on the frozen features: `coef`, `intercept`, `penalty`,
-        `cv_loss`.
+        Logistic regression on the frozen features.
+
+    temperature_ : float
+        What `predict_proba` divides the logits by.
 
     comparison_ : object or None
-        How the trained model compared with the linear probe on the held-out texts, and
-        whether these joined the training. None if none was held out.
+        Trained model against linear probe on the held-out texts; None without any.
 
     prompt_ : str
         The prompt in use.
@@ -163,18 +164,11 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     prefix_mechanism_ : {"attention", "kv_cache", "hidden_states"} or None
         How the backbone is given the prefix; None with `method="prompt"`.
 
-    n_virtual_tokens_ : int
-        Length of the prefix in tokens.
-
-    n_trainable_params_ : int
-        Number of trained parameters.
-
-    n_layers_ : int
-        Number of the backbone's layers that are run.
+    n_layers_, n_virtual_tokens_, n_trainable_params_ : int
+        The backbone's layers that are run, tokens of the prefix, trained parameters.
 
     backbone_source_ : object
-        Which weights are used, and from where: `name`, `origin`, `location`,
-        `gguf_file`, `revision`.
+        Which weights are used, and from where.
 
     n_features_in_ : int
         Number of columns, if X was a table or 2-D array.
@@ -366,8 +360,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
 
-        After training on a few hundred texts they are over-confident: calibrate them
-        with `sklearn.calibration.CalibratedClassifierCV`.
+        One temperature calibrates them (Guo et al. 2017, arXiv 1706.04599, sec. 4.2).
 
         Parameters
         ----------

@@ -117,7 +117,7 @@ class SKTuningTokenClassifier(
     classes_ : ndarray of shape (n_classes,)
         Labels, sorted.
 
-    config_, history_, linear_probe_, comparison_, prompt_ : object
+    config_, history_, linear_probe_, comparison_, temperature_, prompt_ : object
         As for `SKTuningClassifier`, and so are `prefix_mechanism_`,
         `n_virtual_tokens_`, `n_trainable_params_`, `n_layers_` and
         `backbone_source_`.

@@ -119,7 +119,9 @@ class Trainer:
             return TrainingResult(History(), probe)
         if not is_held_out.any():
             net = self._train(self._net(), data)
-            return TrainingResult(self._finish(net), probe)
+            has_prior = self.task.has_probabilities and label_texts is None
+            temperature = config.temperature if has_prior else 1.0
+            return TrainingResult(self._finish(net), probe, temperature=temperature)
         return self._train_and_compare(data, is_held_out, probing, probe)
 
     def partial_fit(

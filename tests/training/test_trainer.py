@@ -76,6 +76,7 @@ def test_fit_when_training_diverges_then_falls_back_to_the_linear_probe(
         clf.fit(many, many_labels)
     assert caught[0].filename == __file__
     assert (clf.comparison_.kept, clf.comparison_.has_joined) == ("linear_probe", False)
+    assert clf.temperature_ == 1.0
     # What a user would have done with the frozen embeddings.
     features = StandardScaler().fit_transform(clf.transform(many))
     model = LogisticRegression(C=1 / clf.linear_probe_.penalty, tol=1e-3, max_iter=200)
