@@ -22,7 +22,6 @@ from sklearn.pipeline import make_pipeline
 from tasks import Case
 
 import sksemantic
-from sksemantic import FallbackWarning
 
 KINDS = ("sst2", "rotten", "trec6", "sms", "rte", "conll", "wnut-types", "ordinal")
 SIZES = (200, 1000)
@@ -49,7 +48,7 @@ def plan(args):
 def run(task, method, seed):
     """Fit one method, and score its probabilities on the test rows."""
     case = Case(task, seed, task.split(seed), {})
-    X, X_test, y, y_test = task.split(seed)
+    X, X_test, y, y_test = case.rows
     X_test, y_test = X_test[:MAX_TEST], y_test[:MAX_TEST]
     model = tfidf(task) if method == "tfidf" else estimator(case, method)
     as_texts = method == "tfidf" and isinstance(X[0], tuple)
@@ -77,7 +76,6 @@ def estimator(case, method):
     """Return ours, or one that falls back to the linear probe."""
     settings = settings_of(case.task)
     if method == "probe":
-        warnings.simplefilter("ignore", FallbackWarning)
         settings |= FALLS_BACK
     sksemantic.clear_cache()
     return ours.make_ours(case, **settings)

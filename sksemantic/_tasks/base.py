@@ -26,9 +26,6 @@ class Task(ABC):
         Of the kind, in saved states.
     first_loss : str
         What the first of the `losses` is called.
-    has_probabilities : bool
-        Whether the scores are turned into probabilities; then the task has
-        `log_losses`.
     skorch_kind : {"classes", "labels", "numbers"}
         Which of skorch's scores are shown while training.
     can_contrast : bool
@@ -41,7 +38,6 @@ class Task(ABC):
     name: ClassVar[str]
     first_loss: ClassVar[str]
     skorch_kind: ClassVar[str]
-    has_probabilities: ClassVar[bool] = False
     can_contrast: ClassVar[bool] = False
     has_words: ClassVar[bool] = False
     _kinds: ClassVar[dict[str, type["Task"]]] = {}
@@ -83,10 +79,6 @@ class Task(ABC):
 
         The first is what `score` is about.
         """
-
-    def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
-        """Return minus the log-probability of each row's target (n,)."""
-        raise NotImplementedError
 
     @abstractmethod
     def fit_linear_probe(

@@ -1,5 +1,6 @@
 """One class for each text."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,6 @@ class ClassifierTask(Task):
     """
 
     is_multilabel = False
-    has_probabilities = True
 
     def __init__(self, classes: "NDArray") -> None:
         self.classes = classes
@@ -59,6 +59,10 @@ class ClassifierTask(Task):
                 f"{other.classes.tolist()}. Got {self.classes.tolist()} instead. To "
                 "start afresh, set warm_start=False."
             )
+
+    @abstractmethod
+    def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
+        """Return minus the log-probability of each row's target (n,)."""
 
     def predict(self, scores: "NDArray", threshold: Any = 0.5) -> "NDArray":
         """Return the most probable label (n,) by the head's outputs (n, K)."""

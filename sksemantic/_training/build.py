@@ -11,7 +11,6 @@ from sksemantic._backbone.device import resolve_device, resolve_dtype
 from sksemantic._backbone.loading import BackboneConfig
 from sksemantic._backbone.source import resolve
 from sksemantic._inputs.model_options import ModelOptions, check_model_kwargs
-from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.validation import (
     check_quantization,
     check_tuned_layers,
@@ -25,6 +24,7 @@ from sksemantic._training.options import check_training_options
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
+    from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
     from sksemantic._tasks.base import Targets, Task
 
@@ -142,7 +142,7 @@ def build_module(
     parameters: Parameters,
     backbone: "Backbone",
     backbone_config: BackboneConfig,
-    prompt: Prompt,
+    prompt: "Prompt",
     targets: "Targets",
     n_columns: int,
     rng: np.random.RandomState,

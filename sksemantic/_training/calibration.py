@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from sksemantic._model.inference import compute_scores
+from sksemantic._tasks.classification import ClassifierTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,14 +47,14 @@ class Calibration:
         self, module: "SemanticModule", scores: "NDArray", held_out: "TextDataset"
     ) -> None:
         """Note the scores (n, K) of the held-out texts, none of them trained on."""
-        if not self._task.has_probabilities:
+        if not isinstance(self._task, ClassifierTask):
             return
         self._held_out = scores, held_out
         self._size = self._size_of_scores(module)
 
     def temperature(self, module: "SemanticModule") -> float:
         """Return the temperature of a module that may have been trained since."""
-        if self._held_out is None:
+        if self._held_out is None or not isinstance(self._task, ClassifierTask):
             return 1.0
         scores, held_out = self._held_out
         growth = self._size_of_scores(module) / self._size
@@ -76,7 +77,7 @@ class Calibration:
 
 
 def fit_temperature(
-    task: "Task",
+    task: ClassifierTask,
     scores: "NDArray",
     targets: "NDArray",
     weights: "NDArray",

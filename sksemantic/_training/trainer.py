@@ -22,6 +22,7 @@ from skorch.helper import predefined_split
 from skorch.history import History
 
 from sksemantic._model.inference import compute_scores
+from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._training.calibration import Calibration
 from sksemantic._training.callbacks import TailAverage, make_callbacks
 from sksemantic._training.comparison import Comparison
@@ -119,7 +120,7 @@ class Trainer:
             return TrainingResult(History(), probe)
         if not is_held_out.any():
             net = self._train(self._net(), data)
-            has_prior = self.task.has_probabilities and label_texts is None
+            has_prior = isinstance(self.task, ClassifierTask) and label_texts is None
             temperature = config.temperature if has_prior else 1.0
             return TrainingResult(self._finish(net), probe, temperature=temperature)
         return self._train_and_compare(data, is_held_out, probing, probe)
