@@ -4,7 +4,6 @@ import mmap
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sksemantic._backbone.registry import release_backbones
+from sksemantic._backbone.torch_state import fork_safe_lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,10 +73,11 @@ class ActivationCache:
     first use.
     """
 
+    _lock = fork_safe_lock()  # one for all: a process has one cache, but for its tests
+
     def __init__(self, limit: int | None = None) -> None:
-        self._lock = RLock()
         self._limit = limit
-        self._limits: list[list[int]] = []  # of the `limited` blocks that are open
+        self._limits: dict[object, int] = {}  # of the open `limited` blocks, in order
         self.moment = 0  # the number of uses so far, to tell later ones from earlier
         self.clear()
 
@@ -90,7 +91,7 @@ class ActivationCache:
         """The most bytes to keep."""
         with self._lock:
             if self._limits:
-                return self._limits[-1][0]
+                return [*self._limits.values()][-1]
             if self._limit is None:
                 share = int(_MEMORY_SHARE * _available_memory())
                 self._limit = min(_MAX_MEMORY, share)
@@ -165,15 +166,15 @@ class ActivationCache:
 
         Of blocks that overlap in time, in several threads, the latest one counts.
         """
-        limit = [self.limit if memory is None else memory]  # told apart by identity
+        block = object()
         with self._lock:
-            self._limits.append(limit)
+            self._limits[block] = self.limit if memory is None else memory
             self._shrink(self.limit)
         try:
             yield
         finally:
             with self._lock:
-                self._limits = [each for each in self._limits if each is not limit]
+                del self._limits[block]
                 self._shrink(self.limit)
 
     def _blocks(self) -> list[tuple[_Entries, _Block]]:

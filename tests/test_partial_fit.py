@@ -8,6 +8,8 @@ import pytest
 from conftest import LABELS, TEXTS, values_of
 from skorch.callbacks import Callback
 
+from sksemantic import SKTuningClassifier
+
 
 class OutOfMemory(Callback):
     def on_batch_end(self, net, **kwargs):
@@ -49,6 +51,12 @@ def test_model_when_its_weights_would_not_fit_then_refused(name, value, change, 
     clf = copy.deepcopy(fitted).set_params(**{name: value})
     with pytest.raises(ValueError, match=f"goes on from the model .*{change}"):
         clf.partial_fit(TEXTS, LABELS)
+
+
+def test_rows_when_they_have_another_number_of_texts_then_refused(fast, tiny_llama):
+    clf = SKTuningClassifier(**fast | {"model": tiny_llama}).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="n_texts was 1 and would be 2"):
+        clf.partial_fit([*zip(TEXTS, TEXTS, strict=True)], LABELS)
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,27 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import Any
 
 import torch
 
-torch_state = RLock()
-# A fork waits until no other thread holds the lock: in the child, where that thread
-# does not run, nobody would release it.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=torch_state.acquire,
-        after_in_parent=torch_state.release,
-        after_in_child=torch_state.release,
-    )
+
+def fork_safe_lock() -> Any:
+    """Return a reentrant lock that a fork waits for, for as long as the process runs.
+
+    In the child, where the thread that holds it does not run, nobody would release it.
+    """
+    lock = RLock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.acquire,
+            after_in_parent=lock.release,
+            after_in_child=lock.release,
+        )
+    return lock
+
+
+torch_state = fork_safe_lock()
 
 
 @contextmanager

@@ -111,7 +111,9 @@ class FittedModel:
         shapes = {name: tuple(v.shape) for name, v in module.state_dict().items()}
         former, now = map(_flat, (self.config.model, module.config))
         is_alike = shapes == {name: v.shape for name, v in self.weights.items()}
-        if not is_alike or former["n_layers"] != now["n_layers"]:
+        # These change what is read, though not every backbone's shapes.
+        is_alike &= all(former[name] == now[name] for name in ("n_layers", "n_texts"))
+        if not is_alike:
             changes = [
                 f"{name} was {former[name]!r} and would be {now[name]!r}"
                 for name in former

@@ -8,6 +8,7 @@ import torch
 from conftest import build_module, load_tiny, values_of
 
 from sksemantic._backbone.torch_state import torch_generator, torch_state
+from sksemantic._cache import activations
 
 
 def test_generator_when_used_then_torchs_own_goes_on_as_before():
@@ -52,11 +53,14 @@ def test_module_when_weights_are_being_loaded_then_is_built_after_that(tiny_bert
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_lock_when_another_thread_holds_it_then_a_fork_waits():
+@pytest.mark.parametrize(
+    "lock", [torch_state, activations._lock], ids=["torch", "cache"]
+)
+def test_lock_when_another_thread_holds_it_then_a_fork_waits(lock):
     is_held = threading.Event()
 
     def hold():
-        with torch_state:
+        with lock:
             is_held.set()
             threading.Event().wait(0.3)
 
@@ -67,6 +71,6 @@ def test_lock_when_another_thread_holds_it_then_a_fork_waits():
         warnings.simplefilter("ignore", DeprecationWarning)  # a fork with threads
         child = os.fork()
     if child == 0:
-        os._exit(0 if torch_state.acquire(timeout=5) else 1)
+        os._exit(0 if lock.acquire(timeout=5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     holder.join()
