@@ -15,6 +15,7 @@ __all__ = [
     "SKTuningClassifier",
     "SKTuningRegressor",
     "SKTuningTokenClassifier",
+    "TimeLimitWarning",
     "TrainingConfig",
     "TruncationWarning",
     "UnsupportedBackboneError",
@@ -31,6 +32,7 @@ _HOMES = {
     "SKTuningClassifier": "_classifier",
     "SKTuningRegressor": "_regressor",
     "SKTuningTokenClassifier": "_token_classifier",
+    "TimeLimitWarning": "exceptions",
     "TrainingConfig": "_training.config",
     "TruncationWarning": "exceptions",
     "UnsupportedBackboneError": "exceptions",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         BackboneNotFoundError,
         FallbackWarning,
         SKSemanticError,
+        TimeLimitWarning,
         TruncationWarning,
         UnsupportedBackboneError,
     )

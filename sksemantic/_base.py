@@ -11,7 +11,6 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -27,6 +26,8 @@ from sksemantic._inputs.validation import (
     check_groups,
     check_weights,
     column_attributes,
+    mean_one,
+    random_source,
 )
 from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._model.module import SemanticModule
@@ -41,9 +42,13 @@ from sksemantic._training.build import (
     resolve_backbone_config,
 )
 from sksemantic._training.config import TrainingConfig
+from sksemantic._training.display import make_display
+from sksemantic._training.estimate import FitTimeEstimate
 from sksemantic._training.fitted import FittedModel
+from sksemantic._training.job import Job
 from sksemantic._training.options import OPTION_NAMES
 from sksemantic._training.probe import LabelTexts
+from sksemantic._training.progress import Progress
 from sksemantic._training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -89,6 +94,7 @@ class BaseSKTuning(
         "training": [dict, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "verbose": ["verbose"],
     }
 
@@ -102,6 +108,7 @@ class BaseSKTuning(
     history_ = property(attrgetter("_model.result.history"))
     linear_probe_ = property(attrgetter("_model.result.linear_probe"))
     comparison_ = property(attrgetter("_model.result.comparison"))
+    timing_ = property(attrgetter("_model.timing"))
     prompt_ = property(attrgetter("config_.model.prompt"))
     prefix_mechanism_ = property(attrgetter("config_.model.backbone.prefix_mechanism"))
     n_layers_ = property(attrgetter("config_.model.backbone.n_layers"))
@@ -149,8 +156,40 @@ class BaseSKTuning(
         self._fitted = self._fit(X, y, sample_weight, groups)
         return self
 
-    def _fit(
+    def estimate_fit_time(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> FitTimeEstimate:
+        """Estimate how long `fit` would take on this machine, within a few seconds.
+
+        The backbone is loaded and stays so for `fit`; a few batches are run. Nothing is
+        fitted. Other busy processes make `fit` take longer.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups : object
+            As for `fit`.
+
+        Returns
+        -------
+        FitTimeEstimate
+            With `seconds` and `peak_bytes`; `str` of it is a sentence.
+
+        Raises
+        ------
+        ValueError, TypeError, BackboneNotFoundError, UnsupportedBackboneError
+            As in `fit`.
+        """
+        return self._prepare(Progress(), X, y, sample_weight, groups).estimate()
+
+    def _fit(self, *args: Any, is_partial: bool = False, **kwargs: Any) -> FittedModel:
+        """Train afresh, or go on from the fitted model; leave that as it was."""
+        with Progress(make_display(type(self).__name__, self.verbose)) as progress:
+            job = self._prepare(progress, *args, is_partial=is_partial, **kwargs)
+            return job.run(is_partial=is_partial)
+
+    def _prepare(
         self,
+        progress: Progress,
         X: Any,
         y: Any,
         sample_weight: Any,
@@ -158,11 +197,12 @@ class BaseSKTuning(
         *,
         is_partial: bool = False,
         classes: "NDArray | None" = None,
-    ) -> FittedModel:
-        """Train afresh, or go on from the fitted model; leave that as it was.
+    ) -> Job:
+        """Check everything, load the backbone, build the module, tokenise the texts.
 
         `is_partial` is for one more epoch at constant rates.
         """
+        progress.begin("checks")
         goes_on = _is_fitted(self) and (is_partial or self.warm_start)
         former = self._model if goes_on else None
         is_fresh = former is None
@@ -174,9 +214,9 @@ class BaseSKTuning(
             raise ValueError("X has 1 sample; fit needs at least 2 texts.")
         weights = check_weights(sample_weight, texts)
         groups = check_groups(groups, texts)
-        task, result = (former.task, former.result) if former else (None, None)
+        task = former.task if former else None
         targets = self._encode_targets(y, texts, weights, task, classes)
-        weights = _mean_one(targets.weights)
+        weights = mean_one(targets.weights)
         check_task_options(parameters, targets.task)
         labelled = texts
         if targets.labelled is not None:
@@ -185,7 +225,9 @@ class BaseSKTuning(
         if not (is_fresh or len(labelled)):
             raise ValueError("y has no label; a warm start needs labelled texts.")
         columns = self._columns(X, former if is_partial else None)
-        rng = self._rng(former if is_partial else None)
+        n_done = len(former.result.history) if former and is_partial else 0
+        rng = random_source(self.random_state, n_done)
+        progress.begin("loading")
         module, template, training = self._build(
             parameters,
             labelled,
@@ -197,20 +239,15 @@ class BaseSKTuning(
         )
         if former is not None:
             former.copy_weights_to(module)
+        progress.begin("tokenising")
         data = self._make_dataset(
             module, template, labelled, targets.values, weights, groups
         )
-        trainer = Trainer(module, targets.task, training, rng)
-        if is_partial:
-            result = trainer.partial_fit(data, former=result)
-        else:
-            label_texts = None
-            if is_fresh and targets.label_texts is not None:
-                label_texts = self._read_label_texts(module, template, texts, targets)
-            result = trainer.fit(data, is_fresh=is_fresh, label_texts=label_texts)
-        return FittedModel.from_training(
-            module, template, targets.task, training, result, columns
-        )
+        label_texts = None
+        if is_fresh and targets.label_texts is not None and not is_partial:
+            label_texts = self._read_label_texts(module, template, texts, targets)
+        trainer = Trainer(module, targets.task, training, rng, progress)
+        return Job(module, template, trainer, data, columns, former, label_texts)
 
     def _columns(self, X: Any, former: FittedModel | None) -> dict[str, Any]:
         """Return names and number of X's columns; they must be the former model's."""
@@ -218,13 +255,6 @@ class BaseSKTuning(
             return column_attributes(X)
         check_columns(self, X)
         return vars(former.columns)
-
-    def _rng(self, former: FittedModel | None) -> np.random.RandomState:
-        """Return the source of chance: of a seed another one for each later epoch."""
-        if former is None or not isinstance(self.random_state, Integral):
-            return check_random_state(self.random_state)
-        n_done = len(former.result.history)
-        return np.random.RandomState([int(self.random_state), n_done])
 
     def get_module(self) -> SemanticModule:
         """Return adapter and head around the frozen backbone; load it if needed.
@@ -421,15 +451,3 @@ class BaseSKTuning(
 
 def _is_fitted(estimator: BaseSKTuning) -> bool:
     return estimator.__sklearn_is_fitted__()
-
-
-def _mean_one(weights: "NDArray | None") -> "NDArray | None":
-    """Bring the mean weight of the texts to one, so that rates keep their meaning."""
-    if weights is None or not len(weights):
-        return None
-    if not weights.sum() > 0:
-        raise ValueError(
-            "No labelled text has a weight: sample_weight, or class_weight, is zero "
-            "for all of them."
-        )
-    return (weights / weights.mean()).astype(np.float32)

@@ -133,8 +133,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
 
+    time_limit : float, default=None
+        Seconds that `fit` may take. If all would take longer, training takes fewer
+        epochs and, last, fewer texts; a `TimeLimitWarning` says so.
+
     verbose : int, default=0
-        0 is silent, 1 shows one bar per epoch, 2 one line per epoch.
+        0 is silent. 1 shows one bar for the whole fit, and the time left, or a line a
+        minute where there is no terminal. 2 shows a line for each epoch.
 
     Attributes
     ----------
@@ -158,6 +163,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     comparison_ : object or None
         Trained model against linear probe on the held-out texts; None without any.
 
+    timing_ : FitTiming
+        Seconds of the fit by phase, and what was foreseen.
+
     prompt_ : str
         The prompt in use.
 
@@ -170,11 +178,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     backbone_source_ : object
         Which weights are used, and from where.
 
-    n_features_in_ : int
-        Number of columns, if X was a table or 2-D array.
-
-    feature_names_in_ : ndarray of shape (n_columns,)
-        The columns' names, if X was a DataFrame whose names are all strings.
+    n_features_in_, feature_names_in_ : int, ndarray of shape (n_columns,)
+        Of a table or 2-D array; the names if X was a DataFrame with strings for names.
 
     See Also
     --------
@@ -260,6 +265,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         training: "dict | None" = None,
         warm_start: bool = False,
         random_state: "int | np.random.RandomState | None" = None,
+        time_limit: float | None = None,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -281,6 +287,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.training = training
         self.warm_start = warm_start
         self.random_state = random_state
+        self.time_limit = time_limit
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -109,8 +109,13 @@ class SKTuningTokenClassifier(
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
 
+    time_limit : float, default=None
+        Seconds that `fit` may take. If all would take longer, training takes fewer
+        epochs and, last, fewer texts; a `TimeLimitWarning` says so.
+
     verbose : int, default=0
-        0 is silent, 1 shows one progress bar per epoch, 2 one line per epoch.
+        0 is silent. 1 shows one bar for the whole fit, and the time left, or a line a
+        minute where there is no terminal. 2 shows a line for each epoch.
 
     Attributes
     ----------
@@ -118,7 +123,7 @@ class SKTuningTokenClassifier(
         Labels, sorted.
 
     config_, history_, linear_probe_, comparison_, temperature_, prompt_ : object
-        As for `SKTuningClassifier`, and so are `prefix_mechanism_`,
+        As for `SKTuningClassifier`, and so are `timing_`, `prefix_mechanism_`,
         `n_virtual_tokens_`, `n_trainable_params_`, `n_layers_` and
         `backbone_source_`.
 
@@ -180,6 +185,7 @@ class SKTuningTokenClassifier(
         training: "dict | None" = None,
         warm_start: bool = False,
         random_state: "int | np.random.RandomState | None" = None,
+        time_limit: float | None = None,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -198,6 +204,7 @@ class SKTuningTokenClassifier(
         self.training = training
         self.warm_start = warm_start
         self.random_state = random_state
+        self.time_limit = time_limit
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -5,13 +5,15 @@ SKSemanticError
  └── UnsupportedBackboneError   (ValueError)  weights found, but they cannot be used
 UserWarning
  ├── TruncationWarning          some texts were cut to `max_length` tokens
- └── FallbackWarning            the linear probe is clearly better, and is used
+ ├── FallbackWarning            the linear probe is clearly better, and is used
+ └── TimeLimitWarning           a fit left something out to be done in time
 """
 
 __all__ = [
     "BackboneNotFoundError",
     "FallbackWarning",
     "SKSemanticError",
+    "TimeLimitWarning",
     "TruncationWarning",
     "UnsupportedBackboneError",
 ]
@@ -41,3 +43,7 @@ class FallbackWarning(UserWarning):
     are the first losses of ``comparison_``, such as error rates, not the losses of
     ``history_``. In a search such a candidate is scored with the linear probe.
     """
+
+
+class TimeLimitWarning(UserWarning):
+    """A fit left out epochs, or texts, to be done within its `time_limit`."""

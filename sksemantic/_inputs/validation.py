@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_n_features,
@@ -138,3 +139,28 @@ def check_tuned_layers(tuned_layers: Any) -> None:
             "of the first layer and the one after the last, counted from 0 at the "
             f"bottom, such as (4, 16). Got {tuned_layers!r} instead."
         )
+
+
+def mean_one(weights: "NDArray | None") -> "NDArray | None":
+    """Bring the mean weight of the texts to one, so that rates keep their meaning.
+
+    Raises
+    ------
+    ValueError
+        If all weights are zero.
+    """
+    if weights is None or not len(weights):
+        return None
+    if not weights.sum() > 0:
+        raise ValueError(
+            "No labelled text has a weight: sample_weight, or class_weight, is zero "
+            "for all of them."
+        )
+    return (weights / weights.mean()).astype(np.float32)
+
+
+def random_source(random_state: Any, n_done: int) -> np.random.RandomState:
+    """Return the source of chance: of a seed another one for each later epoch."""
+    if n_done and isinstance(random_state, Integral):
+        return np.random.RandomState([int(random_state), n_done])
+    return check_random_state(random_state)

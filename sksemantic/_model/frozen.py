@@ -5,7 +5,7 @@ below the first tuned one stay as they are. The features, and the states that en
 first tuned layer, are computed once and kept in the activation cache.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from sksemantic._cache import activations
-from sksemantic._inputs.batching import ordered_batches
+from sksemantic._inputs.batching import collate, ordered_batches
 from sksemantic._inputs.dataset import Ragged, TextDataset
 from sksemantic._model.pooling import pool_batch
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from sksemantic._backbone.prefix.base import Prefix, SplitLayer
 
 _MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OnBatch = Callable[[dict[str, Tensor]], None]  # called after each batch, with it
+
+
+def ignore(batch: dict[str, Tensor]) -> None:
+    """Do nothing after a batch."""
 
 
 class FrozenFeatures:
@@ -60,16 +65,37 @@ class FrozenFeatures:
         """Share: nothing in it ever changes."""
         return self
 
-    def features(self, data: TextDataset) -> "NDArray":
-        """Return the embeddings (n_rows, C) in float32; (n, 3C) with `pair_texts`."""
-        together = self._features(data)
+    def features(self, data: TextDataset, on_batch: OnBatch = ignore) -> "NDArray":
+        """Return the embeddings (n_rows, C) in float32; (n, 3C) with `pair_texts`.
+
+        `on_batch` is called with each batch that had to be run.
+        """
+        together = self._features(data, on_batch)
         if data.pair_texts is None:
             return together
-        single = self._features(TextDataset(data.pair_texts))  # (2n, C)
+        single = self._features(TextDataset(data.pair_texts), on_batch)  # (2n, C)
         features = map(torch.from_numpy, (together, single[::2], single[1::2]))
         return join_pair(*features).numpy()
 
-    def _features(self, data: TextDataset) -> "NDArray":
+    def is_kept(self, data: TextDataset) -> "NDArray":
+        """Return which texts have kept features (n,), bool."""
+        return activations.has(self.backbone, self._features_kind, data.keys())
+
+    @torch.no_grad()
+    def run_once(self, data: TextDataset, *, only_lower: bool = False) -> None:
+        """Run some texts as one batch, or only what lies below the first tuned layer.
+
+        Nothing is kept: this is for measuring time.
+        """
+        inputs, _ = collate(self.backbone.pad_id)(data)
+        batch = {name: each.to(self.backbone.device) for name, each in inputs.items()}
+        if only_lower:
+            self._run_lower(batch)
+        else:
+            inputs = model_inputs(batch)
+            run_conditioned(self.backbone, self._method, inputs, self._condition)
+
+    def _features(self, data: TextDataset, on_batch: OnBatch) -> "NDArray":
         """Return the embeddings (n_rows, C); compute those that are not kept."""
         keys = data.keys()
         first = {key: i for i, key in reversed([*enumerate(keys)])}
@@ -77,13 +103,13 @@ class FrozenFeatures:
             chosen = np.sort([*first.values()])
             unique = data.take(chosen)
             indices = np.searchsorted(chosen, [first[key] for key in keys])
-            return self._features(unique)[unique.rows_of(indices)]
+            return self._features(unique, on_batch)[unique.rows_of(indices)]
         has_features, values = activations.get(self.backbone, self._features_kind, keys)
         has_states = activations.has(self.backbone, self._states_kind, keys)
         has_states &= ~has_features
         is_new = ~has_features & ~has_states
         if is_new.all():
-            return self._compute(data)
+            return self._compute(data, on_batch)
         n_rows = len(data.rows_of(np.arange(len(data))))
         features = np.empty((n_rows, self.backbone.hidden_size), np.float32)
         if values is not None:
@@ -91,12 +117,14 @@ class FrozenFeatures:
         for chosen in map(np.flatnonzero, (is_new, has_states)):
             if len(chosen):
                 from_states = has_states[chosen[0]]
-                some = self._compute(data.take(chosen), from_states=from_states)
+                some = self._compute(
+                    data.take(chosen), on_batch, from_states=from_states
+                )
                 features[data.rows_of(chosen)] = some
         return features
 
     @torch.no_grad()
-    def keep_states(self, data: TextDataset) -> None:
+    def keep_states(self, data: TextDataset, on_batch: OnBatch = ignore) -> None:
         """Keep the states that enter the first tuned layer, while there is room.
 
         `features` keeps them as well; this is for texts whose features are not needed.
@@ -104,7 +132,7 @@ class FrozenFeatures:
         if self.split_layer is None:
             return
         if data.pair_texts is not None:
-            self.keep_states(TextDataset(data.pair_texts))
+            self.keep_states(TextDataset(data.pair_texts), on_batch)
         first = {key: i for i, key in enumerate(data.keys())}  # each text once
         is_new = ~activations.has(self.backbone, self._states_kind, [*first])
         new = np.array([*first.values()], int)[is_new]
@@ -113,6 +141,7 @@ class FrozenFeatures:
         new = new[np.cumsum(data.lengths[new]) * token_bytes <= room]
         for batch, texts in self._batches(data.take(new).by_length()[0]):
             self._put_states(texts, batch, self._run_lower(batch))
+            on_batch(batch)
 
     @torch.no_grad()
     def states(self, batch: dict[str, Tensor]) -> Tensor:
@@ -131,7 +160,13 @@ class FrozenFeatures:
         return states
 
     @torch.no_grad()
-    def _compute(self, data: TextDataset, *, from_states: bool = False) -> "NDArray":
+    def _compute(
+        self,
+        data: TextDataset,
+        on_batch: OnBatch,
+        *,
+        from_states: bool = False,
+    ) -> "NDArray":
         """Run the backbone over texts, and keep their features and states.
 
         With `from_states` the states are looked up, and only the layers above run.
@@ -148,6 +183,7 @@ class FrozenFeatures:
             words = texts.word_positions
             n_rows = np.ones(len(texts), np.int64) if words is None else words.lengths
             self._put(self._features_kind, texts, some, n_rows)
+            on_batch(batch)
         return features
 
     def _run(

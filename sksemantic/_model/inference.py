@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sksemantic._inputs.dataset import TextDataset
-from sksemantic._model.frozen import inference_batches
+from sksemantic._model.frozen import OnBatch, ignore, inference_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,27 +17,44 @@ if TYPE_CHECKING:
     from sksemantic._model.module import SemanticModule
 
 
-def compute_features(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return the embeddings (n_rows, C) in the dataset's order."""
-    return _forward_all(module, data, module.features)
+def compute_features(
+    module: "SemanticModule",
+    data: TextDataset,
+    on_batch: OnBatch = ignore,
+) -> "NDArray":
+    """Return the embeddings (n_rows, C) in the dataset's order.
+
+    `on_batch` is called with each batch.
+    """
+    return _forward_all(module, data, module.features, on_batch)
 
 
-def compute_scores(module: "SemanticModule", data: TextDataset) -> "NDArray":
-    """Return logits, or standardised targets, (n_rows, K) in the dataset's order."""
-    return _forward_all(module, data, module.scores)
+def compute_scores(
+    module: "SemanticModule",
+    data: TextDataset,
+    on_batch: OnBatch = ignore,
+) -> "NDArray":
+    """Return logits, or standardised targets, (n_rows, K) in the dataset's order.
+
+    `on_batch` is called with each batch.
+    """
+    return _forward_all(module, data, module.scores, on_batch)
 
 
 def _forward_all(
     module: "SemanticModule",
     data: TextDataset,
     forward: "Callable[[dict[str, Tensor], Any], Tensor]",
+    on_batch: OnBatch,
 ) -> "NDArray":
     """Run batches of similar length without gradient, and restore the order."""
     by_length, order = data.by_length()
     with torch.inference_mode():
         condition = module.condition()
-        batches = inference_batches(module.backbone, by_length)
-        outputs = [forward(batch, condition) for batch in batches]
+        outputs = []
+        for batch in inference_batches(module.backbone, by_length):
+            outputs.append(forward(batch, condition))
+            on_batch(batch)
     sorted_rows = torch.cat(outputs).cpu().numpy()
     rows = np.empty_like(sorted_rows)
     rows[data.rows_of(order)] = sorted_rows

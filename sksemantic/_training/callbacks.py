@@ -1,4 +1,4 @@
-"""skorch callbacks: learning rates, averaged weights, a line for each epoch."""
+"""skorch callbacks: learning rates, averaged weights, progress."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -9,9 +9,12 @@ from skorch.callbacks import (
     EarlyStopping,
     GradientNormClipping,
     LRScheduler,
-    ProgressBar,
 )
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
+
+from sksemantic._training.progress import Progress
+from sksemantic._training.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from skorch import NeuralNet
@@ -28,8 +31,9 @@ class _Progress(Callback):
     held-out texts may join the training, which changes the steps of an epoch.
     """
 
-    def __init__(self, max_epochs: int) -> None:
+    def __init__(self, max_epochs: int, limit: TimeLimit) -> None:
         self.max_epochs = max_epochs
+        self.limit = limit
 
     def on_epoch_begin(
         self, net: "NeuralNet", dataset_train: "TextDataset", **kwargs: Any
@@ -45,9 +49,12 @@ class _Progress(Callback):
         self.batches_done_ += training
 
     def share(self, net: "NeuralNet") -> float:
-        """Return the share of the training that is done, inside an epoch."""
+        """Return the share of the training that is done, inside an epoch.
+
+        With too little time for all epochs it is the share of the time.
+        """
         epochs_done = len(net.history) - 1 + self.batches_done_ / self.n_batches_
-        return epochs_done / self.max_epochs
+        return max(epochs_done / self.max_epochs, self.limit.share_over)
 
 
 class WarmupLinearDecay(_Progress):
@@ -56,12 +63,13 @@ class WarmupLinearDecay(_Progress):
     Parameters
     ----------
     max_epochs : int
+    limit : TimeLimit
     warmup : float
         Share of the training in which the rates rise.
     """
 
-    def __init__(self, max_epochs: int, warmup: float) -> None:
-        super().__init__(max_epochs)
+    def __init__(self, max_epochs: int, limit: TimeLimit, warmup: float) -> None:
+        super().__init__(max_epochs, limit)
         self.warmup = warmup
 
     def on_batch_begin(
@@ -92,12 +100,13 @@ class TailAverage(_Progress):
     Parameters
     ----------
     max_epochs : int
+    limit : TimeLimit
     start : float
         Share of the training after which weights are averaged.
     """
 
-    def __init__(self, max_epochs: int, start: float) -> None:
-        super().__init__(max_epochs)
+    def __init__(self, max_epochs: int, limit: TimeLimit, start: float) -> None:
+        super().__init__(max_epochs, limit)
         self.start = start
 
     def on_batch_end(
@@ -136,8 +145,43 @@ class EpochLine(Callback):
         self.sink("  ".join([*parts, f"{row['dur']:.1f} s"]))
 
 
+class FollowProgress(Callback):
+    """Tell a `Progress` of every batch and epoch."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_epoch_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Show which epoch begins."""
+        self.progress.show(f"epoch {len(net.history)}/{net.max_epochs}")
+
+    def on_batch_end(
+        self,
+        net: "NeuralNet",
+        batch: tuple[dict[str, Tensor], Tensor] | None = None,
+        training: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Count the batch."""
+        if batch is not None:
+            self.progress.count("train" if training else "read", batch[0])
+
+    def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
+        """Show the epoch's loss, and the score of the held-out texts."""
+        row = net.history[-1]
+        note = f"loss {row['train_loss']:.3f}"
+        for name, shown in (("valid_loss", "loss"), ("valid_acc", "accuracy")):
+            if name in row:
+                note += f", held-out {shown} {row[name]:.3f}"
+        self.progress.show(f"epoch {row['epoch']}/{net.max_epochs}", note)
+
+
 def make_callbacks(
-    config: "TrainingConfig", *, has_held_out: bool, has_constant_rates: bool
+    config: "TrainingConfig",
+    limit: TimeLimit,
+    *,
+    has_held_out: bool,
+    has_constant_rates: bool,
 ) -> list[Any]:
     """Return the callbacks of a training: the estimator's own, then the user's.
 
@@ -151,14 +195,13 @@ def make_callbacks(
     if not has_constant_rates and not any(map(_is_lr_scheduler, users)):
         assert isinstance(config.max_epochs, int)
         if not config.early_stopping:  # that one restores the weights of one epoch
-            average = TailAverage(config.max_epochs, config.average_from)
+            average = TailAverage(config.max_epochs, limit, config.average_from)
             callbacks.append(average)
-        schedule = WarmupLinearDecay(config.max_epochs, config.warmup)
+        schedule = WarmupLinearDecay(config.max_epochs, limit, config.warmup)
         callbacks.append(schedule)
     callbacks += users
-    if config.verbose == 1:
-        callbacks.append(ProgressBar())
-    elif config.verbose > 1:
+    callbacks.append(FollowProgress(limit.progress))
+    if config.verbose > 1:
         callbacks.append(EpochLine())
     if config.early_stopping and has_held_out:
         patience = EarlyStopping(patience=config.n_iter_no_change, load_best=True)

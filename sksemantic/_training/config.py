@@ -117,6 +117,8 @@ class TrainingConfig:
     callbacks : tuple, default=()
         Callbacks of skorch, added to the estimator's own. Held-out texts then do not
         join.
+    time_limit : float, default=None
+        The estimator's parameter.
     verbose : int, default=0
         The estimator's parameter.
     """
@@ -158,6 +160,7 @@ class TrainingConfig:
     min_texts_per_class: int = 4
     linear_probe: LinearProbeConfig = field(default_factory=LinearProbeConfig)
     callbacks: tuple[Any, ...] = ()
+    time_limit: float | None = None
     verbose: int = 0
 
     def n_epochs(self, n_texts: int) -> int:

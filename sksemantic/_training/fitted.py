@@ -15,6 +15,7 @@ from sksemantic._tasks.base import Task
 from sksemantic._tasks.linear_probe import LinearProbe
 from sksemantic._training.comparison import Comparison
 from sksemantic._training.config import TrainingConfig
+from sksemantic._training.progress import FitTiming
 from sksemantic._training.trainer import TrainingResult
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class FittedModel:
     result : TrainingResult
     columns : SimpleNamespace
         ``n_features_in_`` and ``feature_names_in_``, as far as X had them.
+    timing : FitTiming
     weights : dict of str to ndarray
         Of adapter and head, and the scale of the features.
     """
@@ -58,6 +60,7 @@ class FittedModel:
     task: Task
     result: TrainingResult
     columns: SimpleNamespace
+    timing: FitTiming
     weights: dict[str, "np.ndarray"]
     # The module around the shared backbone, and what lays out its texts. Both are made
     # again when they are first needed after unpickling.
@@ -72,13 +75,15 @@ class FittedModel:
         training: TrainingConfig,
         result: TrainingResult,
         columns: dict[str, Any],
+        timing: FitTiming,
     ) -> "FittedModel":
         """Return the model of a module that has been trained."""
         state = module.state_dict()
         weights = {name: value.cpu().numpy() for name, value in state.items()}
         config = Config(module.config, training)
         names = SimpleNamespace(**columns)
-        return cls(config, task, result, names, weights, [(module, template)])
+        loaded = [(module, template)]
+        return cls(config, task, result, names, timing, weights, loaded)
 
     @property
     def n_trained(self) -> int:
@@ -144,6 +149,7 @@ class FittedModel:
             "linear_probe": None if probe is None else asdict(probe),
             "comparison": None if comparison is None else asdict(comparison),
             "temperature": self.result.temperature,
+            "timing": asdict(self.timing),
             "optimizer": _without_tensors(self.result.optimizer_state),
         }
 
@@ -182,6 +188,7 @@ class FittedModel:
             task=Task.from_state(state["task"]["name"], state["task"]["values"]),
             result=result,
             columns=SimpleNamespace(**columns),
+            timing=FitTiming(**state["timing"]),
             weights=state["weights"],
         )
 

@@ -82,6 +82,13 @@ def draw_probe_texts(
     return np.sort(np.concatenate([kept, np.flatnonzero(is_held_out)]))
 
 
+def draw_texts(
+    data: TextDataset, strata: "NDArray", share: float, rng: np.random.RandomState
+) -> "NDArray":
+    """Draw a share of the texts, at least one of each stratum, in order."""
+    return np.flatnonzero(_draw(strata, lambda n: math.ceil(share * n), rng))
+
+
 def at_most(
     data: TextDataset, max_texts: int, rng: np.random.RandomState
 ) -> TextDataset:

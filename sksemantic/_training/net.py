@@ -1,6 +1,7 @@
 """The skorch net: trains adapter and head, and nothing else."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from sksemantic._inputs.batching import ordered_batches, train_batches
 from sksemantic._training.losses import TaskLoss
+from sksemantic._training.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,28 +33,56 @@ class _SemanticNet(NeuralNet):
     criterion_: TaskLoss
 
     interrupted_ = False
+    is_time_up_ = False
 
     def __init__(
         self,
         *args: Any,
         token_budget: int,
         dropout_generator: torch.Generator,
+        limit: TimeLimit | None = None,
         **params: Any,
     ) -> None:
         super().__init__(*args, **params)
+        self.limit = limit
         self.token_budget = token_budget
         self.dropout_generator = dropout_generator
 
-    def run_single_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Run an epoch; note a user's Ctrl-C, which skorch takes for a normal end.
+    @property
+    def is_over(self) -> bool:
+        """Whether the user or the time limit has ended training."""
+        return self.interrupted_ or self.is_time_up_
 
-        Callbacks end training by the same exception, but between epochs.
+    def run_single_epoch(
+        self, iterator: Iterable[Batch], training: bool, *args: Any, **kwargs: Any
+    ) -> None:
+        """Run an epoch, or as much of it as there is time for.
+
+        A user's Ctrl-C is noted, which skorch takes for a normal end. Callbacks end
+        training by the same exception, but between epochs.
         """
+        if training and self.limit is not None:
+            iterator = self._in_time(iterator, self.limit)
         try:
-            super().run_single_epoch(*args, **kwargs)
+            super().run_single_epoch(iterator, training, *args, **kwargs)
         except KeyboardInterrupt:
             self.interrupted_ = True
             raise
+
+    def _in_time(self, batches: Iterable[Batch], limit: TimeLimit) -> Iterator[Batch]:
+        """Yield batches, one at least, while there is time for another."""
+        start = time.perf_counter()
+        for n_done, batch in enumerate(batches, 1):
+            yield batch
+            if limit.left < (time.perf_counter() - start) / n_done:
+                self.is_time_up_ = True
+                return
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Call the callbacks; end training if time is up."""
+        super().on_epoch_end(net, **kwargs)
+        if self.is_time_up_:
+            raise KeyboardInterrupt  # as callbacks do it
 
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
         """Run the module over one batch; weights are for the loss alone."""
@@ -158,6 +188,7 @@ def build_net(
     callbacks: "Sequence[Any]",
     rng: "np.random.RandomState",
     dropout_generator: torch.Generator,
+    limit: TimeLimit | None = None,
 ) -> NeuralNet:
     """Return an initialised net whose optimizer holds adapter and head alone."""
     extra = (
@@ -170,6 +201,7 @@ def build_net(
         module,
         token_budget=backbone.training_tokens,
         dropout_generator=dropout_generator,
+        limit=limit,
         predict_nonlinearity=_PROBABILITIES[task.skorch_kind],
         criterion=TaskLoss,
         criterion__task=task,

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import (
 )
 from skorch.callbacks import Callback
 
-_OWN_PARAMETERS = ("lr", "max_epochs", "batch_size", "verbose")
+_OWN_PARAMETERS = ("lr", "max_epochs", "batch_size", "time_limit", "verbose")
 _NATURAL = [Interval(Integral, 0, None, closed="left")]
 _POSITIVE = [Interval(Integral, 1, None, closed="left")]
 _RATE = [Interval(Real, 0, None, closed="neither")]

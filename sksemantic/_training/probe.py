@@ -1,6 +1,7 @@
 """The linear probe of one fit, and the frozen features that it is fitted on."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._training.head import set_feature_scale, standardise
 from sksemantic._training.holdout import at_most, draw_probe_texts
+from sksemantic._training.progress import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,11 +54,13 @@ class Probing:
         is_held_out: "NDArray",
         config: "TrainingConfig",
         rng: np.random.RandomState,
+        progress: Progress,
         *,
         is_fresh: bool = True,
         label_texts: LabelTexts | None = None,
     ) -> None:
         self._task = task
+        self._progress = progress
         self._fitter = ProbeFitter(config.linear_probe, rng)
         strata = task.strata(data.targets, len(data))
         max_rows = config.max_probe_rows
@@ -64,15 +68,17 @@ class Probing:
         self._texts = texts = data if len(chosen) == len(data) else data.take(chosen)
         self._is_held_out = is_held_out[chosen]
         self._prior = None
+        progress.begin("frozen pass")
+        on_batch = partial(progress.count, "frozen")
         if is_fresh:
-            raw = module.frozen.features(texts)
+            raw = module.frozen.features(texts, on_batch)
             extra = None if label_texts is None else label_texts.unlabelled
             if extra is not None:
                 extra = at_most(extra, max_rows, rng)
             self._prior = _set_scale_and_prior(module, raw, texts, label_texts, extra)
-        module.frozen.keep_states(data)
+        module.frozen.keep_states(data, partial(progress.count, "lower"))
         if not is_fresh:
-            raw = compute_features(module, texts)
+            raw = compute_features(module, texts, on_batch)
         self._features = standardise(module, raw)
 
     def fit(

@@ -27,9 +27,11 @@ from sksemantic._training.calibration import Calibration
 from sksemantic._training.callbacks import TailAverage, make_callbacks
 from sksemantic._training.comparison import Comparison
 from sksemantic._training.head import head_state, init_head, set_feature_scale
-from sksemantic._training.holdout import draw_held_out, held_out_share
 from sksemantic._training.net import build_net
+from sksemantic._training.plan import Planner
 from sksemantic._training.probe import LabelTexts, Probing
+from sksemantic._training.progress import Progress
+from sksemantic._training.time_limit import TimeLimit
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import FallbackWarning
 
@@ -77,11 +79,14 @@ class Trainer:
         task: "Task",
         config: "TrainingConfig",
         rng: np.random.RandomState,
+        progress: Progress,
     ) -> None:
         self.module = module
         self.task = task
         self.config = config
         self.rng = rng
+        self.progress = progress
+        self.limit = TimeLimit(config.time_limit, progress)
         seed = rng.randint(np.iinfo(np.int32).max)
         self.dropout_generator = torch.Generator().manual_seed(seed)
 
@@ -96,34 +101,41 @@ class Trainer:
 
         With `is_fresh=False` (warm start) head and feature scale stay as they are.
         """
-        config = self.config
-        is_few = label_texts is not None and len(data) < config.few_labels
-        is_held_out = np.zeros(len(data), bool)
-        if not is_few:
-            strata = self.task.strata(data.targets, len(data))
-            share = held_out_share(config, len(data))
-            is_held_out = draw_held_out(data, strata, share, self.rng)
+        n_texts, n_epochs = len(data), int(self.config.max_epochs)
+        self.progress.begin("measuring")
+        planner = Planner(self.module, self.task, self.config, self.rng)
+        plan = planner.plan(data, label_texts, self.limit)
+        self.progress.costs = plan.costs
+        self.progress.expect(plan.phases)
+        self.config, data, is_held_out = plan.config, plan.data, plan.is_held_out
         probing = Probing(
             self.module,
             self.task,
             data,
             is_held_out,
-            config,
+            self.config,
             self.rng,
+            self.progress,
             is_fresh=is_fresh,
             label_texts=label_texts,
         )
+        self.progress.begin("linear probe")
         probe = probing.fit()
         if is_fresh:
             self._init_head(data, probe)
-        if is_few and len(data) < config.min_texts_per_class * self.task.n_outputs:
+        if not plan.has_training:
+            self.limit.warn((len(data), n_texts), (0, 0))
             return TrainingResult(History(), probe)
-        if not is_held_out.any():
+        if is_held_out.any():
+            result = self._train_and_compare(data, is_held_out, probing, probe)
+        else:
             net = self._train(self._net(), data)
             has_prior = isinstance(self.task, ClassifierTask) and label_texts is None
-            temperature = config.temperature if has_prior else 1.0
-            return TrainingResult(self._finish(net), probe, temperature=temperature)
-        return self._train_and_compare(data, is_held_out, probing, probe)
+            temperature = self.config.temperature if has_prior else 1.0
+            history = self._finish(net)
+            result = TrainingResult(history, probe, temperature=temperature)
+        self.limit.warn((len(data), n_texts), (len(result.history), n_epochs))
+        return result
 
     def partial_fit(
         self, data: "TextDataset", *, former: TrainingResult | None
@@ -133,6 +145,7 @@ class Trainer:
         Without a former result this sets the features' scale and the head's start.
         """
         if former is None:
+            self.progress.begin("frozen pass")
             raw = self.module.frozen.features(data)
             set_feature_scale(self.module, raw, data.row_weights)
             self._init_head(data, None)
@@ -141,6 +154,7 @@ class Trainer:
             net.history.extend(former.history)
             if former.optimizer_state is not None:
                 _go_on_from(net.optimizer_, former.optimizer_state)
+        self.progress.begin("training")
         net.partial_fit(data, epochs=1)
         optimizer_state = deepcopy(net.optimizer_.state_dict())
         return replace(
@@ -168,8 +182,9 @@ class Trainer:
         has_joined = False
         if n_first:
             self._train(net, train, n_first)
+            self.progress.begin("comparison", is_interlude=True)
             comparison = self._compare(held_out, probe_losses, calibration)
-            is_over = net.interrupted_ or n_first == net.max_epochs
+            is_over = net.is_over or n_first == net.max_epochs
             has_joined = comparison.kept == "trained" and not is_over
         if has_joined:
             comparison = replace(comparison, has_joined=True)
@@ -178,6 +193,7 @@ class Trainer:
         else:
             self._train(net, train)
         history = self._finish(net)
+        self.progress.begin("comparison")
         if not has_joined:
             comparison = self._compare(held_out, probe_losses, calibration)
         temperature = calibration.temperature(self.module)
@@ -233,8 +249,9 @@ class Trainer:
         self, net: "NeuralNet", data: "TextDataset", until: int | None = None
     ) -> "NeuralNet":
         """Train up to some epoch, by default the last, unless it was interrupted."""
+        self.progress.begin("training")
         n_left = (until or net.max_epochs) - len(net.history)
-        if n_left > 0 and not net.interrupted_:
+        if n_left > 0 and not net.is_over:
             net.partial_fit(data, epochs=n_left)
         return net
 
@@ -243,6 +260,7 @@ class Trainer:
     ) -> "NeuralNet":
         callbacks = make_callbacks(
             self.config,
+            self.limit,
             has_held_out=held_out is not None,
             has_constant_rates=is_one_epoch,
         )
@@ -253,6 +271,7 @@ class Trainer:
             callbacks,
             self.rng,
             self.dropout_generator,
+            self.limit,
         )
         if held_out is not None:
             net.set_params(train_split=predefined_split(held_out))

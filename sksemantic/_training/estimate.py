@@ -1,0 +1,165 @@
+"""How long a fit would take, and how much memory, before it begins."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sksemantic._cache import activations
+from sksemantic._training.display import duration
+from sksemantic._training.forecast import Forecaster, epoch_batches
+from sksemantic._training.plan import Planner
+
+if TYPE_CHECKING:
+    from sksemantic._backbone.backbone import Backbone
+    from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._training.plan import Plan
+    from sksemantic._training.probe import LabelTexts
+    from sksemantic._training.trainer import Trainer
+
+_FLOAT_BYTES = 4
+_PAGE_BYTES = 4096
+_TOKENS_RUN = 512  # to measure what a step keeps
+_COPIES_OF_FEATURES = 3  # the linear probe's: as computed, standardised, in its folds
+
+
+@dataclass(frozen=True)
+class FitTimeEstimate:
+    """What `estimate_fit_time` returns; `str` of it is a sentence.
+
+    Attributes
+    ----------
+    seconds : float
+        Of `fit` on this machine, without loading the backbone. The most, with early
+        stopping; the time limit, if that is less.
+    peak_bytes : int
+        The most memory that the process will have; of the GPU, if the backbone is on
+        one.
+    phases : dict of str to float
+        Seconds by phase, as in `timing_`.
+    n_texts, n_epochs : int
+    mean_tokens : float
+        Of a text.
+    device : str
+    """
+
+    __module__ = "sksemantic"  # where users find it
+
+    seconds: float
+    peak_bytes: int
+    phases: dict[str, float]
+    n_texts: int
+    n_epochs: int
+    mean_tokens: float
+    device: str
+
+    def __str__(self) -> str:
+        return (
+            f"About {duration(self.seconds)} and {self.peak_bytes / 1e9:.1f} GB of "
+            f"memory for {self.n_texts:,} texts of {self.mean_tokens:.0f} tokens on "
+            f"average, in {self.n_epochs} epochs on {self.device}."
+        )
+
+
+class SavedBytes:
+    """Counts the bytes that autograd keeps between forward and backward.
+
+    Used as a context manager around a step. Weights of the backbone are kept anyway and
+    do not count.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.n_bytes = 0
+        self._seen = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        hooks = torch.autograd.graph.saved_tensors_hooks
+        self._hooks = hooks(self._pack, lambda tensor: tensor)
+
+    def __enter__(self) -> "SavedBytes":
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._hooks.__exit__(*error)
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self.n_bytes += storage.nbytes()
+        return tensor
+
+
+def estimate_fit(
+    trainer: "Trainer", data: "TextDataset", label_texts: "LabelTexts | None"
+) -> FitTimeEstimate:
+    """Foresee what `Trainer.fit` would take, and leave the module as it is."""
+    module, task, progress = trainer.module, trainer.task, trainer.progress
+    planner = Planner(module, task, trainer.config, trainer.rng)
+    plan = planner.plan(data, label_texts, trainer.limit)
+    phases = {"tokenising": progress.seconds_of("tokenising"), **plan.phases}
+    seconds = sum(phases.values())
+    return FitTimeEstimate(
+        seconds=min(seconds, trainer.limit.seconds or seconds),
+        peak_bytes=_peak_bytes(planner.forecaster, plan),
+        phases=phases,
+        n_texts=len(plan.data),
+        n_epochs=plan.n_epochs if plan.has_training else 0,
+        mean_tokens=float(plan.data.lengths.mean()) if len(plan.data) else 0.0,
+        device=str(module.backbone.device),
+    )
+
+
+def _peak_bytes(forecaster: Forecaster, plan: "Plan") -> int:
+    """Return the most memory that the process, or the GPU, will hold during a fit."""
+    module, data = forecaster.module, plan.data
+    backbone = module.backbone
+    rows = min(len(data.row_weights), plan.config.max_probe_rows)
+    row_bytes = _FLOAT_BYTES * module.head.in_features
+    features = _COPIES_OF_FEATURES * rows * row_bytes
+    now = _resident_bytes(backbone.device)
+    step = _step_bytes(forecaster, data, backbone) if plan.has_training else 0
+    kept = 0
+    if module.frozen.split_layer is not None and backbone.device.type == "cpu":
+        token_bytes = backbone.hidden_size * backbone.model.dtype.itemsize
+        kept = min(activations.limit, token_bytes * int(data.lengths.sum()))
+    return now + max(step, features) + kept
+
+
+def _step_bytes(
+    forecaster: Forecaster, data: "TextDataset", backbone: "Backbone"
+) -> int:
+    """Return the bytes that the largest step keeps, from some of its texts."""
+    batches = epoch_batches(data, forecaster.batch_size)
+    n_tokens = [len(batch) * int(data.lengths[batch].max()) for batch in batches]
+    largest = np.array(batches[int(np.argmax(n_tokens))])
+    n_run = max(1, _TOKENS_RUN * len(largest) // max(n_tokens))
+    with SavedBytes(backbone.model) as saved:
+        forecaster.step(data.take(largest[:n_run]))
+    per_token = (
+        saved.n_bytes * len(largest) / (min(n_run, len(largest)) * max(n_tokens))
+    )
+    return int(per_token * min(max(n_tokens), backbone.training_tokens))
+
+
+def _resident_bytes(device: torch.device) -> int:
+    """Return the memory of this process; of the GPU, if it is on one."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:  # not on Linux
+        return _peak_resident_bytes()
+    return pages * _PAGE_BYTES
+
+
+def _peak_resident_bytes() -> int:
+    """Return the most memory that this process has had; 0 where that is unknown."""
+    if sys.platform == "win32":
+        return 0
+    import resource  # there is none on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,0 +1,266 @@
+"""How long a fit will take: a few batches are run, and the plan is added up.
+
+Measuring changes nothing: neither the module, nor what is kept, nor any random number
+of the fit.
+"""
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from sksemantic._cache import activations
+from sksemantic._inputs.batching import BucketSampler, token_budget_batches
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._training.callbacks import make_callbacks
+from sksemantic._training.net import build_net
+from sksemantic._training.progress import BatchCost, Progress, Shapes
+from sksemantic._training.regression_cost import linear_probe_seconds
+from sksemantic._training.time_limit import TimeLimit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sksemantic._backbone.backbone import Backbone
+    from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Task
+    from sksemantic._training.config import TrainingConfig
+
+_QUANTILES = (0.5, 0.95)  # of the batches by length, that are measured
+_SECONDS_A_BATCH = 0.5  # of a slower one only some texts are run
+# Costs by backbone and by what else decides them: later fits measure nothing.
+_known_costs: "WeakKeyDictionary[Backbone, dict[Any, dict[str, BatchCost]]]"
+_known_costs = WeakKeyDictionary()
+
+
+class Forecaster:
+    """Measures batches of a module, and adds up what a fit will do.
+
+    `costs` are those of a batch by kind: "frozen", a text read for the linear probe;
+    "lower", the part of this below the first tuned layer, whose outcome is kept; and
+    "train" and "read", a step and a forward pass of the module.
+    """
+
+    def __init__(
+        self, module: "SemanticModule", task: "Task", config: "TrainingConfig"
+    ) -> None:
+        self.module = module
+        self._task = task
+        self._config = replace(config, callbacks=(), verbose=0, early_stopping=False)
+        self.batch_size = config.batch_size
+        self.costs: dict[str, BatchCost] = {}
+
+    def measure(self, data: TextDataset) -> None:
+        """Run batches like those of a fit to all these texts, unless one has before."""
+        known = _known_costs.setdefault(self.module.backbone, {})
+        key = self._key(data)
+        if key not in known:
+            known[key] = self._measured(data)
+        self.costs = known[key]
+
+    def _key(self, data: TextDataset) -> Hashable:
+        """Return all that decides the costs: lengths count by powers of two."""
+        config = asdict(self.module.config)
+        lengths = np.quantile(data.lengths, _QUANTILES)
+        sizes = [len(data), self.batch_size, *lengths, self._kept_share(data)]
+        sizes = np.ceil(np.log2(np.maximum(sizes, 2**-6))).tolist()
+        return repr(config), self._config.contrast > 0, torch.get_num_threads(), *sizes
+
+    def _measured(self, data: TextDataset) -> dict[str, BatchCost]:
+        frozen = self.module.frozen
+        train = _measure(data, epoch_batches(data, self.batch_size), self.step)
+        by_length, _ = _alone(data).by_length()
+        budget = self.module.backbone.inference_tokens
+        batches = token_budget_batches(by_length.lengths, budget)
+        whole = _measure(by_length, batches, frozen.run_once)
+        lower = BatchCost()
+        if frozen.split_layer is not None and frozen.split_layer.layer > 0:
+            run = partial(frozen.run_once, only_lower=True)
+            lower = _measure(by_length, batches, run)
+        kept = self._kept_share(data)
+        return {
+            "frozen": whole,
+            "lower": lower,
+            "train": train.less(lower, kept),
+            "read": whole.less(lower, kept),
+        }
+
+    def phases(
+        self,
+        data: TextDataset,
+        is_held_out: "NDArray",
+        config: "TrainingConfig",
+        *,
+        unlabelled: TextDataset | None = None,
+        has_training: bool = True,
+    ) -> dict[str, float]:
+        """Return the seconds of each phase to come.
+
+        Parameters
+        ----------
+        data : TextDataset
+            All texts of the fit, or as many of the same lengths.
+        is_held_out : ndarray of shape (n,), bool
+        config : TrainingConfig
+        unlabelled : TextDataset or None
+            Texts without labels, of which the features are computed as well.
+        has_training : bool, default=True
+            Whether there is more than a linear probe.
+        """
+        n_rows = len(data.rows_of(np.arange(len(data))))
+        share = min(1.0, config.max_probe_rows / max(1, n_rows))
+        fit, refit = linear_probe_seconds(
+            self._task, int(share * n_rows), self.module.head.in_features, config
+        )
+        unread = self._kept_share(data) * self._pass_seconds(data, "lower")
+        frozen = share * self._pass_seconds(data, "frozen") + (1 - share) * unread
+        if unlabelled is not None:
+            frozen += self._pass_seconds(unlabelled, "frozen")
+        seconds = {"frozen pass": frozen, "linear probe": fit}
+        if not has_training:
+            return seconds
+        train = data.take(np.flatnonzero(~is_held_out))
+        held_out = data.take(np.flatnonzero(is_held_out))
+        validation = self._pass_seconds(held_out, "read")
+        n_epochs = int(config.max_epochs)
+        n_first = n_epochs
+        if len(held_out) and not (config.early_stopping or config.callbacks):
+            n_first = int(config.join_after * n_epochs)
+        first = self._epoch_seconds(train) + validation
+        later = self._epoch_seconds(data)
+        seconds["training"] = n_first * first + (n_epochs - n_first) * later
+        if len(held_out):
+            n_calibrated = min(len(train), config.max_calibration_texts)
+            some = train.take(np.arange(n_calibrated))
+            grown = self._pass_seconds(some, "read")
+            seconds["comparison"] = validation + 2 * grown + refit
+        return seconds
+
+    def step(self, data: TextDataset) -> None:
+        """Train one step of a copy on these texts."""
+        callbacks = make_callbacks(
+            self._config,
+            TimeLimit(None, Progress()),
+            has_held_out=False,
+            has_constant_rates=False,
+        )
+        net = build_net(
+            deepcopy(self.module),
+            self._task,
+            replace(self._config, batch_size=len(data)),
+            callbacks,
+            np.random.RandomState(0),
+            torch.Generator(),
+        )
+        net.partial_fit(data, epochs=1)
+
+    def _kept_share(self, data: TextDataset) -> float:
+        """Return the share of the lower layers' states that there is room for."""
+        if self.module.frozen.split_layer is None:
+            return 0.0
+        backbone = self.module.backbone
+        token_bytes = backbone.hidden_size * backbone.model.dtype.itemsize
+        n_tokens = data.lengths.sum()
+        if data.pair_texts is not None:
+            n_tokens += data.pair_texts.lengths.sum()
+        return min(1.0, activations.limit / max(1, token_bytes * n_tokens))
+
+    def _pass_seconds(self, data: TextDataset, kind: str) -> float:
+        """Return the seconds of reading all texts once, without gradient."""
+        budget = self.module.backbone.inference_tokens
+        readings = [data.lengths]
+        if data.pair_texts is not None:
+            readings.append(data.pair_texts.lengths)
+        seconds = 0.0
+        for lengths in map(np.sort, readings):
+            for batch in token_budget_batches(lengths, budget):
+                shape = (len(batch), int(lengths[batch].max()))
+                seconds += self.costs[kind].seconds([shape])
+        return seconds
+
+    def _epoch_seconds(self, data: TextDataset) -> float:
+        """Return the seconds of an epoch."""
+        pairs = data.pair_texts
+        longest = None if pairs is None else pairs.lengths.reshape(-1, 2).max(axis=1)
+        seconds = 0.0
+        for batch in epoch_batches(data, self.batch_size):
+            shapes = [(len(batch), int(data.lengths[batch].max()))]
+            if longest is not None:
+                shapes.append((2 * len(batch), int(longest[batch].max())))
+            seconds += self.costs["train"].seconds(shapes)
+        return seconds
+
+
+def _measure(
+    data: TextDataset,
+    batches: Sequence[Sequence[int]],
+    run: Callable[[TextDataset], Any],
+) -> BatchCost:
+    """Run some of the batches, and fit the seconds they take."""
+    longest = [max(data.lengths[batch]) for batch in batches]
+    order = np.argsort(longest, kind="stable")
+    chosen = dict.fromkeys(order[int(q * (len(order) - 1))] for q in _QUANTILES)
+    few = data.take(np.array(batches[order[len(order) // 2]][:2]))
+    run(few)  # the first run allocates
+    seconds = [_timed(run, few)]
+    measured = [few]
+    for i in chosen:
+        n_texts = _affordable(len(batches[i]), longest[i], measured, seconds)
+        measured.append(data.take(np.array(batches[i][:n_texts])))
+        seconds.append(_timed(run, measured[-1]))
+    if sum(seconds) < _SECONDS_A_BATCH:  # so does the first run of every shape
+        seconds = [_timed(run, each) for each in measured]
+    return _fit_cost([_shapes_of(each) for each in measured], seconds)
+
+
+def _affordable(
+    n_texts: int, length: int, measured: list[TextDataset], seconds: list[float]
+) -> int:
+    """Return how many of a batch's texts are run to measure it."""
+    tokens = [len(each) * max(each.lengths) for each in measured]
+    per_token = min(t / n for t, n in zip(seconds, tokens, strict=True))
+    return int(np.clip(_SECONDS_A_BATCH / (per_token * length), 1, n_texts))
+
+
+def _timed(run: Callable[[TextDataset], Any], data: TextDataset) -> float:
+    start = time.perf_counter()
+    run(data)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _fit_cost(shapes: Sequence[Shapes], seconds: Sequence[float]) -> BatchCost:
+    """Return the cost by non-negative least squares of the relative errors."""
+    units = [BatchCost(1, 0, 0), BatchCost(0, 1, 0), BatchCost(0, 0, 1)]
+    terms = np.array([[unit.seconds(each) for unit in units] for each in shapes])
+    relative = terms / np.array(seconds)[:, None]
+    scale = relative.max(axis=0)
+    found, _ = nnls(relative / scale, np.ones(len(seconds)))
+    return BatchCost(*(found / scale).tolist())
+
+
+def _shapes_of(data: TextDataset) -> Shapes:
+    """Return the shapes of the padded token ids of texts that are one batch."""
+    shapes = [(len(data), int(data.lengths.max(initial=0)))]
+    if data.pair_texts is not None:
+        single = data.pair_texts.lengths
+        shapes.append((len(single), int(single.max(initial=0))))
+    return shapes
+
+
+def epoch_batches(data: TextDataset, batch_size: int) -> list[list[int]]:
+    """Return batches like those of an epoch."""
+    return [*BucketSampler(data.lengths, batch_size, np.random.RandomState(0))]
+
+
+def _alone(data: TextDataset) -> TextDataset:
+    """Return the texts as they are read one by one, those of pairs as well."""
+    return data if data.pair_texts is None else TextDataset(data.pair_texts)

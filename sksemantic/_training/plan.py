@@ -1,0 +1,118 @@
+"""What a fit is going to do: with which texts, for how many epochs, in what time."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sksemantic._training.forecast import Forecaster
+from sksemantic._training.holdout import draw_held_out, draw_texts, held_out_share
+from sksemantic._training.progress import BatchCost
+from sksemantic._training.time_limit import TimeLimit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Task
+    from sksemantic._training.config import TrainingConfig
+    from sksemantic._training.probe import LabelTexts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fit is going to do.
+
+    Attributes
+    ----------
+    config : TrainingConfig
+        With as many epochs as there is time for.
+    data : TextDataset
+        The texts that there is time for.
+    is_held_out : ndarray of shape (n,), bool
+        None are held out where there are few labels.
+    has_training : bool
+        Whether there is more than a linear probe.
+    phases : dict of str to float
+        Forecast of the seconds of each phase.
+    costs : dict of str to BatchCost
+        See `Forecaster`.
+    """
+
+    config: "TrainingConfig"
+    data: "TextDataset"
+    is_held_out: "NDArray"
+    has_training: bool
+    phases: dict[str, float]
+    costs: dict[str, BatchCost]
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs are begun."""
+        return int(self.config.max_epochs)
+
+
+class Planner:
+    """Makes plans for one module and one configuration."""
+
+    def __init__(
+        self,
+        module: "SemanticModule",
+        task: "Task",
+        config: "TrainingConfig",
+        rng: np.random.RandomState,
+    ) -> None:
+        self._task = task
+        self._config = config
+        self._rng = rng
+        self.forecaster = Forecaster(module, task, config)
+
+    def plan(
+        self,
+        data: "TextDataset",
+        label_texts: "LabelTexts | None",
+        limit: TimeLimit,
+    ) -> Plan:
+        """Plan a fit that keeps within the limit."""
+        plan = self._plan_all(data, label_texts)
+        limit.foresee(plan.phases)
+        n_texts = limit.n_texts(plan.phases, len(data))
+        if n_texts < len(data):
+            strata = self._task.strata(data.targets, len(data))
+            some = draw_texts(data, strata, n_texts / len(data), self._rng)
+            plan = self._plan_all(data.take(some), label_texts)
+        if plan.has_training:
+            plan = _with_epochs(plan, limit.n_epochs(plan.phases, plan.n_epochs))
+        return plan
+
+    def _plan_all(self, data: "TextDataset", label_texts: "LabelTexts | None") -> Plan:
+        """Plan a fit to all these texts, however long it takes."""
+        config, n_texts = self._config, len(data)
+        is_few = label_texts is not None and n_texts < config.few_labels
+        n_enough = config.min_texts_per_class * self._task.n_outputs
+        has_training = not (is_few and n_texts < n_enough)
+        is_held_out = np.zeros(n_texts, bool)
+        if not is_few:
+            strata = self._task.strata(data.targets, n_texts)
+            share = held_out_share(config, n_texts)
+            is_held_out = draw_held_out(data, strata, share, self._rng)
+        self.forecaster.measure(data)
+        phases = self.forecaster.phases(
+            data,
+            is_held_out,
+            config,
+            unlabelled=None if label_texts is None else label_texts.unlabelled,
+            has_training=has_training,
+        )
+        costs = self.forecaster.costs
+        return Plan(config, data, is_held_out, has_training, phases, costs)
+
+
+def _with_epochs(plan: Plan, n_epochs: int) -> Plan:
+    """Return the plan with fewer epochs."""
+    if n_epochs == plan.n_epochs:
+        return plan
+    config = replace(plan.config, max_epochs=n_epochs)
+    seconds = plan.phases["training"] * n_epochs / plan.n_epochs
+    return replace(plan, config=config, phases=plan.phases | {"training": seconds})

@@ -1,0 +1,90 @@
+"""What a fit leaves out to be done in time.
+
+The forecast decides before training: texts, if else too little time were left for it,
+then epochs. While training, the clock decides: the learning rates fall, and the weights
+are averaged, by the share of the time that is over, if that is more than the share of
+the epochs.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sksemantic._training.display import duration
+from sksemantic._training.progress import Progress
+from sksemantic._warnings import user_stacklevel
+from sksemantic.exceptions import TimeLimitWarning
+
+# Share of the time that is left once batches have been measured: what comes before
+# training takes no more, by leaving out texts.
+_MOST_BEFORE_TRAINING = 0.5
+_FEWEST_TEXTS = 100  # are left, whatever the limit
+_MARGIN = 0.02  # of the limit, for what is not foreseen
+
+
+@dataclass
+class TimeLimit:
+    """The seconds that a fit may take; None for no limit.
+
+    `after` is the forecast of what comes after training, in seconds.
+    """
+
+    seconds: float | None
+    progress: Progress
+    after: float = 0.0
+    _foreseen: float = 0.0  # seconds of a fit without a limit
+
+    @property
+    def left(self) -> float:
+        """Seconds left for training, and for what comes before it."""
+        if self.seconds is None:
+            return float("inf")
+        return (1 - _MARGIN) * self.seconds - self.progress.elapsed - self.after
+
+    @property
+    def share_over(self) -> float:
+        """Share of the training's time that is over."""
+        if self.seconds is None:
+            return 0.0
+        trained = self.progress.seconds_of("training")
+        return trained / max(trained + self.left, 1e-9)
+
+    def foresee(self, phases: Mapping[str, float]) -> None:
+        """Note what the whole fit would take."""
+        self._foreseen = self.progress.elapsed + sum(phases.values())
+
+    def n_texts(self, phases: Mapping[str, float], n_texts: int) -> int:
+        """Return how many texts there is time for, by the forecast of all."""
+        if self.seconds is None:
+            return n_texts
+        before = phases["frozen pass"] + phases["linear probe"]
+        self.after = phases.get("comparison", 0.0)
+        share = _MOST_BEFORE_TRAINING * max(self.left, 0.0) / before
+        return min(n_texts, max(int(share * n_texts), _FEWEST_TEXTS))
+
+    def n_epochs(self, phases: Mapping[str, float], max_epochs: int) -> int:
+        """Return how many epochs are begun, by the forecast."""
+        if self.seconds is None:
+            return max_epochs
+        self.after = phases.get("comparison", 0.0)
+        before = phases["frozen pass"] + phases["linear probe"]
+        share = max(self.left - before, 0.0) / phases["training"]
+        return min(max_epochs, int(share * max_epochs) + 1)
+
+    def warn(self, n_texts: tuple[int, int], n_epochs: tuple[float, int]) -> None:
+        """Say what was cut: of texts and of epochs how many were left, of how many."""
+        cuts = []
+        if n_epochs[0] < n_epochs[1]:
+            cuts.append(f"training took {n_epochs[0]:.3g} of {n_epochs[1]} epochs")
+        if n_texts[0] < n_texts[1]:
+            cuts.append(f"{n_texts[0]} of {n_texts[1]} texts were used")
+        if self.seconds is None or not cuts:
+            return
+        warnings.warn(
+            f"For time_limit={self.seconds:g} seconds {' and '.join(cuts)}; all would "
+            f"have taken about {duration(self._foreseen)}. "
+            "Raise 'time_limit' for a better fit, or silence this with "
+            "warnings.simplefilter('ignore', TimeLimitWarning).",
+            TimeLimitWarning,
+            stacklevel=user_stacklevel(),
+        )
