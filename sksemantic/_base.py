@@ -48,7 +48,7 @@ from sksemantic._training.fitted import FittedModel
 from sksemantic._training.job import Job
 from sksemantic._training.options import OPTION_NAMES
 from sksemantic._training.probe import LabelTexts
-from sksemantic._training.progress import Progress
+from sksemantic._training.progress import Progress, ReadingProgress
 from sksemantic._training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -245,7 +245,12 @@ class BaseSKTuning(
         )
         label_texts = None
         if is_fresh and targets.label_texts is not None and not is_partial:
-            label_texts = self._read_label_texts(module, template, texts, targets)
+            vectors = label_vectors(module, template, targets.label_texts)
+            label_texts = LabelTexts(vectors)
+            if targets.labelled is not None:
+                others = np.setdiff1d(np.arange(len(texts)), targets.labelled)
+                unlabelled = self._make_dataset(module, template, texts.take(others))
+                label_texts = LabelTexts(vectors, unlabelled)
         trainer = Trainer(module, targets.task, training, rng, progress)
         return Job(module, template, trainer, data, columns, former, label_texts)
 
@@ -280,11 +285,20 @@ class BaseSKTuning(
             the backbone's hidden size, or three times that for pairs whose texts are
             also read one by one.
         """
-        return compute_features(*self._load_with_data(X))
+        module, data = self._load_with_data(X)
+        with self._reading(data) as reading:
+            return compute_features(module, data, reading.count)
 
     def _scores(self, X: Any) -> "NDArray":
         """Return the head's outputs (n, K) as float64."""
-        return compute_scores(*self._load_with_data(X)).astype(np.float64)
+        module, data = self._load_with_data(X)
+        with self._reading(data) as reading:
+            scores = compute_scores(module, data, reading.count)
+        return scores.astype(np.float64)
+
+    def _reading(self, data: TextDataset) -> ReadingProgress:
+        name, n_tokens = type(self).__name__, int(data.lengths.sum())
+        return ReadingProgress(name, self.verbose, n_tokens)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` or `partial_fit` has been called."""
@@ -371,23 +385,6 @@ class BaseSKTuning(
             rng,
             n_texts=len(texts),
             **situation,
-        )
-
-    def _read_label_texts(
-        self,
-        module: SemanticModule,
-        template: "Template",
-        texts: Any,
-        targets: Targets,
-    ) -> LabelTexts:
-        """Compute the vectors of the labels' texts; tokenise texts without labels."""
-        assert targets.label_texts is not None
-        vectors = label_vectors(module, template, targets.label_texts)
-        if targets.labelled is None:
-            return LabelTexts(vectors)
-        others = np.setdiff1d(np.arange(len(texts)), targets.labelled)
-        return LabelTexts(
-            vectors, self._make_dataset(module, template, texts.take(others))
         )
 
     # What X and y are

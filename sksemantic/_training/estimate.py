@@ -138,10 +138,9 @@ def _step_bytes(
     n_run = max(1, _TOKENS_RUN * len(largest) // max(n_tokens))
     with SavedBytes(backbone.model) as saved:
         forecaster.step(data.take(largest[:n_run]))
-    per_token = (
-        saved.n_bytes * len(largest) / (min(n_run, len(largest)) * max(n_tokens))
-    )
-    return int(per_token * min(max(n_tokens), backbone.training_tokens))
+    n_saved = max(n_tokens) * min(n_run, len(largest)) / len(largest)
+    most = min(max(n_tokens), backbone.training_tokens)
+    return int(saved.n_bytes * most / n_saved)
 
 
 def _resident_bytes(device: torch.device) -> int:

@@ -8,10 +8,11 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from sksemantic._training.display import Display, duration
+from sksemantic._training.display import Display, duration, make_display
 
 _LOGGER = logging.getLogger("sksemantic")
 _LOGGED_FROM = 10.0  # seconds; the forecast of a shorter fit helps no one
+_SHOWN_FROM = 5.0  # seconds, from which the reading of texts is shown
 _FORECAST_SHARE = 0.05  # of the fit, after which the forecast is kept in `FitTiming`
 _WEIGHT_OF_FORECAST = 0.05  # share of a phase that its forecast counts for, once begun
 
@@ -74,6 +75,37 @@ class FitTiming:
     seconds: float
     phases: dict[str, float]
     forecast: float | None = None
+
+
+class ReadingProgress:
+    """Follows the reading of texts, and shows it if that takes more than a moment."""
+
+    def __init__(self, what: str, verbose: int, n_tokens: int) -> None:
+        self._what = what
+        self._verbose = verbose
+        self._n_tokens = n_tokens
+        self._n_done = 0
+        self._start = time.perf_counter()
+        self._display = Display()
+        self._is_shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._display.close()
+
+    def count(self, batch: Mapping[str, Tensor]) -> None:
+        """Note that a batch is done."""
+        if not self._verbose:
+            return
+        self._n_done += int(batch["attention_mask"].sum())
+        elapsed = time.perf_counter() - self._start
+        left = elapsed * (self._n_tokens / self._n_done - 1)
+        if not self._is_shown and elapsed + left > _SHOWN_FROM:
+            self._display = make_display(self._what, self._verbose)
+            self._is_shown = True
+        self._display.show(self._n_done / self._n_tokens, left, "reading texts")
 
 
 @dataclass

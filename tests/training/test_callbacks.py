@@ -14,7 +14,15 @@ from skorch.callbacks import (
 from torch.optim.lr_scheduler import StepLR
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, TrainingConfig
-from sksemantic._training.callbacks import WarmupLinearDecay, make_callbacks
+from sksemantic._training.callbacks import (
+    FollowProgress,
+    WarmupLinearDecay,
+    make_callbacks,
+)
+from sksemantic._training.progress import Progress
+from sksemantic._training.time_limit import TimeLimit
+
+NO_LIMIT = TimeLimit(None, Progress())
 
 
 @pytest.mark.parametrize(
@@ -61,16 +69,20 @@ def test_lr_scheduler_when_given_then_replaces_the_schedule(classifier, texts, l
 def test_lr_scheduler_when_named_then_replaces_the_schedule():
     scheduler = ("decay", LRScheduler(StepLR, step_size=1, gamma=0.1))
     config = TrainingConfig(max_epochs=1, callbacks=(scheduler,))
-    callbacks = make_callbacks(config, has_held_out=True, has_constant_rates=False)
-    assert [*map(type, callbacks)] == [GradientNormClipping, tuple]
+    found = make_callbacks(
+        config, NO_LIMIT, has_held_out=True, has_constant_rates=False
+    )
+    assert [*map(type, found)] == [GradientNormClipping, tuple, FollowProgress]
 
 
 @pytest.mark.parametrize("held_out", [True, False])
 def test_early_stopping_when_on_then_nothing_is_averaged(held_out):
     config = TrainingConfig(max_epochs=1, early_stopping=True)
-    found = make_callbacks(config, has_held_out=held_out, has_constant_rates=False)
-    kinds = [GradientNormClipping, WarmupLinearDecay, EarlyStopping]
-    assert [*map(type, found)] == kinds[: 2 + held_out]
+    found = make_callbacks(
+        config, NO_LIMIT, has_held_out=held_out, has_constant_rates=False
+    )
+    kinds = [GradientNormClipping, WarmupLinearDecay, FollowProgress, EarlyStopping]
+    assert [*map(type, found)] == kinds[: 3 + held_out]
 
 
 def test_early_stopping_when_skorchs_own_then_ends_training(classifier, texts, labels):
@@ -114,13 +126,6 @@ def test_verbose_when_zero_then_nothing_is_shown(make, fast, texts, targets, cap
     estimator.partial_fit(texts, y)
     estimator.predict(texts)
     assert capfd.readouterr() == ("", "")
-
-
-def test_verbose_when_one_then_shows_a_progress_bar(classifier, texts, labels, capfd):
-    classifier.set_params(verbose=1).fit(texts, labels)
-    out, err = capfd.readouterr()
-    assert re.search(r"\d%\|.*it/s", err)
-    assert out == ""
 
 
 @pytest.mark.parametrize("make", [SKTuningClassifier, SKTuningRegressor])

@@ -7,8 +7,8 @@ from sksemantic._training.options import OPTION_NAMES, check_training_options
 
 def test_options_when_compared_then_are_the_fields_that_are_no_parameters():
     fields = set(TrainingConfig.__dataclass_fields__)
-    others = {"lr", "max_epochs", "batch_size", "verbose", "linear_probe"}
-    assert set(OPTION_NAMES) == fields - others
+    own = {"lr", "max_epochs", "batch_size", "time_limit", "verbose"}
+    assert set(OPTION_NAMES) == fields - own - {"linear_probe"}
 
 
 def test_options_when_auto_or_none_then_are_accepted():

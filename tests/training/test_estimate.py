@@ -1,0 +1,90 @@
+"""How long a fit would take, and how much memory."""
+
+import numpy as np
+import pytest
+import torch
+
+from sksemantic import SKTuningClassifier, SKTuningRegressor, SKTuningTokenClassifier
+from sksemantic._training.estimate import SavedBytes
+
+
+def test_estimate_when_asked_then_nothing_is_fitted(classifier, texts, labels):
+    before = classifier.get_params()
+    estimate = classifier.estimate_fit_time(texts, labels)
+    assert not classifier.__sklearn_is_fitted__()
+    assert classifier.get_params() == before
+    assert estimate.seconds == pytest.approx(sum(estimate.phases.values()))
+    assert (estimate.n_texts, estimate.n_epochs) == (len(texts), 2)
+    assert estimate.peak_bytes > 50e6  # no Python with torch is smaller
+
+
+def test_estimate_when_printed_then_is_a_sentence(classifier, texts, labels):
+    text = str(classifier.estimate_fit_time(texts, labels))
+    assert text.startswith("About ")
+    assert f"for {len(texts)} texts of " in text
+    assert text.endswith("in 2 epochs on cpu.")
+
+
+def test_estimate_when_fitted_then_predictions_stay(classifier, texts, labels):
+    before = classifier.fit(texts, labels).predict_proba(texts)
+    classifier.estimate_fit_time(texts[::-1], labels[::-1])
+    np.testing.assert_array_equal(classifier.predict_proba(texts), before)
+
+
+def test_fit_when_estimated_before_then_is_the_same(fast, texts, labels):
+    plain = SKTuningClassifier(**fast).fit(texts, labels)
+    asked = SKTuningClassifier(**fast)
+    asked.estimate_fit_time(texts, labels)
+    np.testing.assert_array_equal(
+        asked.fit(texts, labels).predict_proba(texts), plain.predict_proba(texts)
+    )
+
+
+def test_estimate_when_there_is_more_to_do_then_is_longer(classifier, texts, labels):
+    short = classifier.estimate_fit_time(texts, labels)
+    classifier.set_params(max_epochs=20)
+    long = classifier.estimate_fit_time(texts, labels)
+    assert long.phases["training"] == pytest.approx(
+        10 * short.phases["training"], rel=0.1
+    )
+    assert long.phases["linear probe"] > 0
+
+
+def test_estimate_when_the_time_is_limited_then_is_no_longer(classifier, texts, labels):
+    classifier.set_params(max_epochs=100_000, time_limit=7.0)
+    assert classifier.estimate_fit_time(texts, labels).seconds == 7.0
+
+
+@pytest.mark.parametrize("kind", ["pairs", "numbers", "several labels", "label texts"])
+def test_estimate_when_of_any_kind_then_answers(kind, fast, texts, labels, targets):
+    estimator = SKTuningClassifier(**fast)
+    X, y = texts, labels
+    if kind == "pairs":
+        X = [*zip(texts, texts[::-1], strict=True)]
+    elif kind == "numbers":
+        estimator, y = SKTuningRegressor(**fast), targets
+    elif kind == "several labels":
+        y = np.stack([targets > 2, targets > 3], axis=1).astype(int)
+    else:
+        estimator.set_params(label_texts={label: label for label in set(labels)})
+    assert estimator.estimate_fit_time(X, y).seconds > 0
+
+
+def test_estimate_when_words_are_labelled_then_answers(fast, texts):
+    X = [text.split() for text in texts]
+    y = [["long" if len(word) > 4 else "short" for word in words] for words in X]
+    assert SKTuningTokenClassifier(**fast).estimate_fit_time(X, y).seconds > 0
+
+
+def test_estimate_when_input_is_bad_then_raises_as_fit_does(classifier):
+    with pytest.raises(ValueError, match="at least two"):
+        classifier.estimate_fit_time(["a", "b"], ["same", "same"])
+
+
+def test_saved_bytes_when_a_step_is_run_then_are_what_autograd_keeps():
+    layer = torch.nn.Linear(4, 8)
+    x = torch.ones(3, 4, requires_grad=True)
+    with SavedBytes(layer) as saved:
+        layer(x).relu()
+    # The input of the layer (3, 4), and the output of ReLU (3, 8), in float32.
+    assert saved.n_bytes == 4 * (3 * 4 + 3 * 8)

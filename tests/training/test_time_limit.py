@@ -1,0 +1,129 @@
+"""Fits within a time limit."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from sksemantic import SKTuningClassifier, SKTuningTokenClassifier, TimeLimitWarning
+from sksemantic._training.progress import Progress
+from sksemantic._training.time_limit import TimeLimit
+
+PHASES = {"frozen pass": 8.0, "linear probe": 2.0, "training": 60.0, "comparison": 4.0}
+
+
+class Elapsed(Progress):
+    """A progress that is told how long it has taken."""
+
+    seconds, trained = 0.0, 0.0
+
+    @property
+    def elapsed(self):
+        return self.seconds
+
+    def seconds_of(self, name):
+        return self.trained
+
+
+@pytest.fixture
+def many(texts, labels):
+    """So many texts that a fit of many epochs cannot be done in the limit."""
+    return [f"{text} {i}" for i in range(12) for text in texts], 12 * [*labels]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "n_texts"),
+    [(None, 1000), (1000, 1000), (30, 1000), (20, 780), (0.1, 100)],
+)
+def test_texts_when_the_linear_probe_would_take_too_long_then_are_fewer(
+    seconds, n_texts
+):
+    # Half of what is left, without 2 % and what comes after training, is for 10 s.
+    limit = TimeLimit(seconds, Elapsed())
+    assert limit.n_texts(PHASES, 1000) == n_texts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "n_epochs"), [(None, 6), (100, 6), (60, 5), (30, 2), (1, 1)]
+)
+def test_epochs_when_time_is_short_then_are_as_many_as_can_begin(seconds, n_epochs):
+    assert TimeLimit(seconds, Elapsed()).n_epochs(PHASES, 6) == n_epochs
+
+
+def test_share_over_when_limited_then_is_that_of_the_training_time():
+    progress = Elapsed()
+    limit = TimeLimit(100, progress, after=8)
+    progress.seconds, progress.trained = 30.0, 0.0
+    assert limit.share_over == 0
+    progress.seconds, progress.trained = 45.0, 15.0  # of 60, as 10 s go to the end
+    assert limit.share_over == pytest.approx(0.25)
+    progress.seconds, progress.trained = 95.0, 65.0
+    assert limit.share_over >= 1
+    assert TimeLimit(None, progress).share_over == 0
+
+
+def test_fit_when_time_is_short_then_warns_once_and_is_a_whole_model(classifier, many):
+    X, y = many
+    classifier.set_params(max_epochs=2000, time_limit=3.0)
+    with pytest.warns(TimeLimitWarning, match="training took .* of 2000 epochs") as got:
+        clf = classifier.fit(X, y)
+    (warning,) = [w for w in got if w.category is TimeLimitWarning]
+    assert "time_limit=3 seconds" in str(warning.message)
+    assert warning.filename == __file__
+    assert 0 < len(clf.history_) < 2000
+    assert clf.config_.training.max_epochs < 2000
+    assert clf.linear_probe_ is not None
+    assert clf.comparison_ is not None
+    again = pickle.loads(pickle.dumps(clf))
+    np.testing.assert_array_equal(again.predict(X), clf.predict(X))
+
+
+def test_fit_when_there_is_time_for_all_then_is_the_same(fast, texts, labels):
+    free = SKTuningClassifier(**fast).fit(texts, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        limited = SKTuningClassifier(**fast, time_limit=1e6).fit(texts, labels)
+    np.testing.assert_array_equal(
+        limited.predict_proba(texts), free.predict_proba(texts)
+    )
+
+
+def test_fit_when_there_is_no_time_then_texts_are_left_out_but_no_class(
+    classifier, many
+):
+    X, y = many
+    y = [str(label) for label in y]
+    y[5] = y[17] = "rare"
+    classifier.set_params(max_epochs=50, time_limit=1e-3)
+    with pytest.warns(TimeLimitWarning, match=r"\d+ of 288 texts were used"):
+        clf = classifier.fit(X, y)
+    assert set(clf.classes_) == set(y)
+    assert clf.linear_probe_.intercept.min() > -9  # the rare class was among them
+    assert len(clf.history_) == 1
+
+
+def test_fit_when_words_are_labelled_then_keeps_the_limit(fast, texts):
+    X = [text.split() for text in 10 * texts]
+    y = [["long" if len(word) > 4 else "short" for word in words] for words in X]
+    tagger = SKTuningTokenClassifier(**fast).set_params(max_epochs=5000, time_limit=2.0)
+    with pytest.warns(TimeLimitWarning, match="epochs"):
+        tagger.fit(X, y)
+    assert len(tagger.predict(X)) == len(X)
+
+
+@pytest.mark.filterwarnings("ignore::sksemantic.TimeLimitWarning")
+def test_search_when_limited_then_every_fit_is(classifier, texts, labels):
+    classifier.set_params(max_epochs=2000, time_limit=2.0)
+    search = GridSearchCV(classifier, {"prompt": ["One", "Two"]}, cv=2)
+    search.fit(texts, labels)
+    assert (search.cv_results_["mean_fit_time"] < 10).all()
+    assert search.best_estimator_.config_.training.time_limit == 2.0
+
+
+@pytest.mark.parametrize("limit", [0, -1, "10", float("nan")])
+def test_limit_when_it_is_no_number_of_seconds_then_raises(limit, classifier, texts):
+    classifier.set_params(time_limit=limit)
+    with pytest.raises(ValueError, match="'time_limit' parameter"):
+        classifier.fit(texts, texts)
