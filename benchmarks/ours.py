@@ -104,4 +104,7 @@ def defaults():
     found = {
         kind.__name__: kind().get_params(deep=False) for kind in ESTIMATORS.values()
     }
-    return found | {"training": TrainingConfig().to_dict()}
+    found["training"] = TrainingConfig().to_dict()
+    for values in found.values():
+        values.pop("time_limit", None)  # None changes nothing of what there was before
+    return found

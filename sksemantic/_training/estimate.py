@@ -46,8 +46,6 @@ class FitTimeEstimate:
     device : str
     """
 
-    __module__ = "sksemantic"  # where users find it
-
     seconds: float
     peak_bytes: int
     phases: dict[str, float]

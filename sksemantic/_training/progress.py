@@ -70,8 +70,6 @@ class FitTiming:
         soon as anything could be foreseen; None if nothing was.
     """
 
-    __module__ = "sksemantic"  # where users find it
-
     seconds: float
     phases: dict[str, float]
     forecast: float | None = None

@@ -46,7 +46,8 @@ def test_duration_when_shown_then_is_as_people_say_it(seconds, text):
 
 
 def test_fit_when_in_a_terminal_then_shows_one_bar(classifier, texts, labels):
-    classifier.set_params(verbose=1, max_epochs=3).fit(texts, labels)
+    with in_terminal() as terminal:
+        classifier.set_params(verbose=1, max_epochs=3).fit(texts, labels)
     frames = re.split(r"[\r\n]", terminal.getvalue())
     bars = [frame for frame in frames if "%|" in frame]
     assert terminal.getvalue().count("\n") == 1  # one bar, which stays
