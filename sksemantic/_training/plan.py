@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
     from sksemantic._training.probe import LabelTexts
 
+# With a head that starts from zero fewer than two epochs are no better than the linear
+# probe. Measured with MiniLM on SST-2 and TREC, 1,000 texts. The rates are as those of
+# the presets that start from it.
+_FEW_EPOCHS = 2
+_LR_FROM_PROBE = 1 / 4
+_HEAD_LR_FROM_PROBE = 1e-4
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -110,9 +117,16 @@ class Planner:
 
 
 def _with_epochs(plan: Plan, n_epochs: int) -> Plan:
-    """Return the plan with fewer epochs."""
+    """Return the plan with fewer epochs; very few start from the linear probe."""
     if n_epochs == plan.n_epochs:
         return plan
     config = replace(plan.config, max_epochs=n_epochs)
+    if n_epochs <= _FEW_EPOCHS and config.head_init == "zeros":
+        config = replace(
+            config,
+            head_init="linear_probe",
+            lr=_LR_FROM_PROBE * config.lr,
+            head_lr=min(config.head_lr, _HEAD_LR_FROM_PROBE),
+        )
     seconds = plan.phases["training"] * n_epochs / plan.n_epochs
     return replace(plan, config=config, phases=plan.phases | {"training": seconds})
