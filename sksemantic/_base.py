@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._backbone.device import resolve_device
 from sksemantic._backbone.registry import load_backbone
+from sksemantic._backbone.threads import shared_cpus
 from sksemantic._inputs.columns import Columns, check_texts
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.model_options import ModelOptions
@@ -202,12 +203,14 @@ class BaseSKTuning(
         )
         trainer = Trainer(module, targets.task, training, rng)
         if is_partial:
-            result = trainer.partial_fit(data, former=result)
+            with shared_cpus():
+                result = trainer.partial_fit(data, former=result)
         else:
             label_texts = None
             if is_fresh and targets.label_texts is not None:
                 label_texts = self._read_label_texts(module, template, texts, targets)
-            result = trainer.fit(data, is_fresh=is_fresh, label_texts=label_texts)
+            with shared_cpus():
+                result = trainer.fit(data, is_fresh=is_fresh, label_texts=label_texts)
         return FittedModel.from_training(
             module, template, targets.task, training, result, columns
         )
