@@ -40,7 +40,14 @@ METHODS = {
     "ours, 1 thread": {"OMP_NUM_THREADS": "1"},
 }
 SETTINGS = {name for values in METHODS.values() for name in values}
-BUSY = "import numpy as np\nx = np.ones(1000)\nwhile True: x = x * 1.0"
+BUSY = """
+import os
+import numpy as np
+parent, x = os.getppid(), np.ones(100_000)
+while os.getppid() == parent:  # this process is gone if it was killed
+    for _ in range(1000):
+        x = x * 1.0
+"""
 
 
 @contextmanager
@@ -49,14 +56,12 @@ def process(*arguments, **environment):
     inherited = {k: v for k, v in os.environ.items() if k not in SETTINGS}
     command = [sys.executable, *arguments]
     pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-    child = subprocess.Popen(
-        command, **pipes, env=inherited | environment, text=True, bufsize=1
-    )
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.wait()
+    environment = inherited | environment
+    with subprocess.Popen(command, **pipes, env=environment, text=True) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def fits_of(children):

@@ -15,6 +15,7 @@ import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import results  # noqa: E402
+import threads  # noqa: E402
 
 PAGES = ("comparison", "findings", "performance", "tasks", "user_guide")
 # The results keep the names that the variants had when they were run. The pages name
@@ -90,6 +91,8 @@ def main():
     tables |= ablation_tables.tables(rows, ablation.PROMPTS)
     rows = results.read(results.RESULTS / "calibration.jsonl")
     tables["calibration"] = calibration.table(rows)
+    rows = results.read(results.RESULTS / "threads.jsonl")
+    tables["threads"] = threads.threads_table(rows)
     for page in (DOCS / f"{name}.md" for name in PAGES):
         for name, lines in tables.items():
             if f"<!-- {name} -->" in page.read_text("utf-8"):

@@ -1,5 +1,6 @@
 """sksemantic: a language model you ``fit`` like any scikit-learn estimator."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
@@ -53,8 +54,6 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first access (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
