@@ -16,6 +16,7 @@ import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import forecast  # noqa: E402
 import results  # noqa: E402
+import threads  # noqa: E402
 
 PAGES = ("comparison", "findings", "performance", "tasks", "user_guide")
 # The results keep the names that the variants had when they were run. The pages name
@@ -92,6 +93,8 @@ def main():
     rows = results.read(results.RESULTS / "calibration.jsonl")
     tables["calibration"] = calibration.table(rows)
     tables |= forecast.tables(results.read(results.RESULTS / "forecast.jsonl"))
+    rows = results.read(results.RESULTS / "threads.jsonl")
+    tables["threads"] = threads.threads_table(rows)
     for page in (DOCS / f"{name}.md" for name in PAGES):
         for name, lines in tables.items():
             if f"<!-- {name} -->" in page.read_text("utf-8"):

@@ -1,8 +1,5 @@
 """sksemantic: a language model you ``fit`` like any scikit-learn estimator."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -60,32 +57,9 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first access (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _sleeping_threads():
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
-
-
-# What users set to say how threads wait; the last one is of LLVM and Intel.
-_WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-
-
-@contextmanager
-def _sleeping_threads() -> Iterator[None]:
-    """Let threads of torch, if it is imported inside, sleep while they wait.
-
-    By default they spin. Beside other busy processes, those that spin keep the one that
-    all wait for from running, and a step takes several times as long. OpenMP reads the
-    setting once, when torch loads it. A user's own setting stays as it is.
-    """
-    if any(name in os.environ for name in _WAIT_SETTINGS):
-        yield
-        return
-    os.environ["OMP_WAIT_POLICY"] = "passive"
-    try:
-        yield
-    finally:
-        os.environ.pop("OMP_WAIT_POLICY", None)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import ranks
 import results
+import threads
 
 
 def row(task, method, seed, score, settings=None, defaults="0", **others):
@@ -168,3 +169,23 @@ def test_kept_results_when_tabulated_then_pages_have_their_figures():
     tables = accuracy.tables(results.read(results.RESULTS / "accuracy.jsonl"))
     assert "0.756 ±0.002" in "\n".join(tables["results"])
     assert all(len(tables[name]) > 2 for name in accuracy.GAINS)
+
+
+def test_threads_when_tabled_then_seconds_are_medians_and_ratios_those_of_one_run():
+    rows = [
+        {"method": "ours", "seconds": dict(zip(threads.BESIDE, seconds, strict=True))}
+        for seconds in ((1, 2, 3, 4), (2, 2, 4, 6), (3, 12, 9, 9))
+    ]
+    lines = threads.threads_table(rows)
+    assert lines[0] == "|  | idle | 1 busy | 2 busy | 2 fits |"
+    assert lines[2:] == ["| ours | 2.0 | 2.0 (2.00) | 4.0 (3.00) | 6.0 (3.00) |"]
+
+
+def test_threads_when_processes_are_run_then_they_end(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    code = "import os; print(os.environ.get('OMP_WAIT_POLICY'), os.environ['NAME'])"
+    code += "; input()"
+    with threads.process("-c", code, NAME="x") as child:
+        assert child.stdout.readline() == "None x\n"
+        assert child.poll() is None
+    assert child.poll() is not None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from sksemantic._backbone.threads import shared_cpus
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.frozen import OnBatch, ignore, inference_batches
 
@@ -49,7 +50,7 @@ def _forward_all(
 ) -> "NDArray":
     """Run batches of similar length without gradient, and restore the order."""
     by_length, order = data.by_length()
-    with torch.inference_mode():
+    with torch.inference_mode(), shared_cpus():
         condition = module.condition()
         outputs = []
         for batch in inference_batches(module.backbone, by_length):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sksemantic._backbone.threads import shared_cpus
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.probe import LabelTexts
@@ -42,14 +43,15 @@ class Job:
     def run(self, *, is_partial: bool = False) -> FittedModel:
         """Train; `is_partial` is for one more epoch at constant rates."""
         trainer, former = self.trainer, self.former
-        if is_partial:
-            result = trainer.partial_fit(
-                self.data, former=None if former is None else former.result
-            )
-        else:
-            result = trainer.fit(
-                self.data, is_fresh=former is None, label_texts=self.label_texts
-            )
+        with shared_cpus():
+            if is_partial:
+                result = trainer.partial_fit(
+                    self.data, former=None if former is None else former.result
+                )
+            else:
+                result = trainer.fit(
+                    self.data, is_fresh=former is None, label_texts=self.label_texts
+                )
         return FittedModel.from_training(
             self.module,
             self.template,
@@ -62,4 +64,5 @@ class Job:
 
     def estimate(self) -> FitTimeEstimate:
         """Foresee the fit; change nothing."""
-        return estimate_fit(self.trainer, self.data, self.label_texts)
+        with shared_cpus():
+            return estimate_fit(self.trainer, self.data, self.label_texts)

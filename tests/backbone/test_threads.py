@@ -1,0 +1,190 @@
+"""How many threads compute, and how they wait, in processes of their own.
+
+What burns processor time while nothing is computed are threads that spin.
+"""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    (os.cpu_count() or 1) < 2, reason="threads of one CPU do not wait for one another"
+)
+SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+SETTINGS += ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+
+START = """
+import os, threading, time, torch
+from sksemantic._backbone.threads import shared_cpus
+
+def burnt():
+    seconds = []
+    for _ in range(9):
+        torch.ones(200, 200).sin()
+        start = time.process_time()
+        time.sleep(0.05)
+        seconds.append(time.process_time() - start)
+    return sorted(seconds)[4]
+
+def is_spinning():
+    return burnt() > spinning / 4
+
+spinning = burnt()
+if spinning < 4e-4:
+    print("asleep")
+    raise SystemExit
+"""
+
+
+@pytest.fixture
+def threads(run_python, monkeypatch):
+    """Return a function that runs code where nobody has said anything of threads."""
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(code, **environment):
+        shown = run_python(START + code, **environment)
+        if shown == "asleep\n":
+            pytest.skip("torch's threads sleep by themselves")
+        return shown.splitlines()
+
+    return run
+
+
+def test_threads_when_they_wait_then_they_sleep_and_afterwards_spin_again(threads):
+    code = """
+with shared_cpus():
+    with shared_cpus():
+        print(is_spinning())
+    print(is_spinning())
+n_left = threading.active_count()
+try:
+    with shared_cpus():
+        1 / 0
+except ZeroDivisionError:
+    pass
+end = time.monotonic() + 60
+while threading.active_count() > 1 and time.monotonic() < end:
+    time.sleep(0.1)
+print(is_spinning(), threading.active_count())
+"""
+    assert threads(code) == ["False", "False", "True 1"]
+
+
+def test_threads_when_another_thread_is_done_first_then_still_sleep(threads):
+    code = """
+def predict():
+    with shared_cpus():
+        pass
+
+with shared_cpus():
+    others = [threading.Thread(target=predict) for _ in range(8)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    time.sleep(1.5)
+    print(is_spinning())
+"""
+    assert threads(code) == ["False"]
+
+
+@pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_threads_when_user_says_how_they_wait_then_wait_so(name, threads):
+    code = f"""
+os.environ[{name!r}] = "1"
+with shared_cpus():
+    print(is_spinning())
+"""
+    assert threads(code) == ["True"]
+
+
+NUMBERS = """
+n_all = torch.get_num_threads()
+os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # as a quota of the container does
+def number():
+    with shared_cpus():
+        return torch.get_num_threads()
+"""
+
+
+def test_number_when_fewer_cpus_may_be_used_then_is_theirs_and_given_back(threads):
+    code = """
+found = []
+other = threading.Thread(target=lambda: found.append(number()))
+with shared_cpus():
+    found.append(torch.get_num_threads())
+    other.start()
+    other.join()
+try:
+    with shared_cpus():
+        1 / 0
+except ZeroDivisionError:
+    found.append(torch.get_num_threads() - n_all)
+print(*found, number())
+os.environ["LOKY_MAX_CPU_COUNT"] = str(n_all)
+print(number() == n_all)
+"""
+    assert threads(NUMBERS + code) == ["1 1 0 1", "True"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "torch.set_num_threads(2)",
+        "os.environ['OMP_NUM_THREADS'] = '2'",
+        "os.environ['MKL_NUM_THREADS'] = '2'",
+    ],
+)
+def test_number_when_user_says_it_then_is_never_changed(said, threads):
+    code = f"""
+{said}
+print(number() == torch.get_num_threads() > 1)
+"""
+    assert threads(NUMBERS + code) == ["True"]
+
+
+def test_number_when_threadpoolctl_limits_it_then_stays_so(threads):
+    code = """
+import threadpoolctl
+os.environ["LOKY_MAX_CPU_COUNT"] = "2"
+with threadpoolctl.threadpool_limits(1):
+    print(number())
+"""
+    assert threads(NUMBERS + code) == ["1"]
+
+
+FIT = """
+import warnings
+from sksemantic import SKTuningClassifier
+from skorch.callbacks import Callback
+warnings.simplefilter("ignore")
+os.environ["LOKY_MAX_CPU_COUNT"] = "1"
+n_all = torch.get_num_threads()
+seen = []
+
+class Look(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        seen.append(torch.get_num_threads())
+
+clf = SKTuningClassifier(
+    model=MODEL, prompt="rate", max_epochs=1, training={"callbacks": [Look()]}
+)
+"""
+
+
+def test_fit_when_fewer_cpus_may_be_used_then_computes_with_as_many(threads, tiny_bert):
+    code = """
+clf.fit(["good", "bad"] * 4, ["yes", "no"] * 4)
+clf.partial_fit(["good", "bad"], ["yes", "no"])
+print(*seen, torch.get_num_threads() == n_all)
+
+def look(*arguments):
+    seen.append(torch.get_num_threads())
+
+clf.get_module().register_forward_hook(look)
+clf.predict(["good"])
+print(seen[-1], torch.get_num_threads() == n_all)
+"""
+    code = FIT.replace("MODEL", repr(tiny_bert)) + code
+    assert threads(code) == ["1 1 True", "1 True"]
