@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import hardtanh, layer_norm
+from torch.nn.functional import layer_norm
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -67,6 +67,7 @@ class PrefixAdapter(_Adapter):
         self._frozen = read.prefix
         self._tuned = tuned
         self._states = [_normalised(read.states[i]) for i in tuned]  # (P, C) each
+        self._scales = [[_rms(old) for old in read.prefix[i]] for i in tuned]
         self.maps = nn.ModuleList(
             _Map(read.states[i].shape[1], sum(_widths(read.prefix[i])), rank)
             for i in tuned
@@ -75,12 +76,13 @@ class PrefixAdapter(_Adapter):
     def forward(self) -> "Prefix":
         """Return every layer's prefix: keys and values (H, P, D), or states."""
         prefix = list(self._frozen)
-        for i, states, adapt in zip(self._tuned, self._states, self.maps, strict=True):
+        layers = zip(self._tuned, self._states, self._scales, self.maps, strict=True)
+        for i, states, scales, adapt in layers:
             changes = adapt(states).split(_widths(prefix[i]), dim=1)  # (P, H * D) each
             # Split into heads (H, P, D).
             prefix[i] = tuple(
-                old + _rms(old) * change.unflatten(1, (len(old), -1)).transpose(0, 1)
-                for old, change in zip(prefix[i], changes, strict=True)
+                old + scale * change.unflatten(1, (len(old), -1)).transpose(0, 1)
+                for old, scale, change in zip(prefix[i], scales, changes, strict=True)
             )
         return prefix
 
@@ -108,15 +110,14 @@ class TextAdapter(_Adapter):
         return {layer: partial(_refined, adapt) for layer, adapt in maps}
 
 
-def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
-    wide = states.float()
-    size = wide.detach().abs().mean(dim=-1, keepdim=True)
-    size = size.clamp_min(torch.finfo(size.dtype).tiny)  # padding may be zero
-    usual = hardtanh(wide / size, -_LARGEST_READ, _LARGEST_READ)
-    device = next(adapt.parameters()).device  # a layer may be on another one
-    first, last = adapt.children()
-    ranks = first(usual.to(device)) * (_TEXT_SCALE * size).to(device)  # (B, T, r)
-    return (wide + last(ranks).to(wide)).to(states.dtype)
+def _refined(adapt: nn.Sequential, states: Tensor) -> Tensor:
+    first, last = (each.weight for each in adapt)  # (r, C), (C, r)
+    wide = states.flatten(0, 1).to(first)  # (B * T, C); a layer's device may differ
+    limit = _LARGEST_READ * wide.detach().abs().mean(dim=-1, keepdim=True)
+    # The same as clipping the divided state, and multiplying the map's output.
+    ranks = wide.clamp(-limit, limit) @ first.T  # (B * T, r)
+    changed = torch.addmm(wide, ranks, last.T, alpha=_TEXT_SCALE)
+    return changed.view_as(states).to(states)
 
 
 class PromptAdapter(_Adapter):

@@ -35,7 +35,7 @@ def _forward_all(
     """Run batches of similar length without gradient, and restore the order."""
     by_length, order = data.by_length()
     with torch.inference_mode():
-        condition = module.condition()
+        condition = module.kept_condition()
         batches = inference_batches(module.backbone, by_length)
         outputs = [forward(batch, condition) for batch in batches]
     sorted_rows = torch.cat(outputs).cpu().numpy()

@@ -8,7 +8,7 @@ import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import Tensor
 
-from sksemantic._inputs.batching import ordered_batches, train_batches
+from sksemantic._inputs.batching import Batch, ordered_batches, train_batches
 from sksemantic._training.losses import TaskLoss
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
     from sksemantic._training.config import TrainingConfig
-
-Batch = tuple[dict[str, Tensor], Tensor]
-
 
 class _SemanticNet(NeuralNet):
     """How all nets feed the module and weigh the loss.
