@@ -108,7 +108,8 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (weight,) = ctx.saved_tensors
         (grad,) = grads
-        return grad @ weight, None, None, None
+        flat = grad.reshape(-1, grad.shape[-1]) @ weight  # (B * T, C)
+        return flat.view(*grad.shape[:-1], -1), None, None, None
 
 
 def _linear(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:

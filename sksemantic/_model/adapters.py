@@ -9,7 +9,7 @@ the model is the frozen backbone after the prompt. Adapters return plain tensors
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -112,12 +112,36 @@ class TextAdapter(_Adapter):
 
 def _refined(adapt: nn.Sequential, states: Tensor) -> Tensor:
     first, last = (each.weight for each in adapt)  # (r, C), (C, r)
-    wide = states.flatten(0, 1).to(first)  # (B * T, C); a layer's device may differ
-    limit = _LARGEST_READ * wide.detach().abs().mean(dim=-1, keepdim=True)
-    # The same as clipping the divided state, and multiplying the map's output.
-    ranks = wide.clamp(-limit, limit) @ first.T  # (B * T, r)
-    changed = torch.addmm(wide, ranks, last.T, alpha=_TEXT_SCALE)
-    return changed.view_as(states).to(states)
+    flat = states.flatten(0, 1).to(first.device)  # a layer may be on another one
+    return _Refine.apply(flat, first, last).view_as(states).to(states.device)
+
+
+class _Refine(torch.autograd.Function):
+    """What `TextAdapter` makes of states (n, C), in float32, in few steps.
+
+    Clipping the state at a multiple of its size is the same as clipping the divided
+    state, and multiplying the map's output. The size counts as a constant.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        wide = states.to(first.dtype)
+        limit = _LARGEST_READ * wide.abs().mean(dim=-1, keepdim=True)
+        usual = wide.clamp(-limit, limit)
+        ranks = usual @ first.T  # (n, r)
+        ctx.save_for_backward(states, usual, ranks, first, last)
+        changed = torch.addmm(wide, ranks, last.T, alpha=_TEXT_SCALE)
+        return changed.to(states.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        states, usual, ranks, first, last = ctx.saved_tensors
+        grad = grads[0].to(first.dtype)
+        of_ranks = _TEXT_SCALE * (grad @ last)  # (n, r)
+        inside = usual == states  # not clipped
+        of_states = torch.addcmul(grad, of_ranks @ first, inside)
+        of_last = _TEXT_SCALE * (grad.T @ ranks)
+        return of_states.to(states.dtype), of_ranks.T @ usual, of_last
 
 
 class PromptAdapter(_Adapter):

@@ -174,6 +174,7 @@ def build_net(
         optimizer=torch.optim.AdamW,
         optimizer__param_groups=[("head.*", {"lr": config.head_lr})],
         optimizer__weight_decay=config.weight_decay,
+        optimizer__fused=backbone.device.type in ("cpu", "cuda"),
         lr=config.lr,
         max_epochs=config.max_epochs,
         batch_size=config.batch_size,
