@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sksemantic._backbone.kernels import speed_up_norms
+from sksemantic._backbone.kernels import pack_linears, speed_up_norms
 from sksemantic._backbone.layers import hook_layers, refuse_model_errors
 from sksemantic._backbone.loading import read_output_embeddings
 from sksemantic._backbone.prefix.attention import replace_attention
@@ -75,6 +75,7 @@ class Backbone:
         model.config.use_cache = False  # nothing is ever generated
         replace_attention(model)
         speed_up_norms(model)
+        pack_linears(model)
         if is_self_test_on():
             self._check_reading()
         self.is_causal = sees_only_the_past(model)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
 from sksemantic._inputs.dataset import TextDataset
 
@@ -14,7 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class BucketSampler(Sampler[list[int]]):
+Batch = tuple[dict[str, Tensor], Tensor]
+
+
+class BucketSampler:
     """Shuffled batches of texts of similar length.
 
     Every epoch is a new permutation, cut into buckets of `n_bucket_batches` batches.
@@ -69,38 +71,51 @@ def token_budget_batches(lengths: "NDArray", budget: int) -> list[list[int]]:
 
 def train_batches(
     dataset: TextDataset, batch_size: int, pad_id: int, generator: np.random.RandomState
-) -> DataLoader:
+) -> "Batches":
     """Iterate over shuffled batches of texts of similar length."""
     sampler = BucketSampler(dataset.lengths, batch_size, generator)
-    return _load(dataset, sampler, pad_id)
+    return Batches(dataset, sampler, pad_id)
 
 
 def ordered_batches(
     dataset: TextDataset, pad_id: int, budget: int, batch_size: int | None = None
-) -> DataLoader:
+) -> "Batches":
     """Iterate over the texts in their order; sort them by length first.
 
     The budget of tokens decides how many texts a batch has. `batch_size`, which skorch
     passes, is ignored.
     """
-    return _load(dataset, token_budget_batches(dataset.lengths, budget), pad_id)
+    return Batches(dataset, token_budget_batches(dataset.lengths, budget), pad_id)
 
 
-def _load(dataset: TextDataset, batches: Any, pad_id: int) -> DataLoader:
-    return DataLoader(
-        dataset,
-        batch_sampler=batches,
-        collate_fn=collate(pad_id),
-        # Each iteration draws a number. Of the global generator, it would change what
-        # the user, or another thread, draws.
-        generator=torch.Generator(),
-    )
+class Batches:
+    """Padded batches of a dataset; `rows` has the indices of each batch's texts.
+
+    torch's DataLoader takes longer to start than one text takes to be read.
+    """
+
+    def __init__(
+        self,
+        dataset: TextDataset,
+        rows: "list[list[int]] | BucketSampler",
+        pad_id: int,
+    ) -> None:
+        self.dataset = dataset
+        self.rows = rows
+        self.pad_id = pad_id
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        pad = collate(self.pad_id)
+        return (pad(self.dataset.take(np.asarray(chosen))) for chosen in self.rows)
 
 
-def collate(pad_id: int) -> Callable[[Any], tuple[dict[str, Tensor], Tensor]]:
+def collate(pad_id: int) -> Callable[[Any], Batch]:
     """Return a function that makes padded tensors of a batch."""
 
-    def pad(batch: TextDataset) -> tuple[dict[str, Tensor], Tensor]:
+    def pad(batch: TextDataset) -> Batch:
         ids, mask = batch.token_ids.padded(pad_id)  # (B, T)
         arrays = {
             "input_ids": ids,

@@ -114,10 +114,6 @@ class TextDataset(Dataset):
     def __getitem__(self, i: int) -> "TextDataset":
         return self.take(np.array([i]))
 
-    def __getitems__(self, indices: list[int]) -> "TextDataset":
-        """Return a batch; torch's DataLoader calls this."""
-        return self.take(np.asarray(indices))
-
     @property
     def lengths(self) -> "NDArray":
         """Number of tokens of each text (n,)."""

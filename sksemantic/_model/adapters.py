@@ -9,11 +9,11 @@ the model is the frozen backbone after the prompt. Adapters return plain tensors
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import hardtanh, layer_norm
+from torch.nn.functional import layer_norm
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -67,6 +67,7 @@ class PrefixAdapter(_Adapter):
         self._frozen = read.prefix
         self._tuned = tuned
         self._states = [_normalised(read.states[i]) for i in tuned]  # (P, C) each
+        self._scales = [[_rms(old) for old in read.prefix[i]] for i in tuned]
         self.maps = nn.ModuleList(
             _Map(read.states[i].shape[1], sum(_widths(read.prefix[i])), rank)
             for i in tuned
@@ -75,12 +76,13 @@ class PrefixAdapter(_Adapter):
     def forward(self) -> "Prefix":
         """Return every layer's prefix: keys and values (H, P, D), or states."""
         prefix = list(self._frozen)
-        for i, states, adapt in zip(self._tuned, self._states, self.maps, strict=True):
+        layers = zip(self._tuned, self._states, self._scales, self.maps, strict=True)
+        for i, states, scales, adapt in layers:
             changes = adapt(states).split(_widths(prefix[i]), dim=1)  # (P, H * D) each
             # Split into heads (H, P, D).
             prefix[i] = tuple(
-                old + _rms(old) * change.unflatten(1, (len(old), -1)).transpose(0, 1)
-                for old, change in zip(prefix[i], changes, strict=True)
+                old + scale * change.unflatten(1, (len(old), -1)).transpose(0, 1)
+                for old, scale, change in zip(prefix[i], scales, changes, strict=True)
             )
         return prefix
 
@@ -108,15 +110,38 @@ class TextAdapter(_Adapter):
         return {layer: partial(_refined, adapt) for layer, adapt in maps}
 
 
-def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
-    wide = states.float()
-    size = wide.detach().abs().mean(dim=-1, keepdim=True)
-    size = size.clamp_min(torch.finfo(size.dtype).tiny)  # padding may be zero
-    usual = hardtanh(wide / size, -_LARGEST_READ, _LARGEST_READ)
-    device = next(adapt.parameters()).device  # a layer may be on another one
-    first, last = adapt.children()
-    ranks = first(usual.to(device)) * (_TEXT_SCALE * size).to(device)  # (B, T, r)
-    return (wide + last(ranks).to(wide)).to(states.dtype)
+def _refined(adapt: nn.Sequential, states: Tensor) -> Tensor:
+    first, last = (each.weight for each in adapt)  # (r, C), (C, r)
+    flat = states.flatten(0, 1).to(first.device)  # a layer may be on another one
+    return _Refine.apply(flat, first, last).view_as(states).to(states.device)
+
+
+class _Refine(torch.autograd.Function):
+    """What `TextAdapter` makes of states (n, C), in float32, in few steps.
+
+    Clipping the state at a multiple of its size is the same as clipping the divided
+    state, and multiplying the map's output. The size counts as a constant.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        wide = states.to(first.dtype)
+        limit = _LARGEST_READ * wide.abs().mean(dim=-1, keepdim=True)
+        usual = wide.clamp(-limit, limit)
+        ranks = usual @ first.T  # (n, r)
+        ctx.save_for_backward(states, usual, ranks, first, last)
+        changed = torch.addmm(wide, ranks, last.T, alpha=_TEXT_SCALE)
+        return changed.to(states.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        states, usual, ranks, first, last = ctx.saved_tensors
+        grad = grads[0].to(first.dtype)
+        of_ranks = _TEXT_SCALE * (grad @ last)  # (n, r)
+        inside = usual == states  # not clipped
+        of_states = torch.addcmul(grad, of_ranks @ first, inside)
+        of_last = _TEXT_SCALE * (grad.T @ ranks)
+        return of_states.to(states.dtype), of_ranks.T @ usual, of_last
 
 
 class PromptAdapter(_Adapter):

@@ -51,7 +51,7 @@ def _forward_all(
     """Run batches of similar length without gradient, and restore the order."""
     by_length, order = data.by_length()
     with torch.inference_mode(), shared_cpus():
-        condition = module.condition()
+        condition = module.kept_condition()
         outputs = []
         for batch in inference_batches(module.backbone, by_length):
             outputs.append(forward(batch, condition))

@@ -78,6 +78,7 @@ class SemanticModule(nn.Module):
             "feature_scale", torch.ones(n_features, dtype=torch.float32)
         )
         self.to(backbone.device)
+        self._kept: tuple[list[Tensor], Any] | None = None
 
     @classmethod
     def seeded(
@@ -129,6 +130,23 @@ class SemanticModule(nn.Module):
         """Run the adapter; return each layer's prefix, or the soft prompt (P, C)."""
         return self.adapter()
 
+    @torch.inference_mode()
+    def kept_condition(self) -> "Prefix | Tensor":
+        """Return `condition` without gradient; run the adapter only if it has changed.
+
+        Every weight is compared, as it may be trained by anyone. Threads may call.
+        """
+        weights = list(self.adapter.parameters())
+        kept = self._kept
+        if kept is None or not all(map(_is_same, kept[0], weights)):
+            kept = [weight.clone() for weight in weights], self.condition()
+            self._kept = kept
+        return kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep no condition in copies and pickles."""
+        return vars(self) | {"_kept": None}
+
     def features(
         self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
     ) -> Tensor:
@@ -163,6 +181,10 @@ class SemanticModule(nn.Module):
                 mechanism = self.backbone.prefix_mechanism
                 hidden = mechanism.run_upper(inputs, condition, split, states)
         return pool_batch(hidden, batch, self.pooling)
+
+
+def _is_same(kept: Tensor, weight: Tensor) -> bool:
+    return kept.device == weight.device and torch.equal(kept, weight)
 
 
 def load_model(

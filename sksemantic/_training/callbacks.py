@@ -4,6 +4,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+import torch
 from skorch.callbacks import (
     Callback,
     EarlyStopping,
@@ -11,7 +12,6 @@ from skorch.callbacks import (
     LRScheduler,
 )
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from sksemantic._training.progress import Progress
 from sksemantic._training.time_limit import TimeLimit
@@ -115,14 +115,20 @@ class TailAverage(_Progress):
         """Count the step, and add its weights to the average."""
         super().on_batch_end(net, training=training, **kwargs)
         if training and self.share(net) > self.start:
+            weights = [each.detach() for each in net.module_.parameters()]
             if not hasattr(self, "average_"):
-                self.average_ = AveragedModel(net.module_)
-            self.average_.update_parameters(net.module_)
+                self.average_ = [weight.clone() for weight in weights]
+                self.n_averaged_ = 1
+                return
+            self.n_averaged_ += 1
+            torch._foreach_lerp_(self.average_, weights, 1 / self.n_averaged_)
 
+    @torch.no_grad()
     def apply(self, module: "SemanticModule") -> None:
         """Give the module the averaged weights, if there are any."""
         if hasattr(self, "average_"):
-            module.load_state_dict(self.average_.module.state_dict())
+            for weight, average in zip(module.parameters(), self.average_, strict=True):
+                weight.copy_(average)
 
 
 class EpochLine(Callback):

@@ -9,7 +9,7 @@ import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import Tensor
 
-from sksemantic._inputs.batching import ordered_batches, train_batches
+from sksemantic._inputs.batching import Batch, ordered_batches, train_batches
 from sksemantic._training.losses import TaskLoss
 from sksemantic._training.time_limit import TimeLimit
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
     from sksemantic._training.config import TrainingConfig
-
-Batch = tuple[dict[str, Tensor], Tensor]
 
 
 class _SemanticNet(NeuralNet):
@@ -209,6 +207,7 @@ def build_net(
         optimizer=torch.optim.AdamW,
         optimizer__param_groups=[("head.*", {"lr": config.head_lr})],
         optimizer__weight_decay=config.weight_decay,
+        optimizer__fused=backbone.device.type in ("cpu", "cuda"),
         lr=config.lr,
         max_epochs=config.max_epochs,
         batch_size=config.batch_size,
