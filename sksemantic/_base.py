@@ -411,12 +411,16 @@ class BaseSKTuning(
         groups: "NDArray | None" = None,
     ) -> TextDataset:
         """Tokenise what `_check_texts` returns."""
-        pair_texts = None
+        pair_texts = n_windows = None
         if module.config.pooling == PAIR:
             rows, pair_texts = template.rows_and_pair_texts(texts.values)
+        elif template.has_windows:
+            rows, n_windows = template.windows(texts.values[0])
         else:
             rows = template.rows(texts.values)
-        return TextDataset(rows, targets, weights, groups=groups, pair_texts=pair_texts)
+        return TextDataset(
+            rows, targets, weights, None, groups, pair_texts, n_windows
+        )
 
 
 def _is_fitted(estimator: BaseSKTuning) -> bool:

@@ -58,9 +58,15 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
-        Longest text in tokens, its special tokens and the prompt's part after the
-        slot included; longer ones are cut at the end, with a warning. None is what the
-        backbone has positions for, at most 512.
+        The most tokens that are read at once, special tokens and the prompt's part
+        after the slot included. None is what the backbone has positions for: at most
+        128 of a window, at most 512 of a text that is cut.
+
+    long_texts : {"auto", "truncate", "windows"}, default="auto"
+        What becomes of a text above `max_length`. "truncate" cuts it at the end, with a
+        warning. "windows" reads all of it in windows of that length, and the head reads
+        the mean of their features; each epoch trains on one window, drawn at random.
+        "auto" is "windows" where `max_length` is None and a row has one text.
 
     lr : float or "auto", default="auto"
         Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;
@@ -155,6 +161,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
+        "long_texts": [StrOptions({"auto", "truncate", "windows"})],
         "loss": [StrOptions({"squared_error", "huber", "absolute_error", "quantile"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
@@ -169,6 +176,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         adapter_rank: int = 8,
         tuned_layers: "str | int | tuple[int, int]" = "auto",
         max_length: int | None = None,
+        long_texts: str = "auto",
         lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
         batch_size: int = 32,
@@ -188,6 +196,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self.adapter_rank = adapter_rank
         self.tuned_layers = tuned_layers
         self.max_length = max_length
+        self.long_texts = long_texts
         self.lr = lr
         self.max_epochs = max_epochs
         self.batch_size = batch_size

@@ -70,9 +70,13 @@ def token_budget_batches(lengths: "NDArray", budget: int) -> list[list[int]]:
 def train_batches(
     dataset: TextDataset, batch_size: int, pad_id: int, generator: np.random.RandomState
 ) -> DataLoader:
-    """Iterate over shuffled batches of texts of similar length."""
+    """Iterate over shuffled batches of texts of similar length.
+
+    Of a text that has several windows, each epoch reads one, drawn at random.
+    """
     sampler = BucketSampler(dataset.lengths, batch_size, generator)
-    return _load(dataset, sampler, pad_id)
+    pad = collate(pad_id)
+    return _load(dataset, sampler, lambda each: pad(each.one_window_each(generator)))
 
 
 def ordered_batches(
@@ -83,14 +87,15 @@ def ordered_batches(
     The budget of tokens decides how many texts a batch has. `batch_size`, which skorch
     passes, is ignored.
     """
-    return _load(dataset, token_budget_batches(dataset.lengths, budget), pad_id)
+    batches = token_budget_batches(dataset.lengths, budget)
+    return _load(dataset, batches, collate(pad_id))
 
 
-def _load(dataset: TextDataset, batches: Any, pad_id: int) -> DataLoader:
+def _load(dataset: TextDataset, batches: Any, pad: Callable[[Any], Any]) -> DataLoader:
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        collate_fn=collate(pad_id),
+        collate_fn=pad,
         # Each iteration draws a number. Of the global generator, it would change what
         # the user, or another thread, draws.
         generator=torch.Generator(),

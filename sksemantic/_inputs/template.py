@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sksemantic._inputs.prompt import Prompt
 
 DEFAULT_MAX_LENGTH = 512
+WINDOW_LENGTH = 128  # by default; MiniLM reads several such windows better than one text
 _MIN_TEXT_TOKENS = 8  # every prompt has to leave so many for the texts
 
 
@@ -29,7 +30,7 @@ class Template:
 
     `max_length` is the most tokens of an entry. Special tokens and what the prompt has
     after its first slot count; what it has before that does not. None: as many as there
-    are positions for, at most 512. With method="prompt" the prompt takes positions of
+    are positions for, at most 512, of a window at most 128. With method="prompt" the prompt takes positions of
     every backbone, with "prefix" of causal ones only: the texts of an encoder keep
     their own. A prompt that leaves no room for texts is refused.
     """
@@ -41,8 +42,10 @@ class Template:
         method: str,
         max_length: int | None,
         n_texts: int = 1,
+        long_texts: str = "truncate",
     ) -> None:
         self._backbone = backbone
+        self.has_windows = long_texts == "windows"
         self.n_texts = n_texts
         literals, self._spaces = _split_spaces(prompt, backbone, n_texts)
         self._tail = literals[-1]
@@ -90,6 +93,25 @@ class Template:
             for ids in texts
         ]
         return self._join(encoded), Ragged.of(single)
+
+    def windows(self, texts: list[str]) -> "tuple[Ragged, NDArray | None]":
+        """Return the token ids of all windows, and how many each text has (n,).
+
+        A text that is longer than `max_length` is cut into as few windows as possible,
+        all of them of the same length, with special tokens and prompt around each. None
+        if no text is.
+        """
+        encoded = self._encode_columns([texts])[0]
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        n_windows = np.maximum(1, -(-lengths // (self.max_length - self._n_around)))
+        left, right = self._around
+        windows = [
+            self._not_empty(np.concatenate([left, part, right]))
+            for ids, n in zip(encoded, n_windows.tolist(), strict=True)
+            for part in np.array_split(ids, n)
+        ]
+        is_plain = n_windows.max(initial=1) == 1
+        return Ragged.of(windows), None if is_plain else n_windows
 
     def word_rows(self, texts: list[list[str]]) -> "tuple[Ragged, Ragged, NDArray]":
         """Return the token ids of texts that are split into words.
@@ -157,7 +179,7 @@ class Template:
         lengths = np.array([[*map(len, column)] for column in encoded]).T  # (n, k)
         budget = self.max_length - self._n_around
         kept = cut_longest_first(lengths, budget)  # (n, k)
-        self._warn_if_cut(lengths.sum(axis=1), budget)
+        self._warn_if_cut(lengths.sum(axis=1), kept.sum(axis=1))
         entries = []
         for texts, sizes in zip(zip(*encoded, strict=True), kept, strict=True):
             ids = [self._around[0]]
@@ -173,16 +195,20 @@ class Template:
         """Return the ids, or one token that stands for an empty text."""
         return ids if len(ids) else np.array([self._backbone.start_id or 0], np.int32)
 
-    def _warn_if_cut(self, lengths: "NDArray", budget: int) -> None:
-        n_cut = int((lengths > budget).sum())
+    def _warn_if_cut(self, lengths: "NDArray", kept: "NDArray") -> None:
+        """Say how much of the texts, of so many tokens (n,), is not read."""
+        n_cut = int((lengths > kept).sum())
         if n_cut:
+            is_row = self.n_texts > 1
+            remedy = "" if is_row else "set long_texts='windows' to read them whole, "
             warnings.warn(
                 f"{n_cut} of {len(lengths)} texts are longer than max_length="
                 f"{self.max_length} tokens (the longest has "
                 f"{lengths.max() + self._n_around}) and were cut at the end"
-                f"{', the longest of a row first' if self.n_texts > 1 else ''}. "
-                "Raise 'max_length' if the backbone has the positions, or silence this "
-                "with warnings.simplefilter('ignore', TruncationWarning).",
+                f"{', the longest of a row first' if is_row else ''}: "
+                f"{1 - kept.sum() / lengths.sum():.1%} of all tokens are not read. "
+                f"Raise 'max_length' if the backbone has the positions, {remedy}or "
+                "silence this with warnings.simplefilter('ignore', TruncationWarning).",
                 TruncationWarning,
                 stacklevel=user_stacklevel(),
             )
@@ -197,7 +223,7 @@ class Template:
         return self._backbone.start_id
 
     def _check_length(self, max_length: int | None, method: str) -> int:
-        """Return `max_length`, or the largest possible one up to 512."""
+        """Return `max_length`, or the largest possible one up to the default."""
         n_positions = self._backbone.max_positions
         n_prompt, n_around = len(self.prompt_ids), self._n_around
         room = self._backbone.max_text_length(method, n_prompt)
@@ -210,7 +236,8 @@ class Template:
                 "of its sliding window. Shorten the prompt."
             )
         if max_length is None:
-            return min(room, max(DEFAULT_MAX_LENGTH, needed))
+            default = WINDOW_LENGTH if self.has_windows else DEFAULT_MAX_LENGTH
+            return min(room, max(default, needed))
         if not n_around < max_length <= room:
             raise ValueError(
                 f"The 'max_length' parameter must be between {n_around + 1} and {room} "

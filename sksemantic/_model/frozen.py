@@ -62,7 +62,7 @@ class FrozenFeatures:
 
     def features(self, data: TextDataset) -> "NDArray":
         """Return the embeddings (n_rows, C) in float32; (n, 3C) with `pair_texts`."""
-        together = self._features(data)
+        together = data.mean_over_windows(self._features(data.windows()))
         if data.pair_texts is None:
             return together
         single = self._features(TextDataset(data.pair_texts))  # (2n, C)
@@ -105,6 +105,7 @@ class FrozenFeatures:
             return
         if data.pair_texts is not None:
             self.keep_states(TextDataset(data.pair_texts))
+        data = data.windows()
         first = {key: i for i, key in enumerate(data.keys())}  # each text once
         is_new = ~activations.has(self.backbone, self._states_kind, [*first])
         new = np.array([*first.values()], int)[is_new]

@@ -32,7 +32,13 @@ def _forward_all(
     data: TextDataset,
     forward: "Callable[[dict[str, Tensor], Any], Tensor]",
 ) -> "NDArray":
-    """Run batches of similar length without gradient, and restore the order."""
+    """Run batches of similar length without gradient, and restore the order.
+
+    Of a text that has several windows the mean is returned: that of its features, or of
+    its scores, which is what the head makes of the mean features.
+    """
+    if data.n_windows is not None:
+        return data.mean_over_windows(_forward_all(module, data.windows(), forward))
     by_length, order = data.by_length()
     with torch.inference_mode():
         condition = module.condition()

@@ -255,7 +255,7 @@ class Trainer:
             self.dropout_generator,
         )
         if held_out is not None:
-            net.set_params(train_split=predefined_split(held_out))
+            net.set_params(train_split=predefined_split(held_out.windows()))
         return net
 
 
