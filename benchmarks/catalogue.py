@@ -10,7 +10,15 @@ from functools import partial
 
 import scores
 import splits
-from data import load_conll2003, load_editorials, load_hutto, load_rte, load_stsb, load_trec, load_wnut
+from data import (
+    load_conll2003,
+    load_editorials,
+    load_hutto,
+    load_rte,
+    load_stsb,
+    load_trec,
+    load_wnut,
+)
 from ours import fit_ours, fit_ours_per_target
 from peers import linear
 from peers.frozen import MODELS

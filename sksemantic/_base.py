@@ -418,9 +418,7 @@ class BaseSKTuning(
             rows, n_windows = template.windows(texts.values[0])
         else:
             rows = template.rows(texts.values)
-        return TextDataset(
-            rows, targets, weights, None, groups, pair_texts, n_windows
-        )
+        return TextDataset(rows, targets, weights, None, groups, pair_texts, n_windows)
 
 
 def _is_fitted(estimator: BaseSKTuning) -> bool:

@@ -58,15 +58,14 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
-        The most tokens that are read at once, special tokens and the prompt's part
-        after the slot included. None is what the backbone has positions for: at most
-        128 of a window, at most 512 of a text that is cut.
+        Tokens read at once, special ones and the prompt's part after the slot included.
+        None: as many as the backbone has positions for, up to 128 of a window, or 512.
 
     long_texts : {"auto", "truncate", "windows"}, default="auto"
-        What becomes of a text above `max_length`. "truncate" cuts it at the end, with a
-        warning. "windows" reads all of it in windows of that length, and the head reads
-        the mean of their features; each epoch trains on one window, drawn at random.
-        "auto" is "windows" where `max_length` is None and a row has one text.
+        "truncate" cuts texts above `max_length` at the end, with a warning. "windows"
+        reads all of them in windows of that length, the head the mean of the windows'
+        features; each epoch trains on one, drawn at random. "auto" is "windows" where
+        `max_length` is None and a row has one text.
 
     lr : float or "auto", default="auto"
         Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;

@@ -1,12 +1,16 @@
 """From prompt and texts to token ids."""
 
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sksemantic._inputs.dataset import Ragged
+from sksemantic._inputs.windows import (
+    cut_longest_first,
+    equal_windows,
+    overlapping_windows,
+)
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import TruncationWarning
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from sksemantic._inputs.prompt import Prompt
 
 DEFAULT_MAX_LENGTH = 512
-WINDOW_LENGTH = 128  # by default; MiniLM reads several such windows better than one text
+WINDOW_LENGTH = 128  # of a window, by default; see benchmarks/long_texts.py
 _MIN_TEXT_TOKENS = 8  # every prompt has to leave so many for the texts
 
 
@@ -30,9 +34,13 @@ class Template:
 
     `max_length` is the most tokens of an entry. Special tokens and what the prompt has
     after its first slot count; what it has before that does not. None: as many as there
-    are positions for, at most 512, of a window at most 128. With method="prompt" the prompt takes positions of
-    every backbone, with "prefix" of causal ones only: the texts of an encoder keep
-    their own. A prompt that leaves no room for texts is refused.
+    are positions for, at most 512, of a window at most 128. With method="prompt" the
+    prompt takes positions of every backbone, with "prefix" of causal ones only: the
+    texts of an encoder keep their own. A prompt that leaves no room for texts is
+    refused.
+
+    `long_texts` says what becomes of a text above `max_length`: "truncate" or, of
+    single texts, "windows".
     """
 
     def __init__(
@@ -101,16 +109,18 @@ class Template:
         all of them of the same length, with special tokens and prompt around each. None
         if no text is.
         """
-        encoded = self._encode_columns([texts])[0]
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        n_windows = np.maximum(1, -(-lengths // (self.max_length - self._n_around)))
+        (encoded,) = self._encode_columns([texts])
         left, right = self._around
+        parts = [
+            equal_windows(ids, self.max_length - self._n_around) for ids in encoded
+        ]
         windows = [
             self._not_empty(np.concatenate([left, part, right]))
-            for ids, n in zip(encoded, n_windows.tolist(), strict=True)
-            for part in np.array_split(ids, n)
+            for text in parts
+            for part in text
         ]
-        is_plain = n_windows.max(initial=1) == 1
+        n_windows = np.fromiter(map(len, parts), np.int64, len(parts))
+        is_plain = len(windows) == len(texts)
         return Ragged.of(windows), None if is_plain else n_windows
 
     def word_rows(self, texts: list[list[str]]) -> "tuple[Ragged, Ragged, NDArray]":
@@ -270,43 +280,3 @@ def _split_spaces(
     if not backbone.is_causal:  # it reads prompt and text as two sequences
         literals[0], spaces[0] = prompt.literals[0].strip(), ""
     return literals, spaces
-
-
-def cut_longest_first(lengths: "NDArray", budget: int) -> "NDArray":
-    """Return how many tokens of each text (n, k) are kept, at most `budget` of k texts.
-
-    The longest of the k texts is cut first, until it is no longer than the next.
-    """
-    kept = lengths.copy()
-    for i in np.flatnonzero(lengths.sum(axis=1) > budget):
-        room = max(budget, 0)
-        for n_done, shortest in enumerate(np.argsort(lengths[i], kind="stable")):
-            share = room // (lengths.shape[1] - n_done)
-            kept[i, shortest] = min(lengths[i, shortest], share)
-            room -= kept[i, shortest]
-    return kept
-
-
-def overlapping_windows(
-    lengths: "NDArray", budget: int
-) -> Iterator[tuple[range, range]]:
-    """Cut a text into windows of at most `budget` tokens that overlap by about half.
-
-    `lengths` (n_words,) are the tokens of each word, at most `budget`. Yields the words
-    of each window, and those of them whose label is predicted in it: all but the outer
-    half of each overlap. Every word's label is predicted in one window.
-    """
-    ends = np.cumsum(lengths)
-    n_words = len(lengths)
-    start = n_owned = 0
-    while n_owned < n_words:
-        n_before = ends[start - 1] if start else 0
-        stop = int(np.searchsorted(ends, n_before + budget, side="right"))
-        next_start = own_stop = n_words
-        if stop < n_words:
-            middle = (n_before + ends[stop - 1]) / 2
-            next_start = int(np.searchsorted(ends, middle, side="right"))
-            next_start = min(max(next_start, start + 1), stop)
-            own_stop = (next_start + stop + 1) // 2
-        yield range(start, stop), range(n_owned, own_stop)
-        n_owned, start = own_stop, next_start
