@@ -14,6 +14,7 @@ import ablation  # noqa: E402
 import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
+import long_texts  # noqa: E402
 import results  # noqa: E402
 
 PAGES = ("comparison", "findings", "performance", "tasks", "user_guide")
@@ -90,6 +91,7 @@ def main():
     tables |= ablation_tables.tables(rows, ablation.PROMPTS)
     rows = results.read(results.RESULTS / "calibration.jsonl")
     tables["calibration"] = calibration.table(rows)
+    tables |= long_texts.tables(results.read(results.RESULTS / "long_texts.jsonl"))
     for page in (DOCS / f"{name}.md" for name in PAGES):
         for name, lines in tables.items():
             if f"<!-- {name} -->" in page.read_text("utf-8"):

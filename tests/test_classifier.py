@@ -168,7 +168,7 @@ def test_long_texts_when_windows_then_what_is_at_the_end_counts(method, classifi
     assert classifier.config_.model.long_texts == "windows"
     good = classifier.classes_.tolist().index("good")
     probabilities = classifier.predict_proba(X)[:, good]
-    assert probabilities[:8].min() > probabilities[8:].max()
+    assert (probabilities[:8] > probabilities[8:]).all()  # the rest of each is alike
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_allclose(
         again.predict_proba(X)[:, good], probabilities, rtol=1e-5
