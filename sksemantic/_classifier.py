@@ -205,9 +205,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     texts a class on average there is no training, with fewer than 200 in all none is
     held out and training starts from the linear probe, at lower learning rates.
 
-    An encoder's text keeps its own positions, counted from its own start; a causal
-    model's text goes on where the prompt ended.
-
     Pickles hold the trained values and the backbone's name, never the backbone.
 
     References
@@ -217,8 +214,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
        arXiv 2410.08598.
     .. [2] X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent
        ordinal regression based on conditional probabilities", 2021. arXiv 2111.08851.
-    .. [3] L. Tunstall et al., "Efficient few-shot learning without prompts", 2022.
-       arXiv 2209.11055.
 
     Examples
     --------
