@@ -67,8 +67,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     long_texts : {"auto", "truncate", "windows"}, default="auto"
         "truncate" cuts texts above `max_length` at the end, with a warning. "windows"
         reads all of them in windows of that length, the head the mean of the windows'
-        features; each epoch trains on one, drawn at random. "auto" is "windows" where
-        `max_length` is None and a row has one text.
+        features; each epoch trains on one, drawn at random. "auto" is "windows" for one
+        text a row of encoders, if `max_length` is None.
 
     lr : float or "auto", default="auto"
         Learning rate of both adapters (AdamW), with linear warmup and decay. "auto" is

@@ -64,8 +64,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     long_texts : {"auto", "truncate", "windows"}, default="auto"
         "truncate" cuts texts above `max_length` at the end, with a warning. "windows"
         reads all of them in windows of that length, the head the mean of the windows'
-        features; each epoch trains on one, drawn at random. "auto" is "windows" where
-        `max_length` is None and a row has one text.
+        features; each epoch trains on one, drawn at random. "auto" is "windows" for one
+        text a row of encoders, if `max_length` is None.
 
     lr : float or "auto", default="auto"
         Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;

@@ -81,7 +81,9 @@ def resolve_model_config(
     n_outputs: int,
 ) -> tuple[ModelConfig, Template]:
     """Replace every "auto" and None; check that everything fits the backbone."""
-    long_texts = resolve_long_texts(long_texts, max_length, n_texts)
+    long_texts = resolve_long_texts(
+        long_texts, max_length, n_texts, is_causal=backbone.is_causal
+    )
     template = Template(backbone, prompt, method, max_length, n_texts, long_texts)
     tuned, mechanism = (0, 0), None
     if method == "prefix":
@@ -140,10 +142,13 @@ def resolve_tuned_layers(
     return first, stop
 
 
-def resolve_long_texts(long_texts: str, max_length: int | None, n_texts: int) -> str:
-    """Return how long texts are read: in windows by default, several a row cut.
+def resolve_long_texts(
+    long_texts: str, max_length: int | None, n_texts: int, *, is_causal: bool
+) -> str:
+    """Return how long texts are read: by default encoders read them in windows.
 
-    A length that was asked for is by default the one to cut to.
+    A length that was asked for is by default the one to cut to. Several texts a row are
+    cut, and so are those of causal models, with which windows have not been measured.
     """
     if long_texts == "windows" and n_texts > 1:
         raise ValueError(
@@ -152,7 +157,8 @@ def resolve_long_texts(long_texts: str, max_length: int | None, n_texts: int) ->
             f"{n_texts} texts a row."
         )
     if long_texts == "auto":
-        return "windows" if max_length is None and n_texts == 1 else "truncate"
+        is_whole = max_length is None and n_texts == 1 and not is_causal
+        return "windows" if is_whole else "truncate"
     return long_texts
 
 

@@ -88,6 +88,13 @@ def test_long_texts_when_resolved_then_length_and_number_of_texts_decide(
     assert load_model(again, backbone.device)[1].has_windows == template.has_windows
 
 
+def test_long_texts_when_causal_then_are_cut_unless_asked_otherwise(tiny_llama):
+    backbone = load_tiny(tiny_llama)
+    assert resolve(backbone, "rate", n_texts=1)[0].long_texts == "truncate"
+    config, _ = resolve(backbone, "rate", n_texts=1, long_texts="windows")
+    assert (config.long_texts, config.max_length) == ("windows", 128)
+
+
 def test_long_texts_when_windows_of_several_texts_then_refused(tiny_bert):
     with pytest.raises(ValueError, match="'long_texts' parameter must be 'auto' or"):
         resolve(load_tiny(tiny_bert), long_texts="windows")
