@@ -10,7 +10,15 @@ from functools import partial
 
 import scores
 import splits
-from data import load_conll2003, load_hutto, load_rte, load_stsb, load_trec, load_wnut
+from data import (
+    load_conll2003,
+    load_editorials,
+    load_hutto,
+    load_rte,
+    load_stsb,
+    load_trec,
+    load_wnut,
+)
 from ours import fit_ours, fit_ours_per_target
 from peers import linear
 from peers.frozen import MODELS
@@ -59,10 +67,12 @@ DATA = {
     "trec6": Data(random(load_trec), prompt=QUESTION),
     "trec50": Data(random(partial(load_trec, fine=True)), prompt=QUESTION),
     "bbc": Data(random(splits.articles), prompt=ARTICLE),
+    "newsgroups": Data(random(splits.long_messages), has_networks=False),
     "sms": Data(
         random(splits.spam), scores.score_ranking, "average_precision", prompt=SPAM
     ),
     "hutto": Data(random(load_hutto, test_size=1000), **NUMBERS, prompt=REVIEW),
+    "editorials": Data(random(load_editorials), **NUMBERS, has_networks=False),
     # The 277 official test pairs have a standard error of three points.
     "rte": PAIRS,
     "stsb": Data(

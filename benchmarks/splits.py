@@ -9,6 +9,7 @@ from data import (
     load_bbc,
     load_hutto,
     load_hutto_ratings,
+    load_newsgroups,
     load_rotten_tomatoes,
     load_sms,
     load_sst2,
@@ -147,6 +148,13 @@ def articles():
     """Return news articles without their 98 repetitions, and their sections."""
     unique = dict(zip(*load_bbc(), strict=True))
     return list(unique), np.array(list(unique.values()))
+
+
+def long_messages():
+    """Return the newsgroup messages of 300 words or more, and their groups."""
+    unique = dict(zip(*load_newsgroups(), strict=True))
+    found = {text: group for text, group in unique.items() if text.count(" ") >= 299}
+    return list(found), np.array(list(found.values()))
 
 
 def spam():

@@ -15,6 +15,7 @@ import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import forecast  # noqa: E402
+import long_texts  # noqa: E402
 import results  # noqa: E402
 import threads  # noqa: E402
 
@@ -95,6 +96,7 @@ def main():
     tables |= forecast.tables(results.read(results.RESULTS / "forecast.jsonl"))
     rows = results.read(results.RESULTS / "threads.jsonl")
     tables["threads"] = threads.threads_table(rows)
+    tables |= long_texts.tables(results.read(results.RESULTS / "long_texts.jsonl"))
     for page in (DOCS / f"{name}.md" for name in PAGES):
         for name, lines in tables.items():
             if f"<!-- {name} -->" in page.read_text("utf-8"):

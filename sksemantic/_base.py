@@ -297,7 +297,7 @@ class BaseSKTuning(
         return scores.astype(np.float64)
 
     def _reading(self, data: TextDataset) -> ReadingProgress:
-        name, n_tokens = type(self).__name__, int(data.lengths.sum())
+        name, n_tokens = type(self).__name__, len(data.token_ids.flat)
         return ReadingProgress(name, self.verbose, n_tokens)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -438,12 +438,14 @@ class BaseSKTuning(
         groups: "NDArray | None" = None,
     ) -> TextDataset:
         """Tokenise what `_check_texts` returns."""
-        pair_texts = None
+        pair_texts = n_windows = None
         if module.config.pooling == PAIR:
             rows, pair_texts = template.rows_and_pair_texts(texts.values)
+        elif template.has_windows:
+            rows, n_windows = template.windows(texts.values[0])
         else:
             rows = template.rows(texts.values)
-        return TextDataset(rows, targets, weights, groups=groups, pair_texts=pair_texts)
+        return TextDataset(rows, targets, weights, None, groups, pair_texts, n_windows)
 
 
 def _is_fitted(estimator: BaseSKTuning) -> bool:

@@ -61,9 +61,14 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
-        Longest text in tokens, its special tokens and the prompt's part after the
-        slot included; longer ones are cut at the end, with a warning. None is what the
-        backbone has positions for, at most 512.
+        Tokens read at once, special ones and the prompt's part after the slot included.
+        None: as many as the backbone has positions for, up to 128 of a window, or 512.
+
+    long_texts : {"auto", "truncate", "windows"}, default="auto"
+        "truncate" cuts texts above `max_length` at the end, with a warning. "windows"
+        reads all of them in windows of that length, the head the mean of the windows'
+        features; each epoch trains on one, drawn at random. "auto" is "windows" for one
+        text a row of encoders, if `max_length` is None.
 
     lr : float or "auto", default="auto"
         Learning rate of both adapters (AdamW), with linear warmup and decay. "auto" is
@@ -205,9 +210,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     texts a class on average there is no training, with fewer than 200 in all none is
     held out and training starts from the linear probe, at lower learning rates.
 
-    An encoder's text keeps its own positions, counted from its own start; a causal
-    model's text goes on where the prompt ended.
-
     Pickles hold the trained values and the backbone's name, never the backbone.
 
     References
@@ -217,8 +219,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
        arXiv 2410.08598.
     .. [2] X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent
        ordinal regression based on conditional probabilities", 2021. arXiv 2111.08851.
-    .. [3] L. Tunstall et al., "Efficient few-shot learning without prompts", 2022.
-       arXiv 2209.11055.
 
     Examples
     --------
@@ -234,6 +234,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
+        "long_texts": [StrOptions({"auto", "truncate", "windows"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "ordinal": ["boolean", list, tuple, np.ndarray],
         "label_texts": [dict, None],
@@ -253,6 +254,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         adapter_rank: int = 8,
         tuned_layers: "str | int | tuple[int, int]" = "auto",
         max_length: int | None = None,
+        long_texts: str = "auto",
         lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
         batch_size: int = 32,
@@ -275,6 +277,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.adapter_rank = adapter_rank
         self.tuned_layers = tuned_layers
         self.max_length = max_length
+        self.long_texts = long_texts
         self.lr = lr
         self.max_epochs = max_epochs
         self.batch_size = batch_size

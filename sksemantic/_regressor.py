@@ -58,9 +58,14 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         layers for others. Only with `method="prefix"`.
 
     max_length : int, default=None
-        Longest text in tokens, its special tokens and the prompt's part after the
-        slot included; longer ones are cut at the end, with a warning. None is what the
-        backbone has positions for, at most 512.
+        Tokens read at once, special ones and the prompt's part after the slot included.
+        None: as many as the backbone has positions for, up to 128 of a window, or 512.
+
+    long_texts : {"auto", "truncate", "windows"}, default="auto"
+        "truncate" cuts texts above `max_length` at the end, with a warning. "windows"
+        reads all of them in windows of that length, the head the mean of the windows'
+        features; each epoch trains on one, drawn at random. "auto" is "windows" for one
+        text a row of encoders, if `max_length` is None.
 
     lr : float or "auto", default="auto"
         Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;
@@ -160,6 +165,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
 
     _parameter_constraints: dict = {
         **BaseSKTuning._parameter_constraints,
+        "long_texts": [StrOptions({"auto", "truncate", "windows"})],
         "loss": [StrOptions({"squared_error", "huber", "absolute_error", "quantile"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
@@ -174,6 +180,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         adapter_rank: int = 8,
         tuned_layers: "str | int | tuple[int, int]" = "auto",
         max_length: int | None = None,
+        long_texts: str = "auto",
         lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
         batch_size: int = 32,
@@ -194,6 +201,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self.adapter_rank = adapter_rank
         self.tuned_layers = tuned_layers
         self.max_length = max_length
+        self.long_texts = long_texts
         self.lr = lr
         self.max_epochs = max_epochs
         self.batch_size = batch_size

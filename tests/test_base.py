@@ -126,6 +126,7 @@ BAD_PARAMETERS = {
     "adapter_rank": [0, 2.5, "8", None],
     "tuned_layers": [0, 1.5, "some", None],
     "max_length": [0, 10.5, "all"],
+    "long_texts": ["cut", True, None],
     "lr": [0, -1e-3, "fast", None, float("nan")],
     "max_epochs": [0, 2.5, "many", None],
     "batch_size": [0, 8.0, None],

@@ -153,6 +153,32 @@ def test_max_length_when_short_then_what_comes_after_it_does_not_matter(
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
+def long_texts(last_word):
+    """Return eight texts whose label is in the last words alone."""
+    return [f"{'film the book ' * n}{f'{last_word} ' * 4}" for n in range(4, 12)]
+
+
+@pytest.mark.filterwarnings("error::sksemantic.TruncationWarning")
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_long_texts_when_windows_then_what_is_at_the_end_counts(method, classifier):
+    X = long_texts("good") + long_texts("bad")
+    y = ["good"] * 8 + ["bad"] * 8
+    classifier.set_params(long_texts="windows", max_length=10, method=method)
+    classifier.set_params(tuned_layers="auto", random_state=0).fit(X, y)
+    assert classifier.config_.model.long_texts == "windows"
+    good = classifier.classes_.tolist().index("good")
+    probabilities = classifier.predict_proba(X)[:, good]
+    assert (probabilities[:8] > probabilities[8:]).all()  # the rest of each is alike
+    again = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_allclose(
+        again.predict_proba(X)[:, good], probabilities, rtol=1e-5
+    )
+    assert classifier.transform(X).shape == (16, again._n_features_out)
+    one_by_one = [classifier.predict_proba([text])[0, good] for text in X[::5]]
+    np.testing.assert_allclose(one_by_one, probabilities[::5], rtol=1e-4)
+    classifier.partial_fit(X, y).predict(X)
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.01, 1000.0])
 def test_sample_weight_when_uniform_then_changes_nothing(scale, fast, texts, labels):
     plain = SKTuningClassifier(**fast).fit(texts, labels)

@@ -72,9 +72,12 @@ def token_budget_batches(lengths: "NDArray", budget: int) -> list[list[int]]:
 def train_batches(
     dataset: TextDataset, batch_size: int, pad_id: int, generator: np.random.RandomState
 ) -> "Batches":
-    """Iterate over shuffled batches of texts of similar length."""
+    """Iterate over shuffled batches of texts of similar length.
+
+    Of a text that has several windows, each epoch reads one, drawn at random.
+    """
     sampler = BucketSampler(dataset.lengths, batch_size, generator)
-    return Batches(dataset, sampler, pad_id)
+    return Batches(dataset, sampler, pad_id, generator)
 
 
 def ordered_batches(
@@ -99,17 +102,23 @@ class Batches:
         dataset: TextDataset,
         rows: "list[list[int]] | BucketSampler",
         pad_id: int,
+        generator: np.random.RandomState | None = None,
     ) -> None:
         self.dataset = dataset
         self.rows = rows
         self.pad_id = pad_id
+        self.generator = generator  # one window of each text is drawn by it
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Batch]:
         pad = collate(self.pad_id)
-        return (pad(self.dataset.take(np.asarray(chosen))) for chosen in self.rows)
+        for chosen in self.rows:
+            texts = self.dataset.take(np.asarray(chosen))
+            if self.generator is not None:
+                texts = texts.one_window_each(self.generator)
+            yield pad(texts)
 
 
 def collate(pad_id: int) -> Callable[[Any], Batch]:

@@ -84,6 +84,9 @@ class TextDataset(Dataset):
     A text is one entry of X, or one window of a text that is too long. A row is one
     prediction: of a whole text or, with `word_positions`, of one labelled word. Here n
     is the number of texts. Weights are ones by default.
+
+    With `n_windows` (n,) a text has one row, and `token_ids` are those of its windows,
+    one after the other: the row's features are the mean of those of its windows.
     """
 
     def __init__(
@@ -94,14 +97,16 @@ class TextDataset(Dataset):
         word_positions: Ragged | None = None,
         groups: "NDArray | None" = None,
         pair_texts: Ragged | None = None,
+        n_windows: "NDArray | None" = None,
     ) -> None:
         if not isinstance(token_ids, Ragged):
             token_ids = Ragged.of(token_ids)
-        self.token_ids = token_ids  # of n texts
+        self.token_ids = token_ids  # of n texts, or of all windows
+        self.n_windows = n_windows
         self.word_positions = word_positions  # of the tokens at which words are read
         self.groups = groups  # (n,); texts of one group are held out together
         self.pair_texts = pair_texts  # token ids of each pair's texts alone, in turn
-        n = len(self.token_ids)
+        n = len(self.token_ids) if n_windows is None else len(n_windows)
         n_rows = n if word_positions is None else len(word_positions.flat)
         # Class indices (int64), indicators or standardised targets (float32):
         # (n_rows,) or (n_rows, k).
@@ -109,15 +114,18 @@ class TextDataset(Dataset):
         self.weights = np.ones(n, np.float32) if weights is None else weights  # (n,)
 
     def __len__(self) -> int:
-        return len(self.token_ids)
+        return len(self.weights)
 
     def __getitem__(self, i: int) -> "TextDataset":
         return self.take(np.array([i]))
 
     @property
     def lengths(self) -> "NDArray":
-        """Number of tokens of each text (n,)."""
-        return self.token_ids.lengths
+        """Number of tokens of each text, or of one of its windows (n,)."""
+        if self.n_windows is None:
+            return self.token_ids.lengths
+        n_tokens = np.add.reduceat(self.token_ids.lengths, self._window_starts)
+        return -(-n_tokens // self.n_windows)
 
     def rows_of(self, indices: "NDArray") -> "NDArray":
         """Return the indices of the rows of these texts, in this order."""
@@ -146,8 +154,37 @@ class TextDataset(Dataset):
         counts = counts.reshape(-1, *[1] * (values.ndim - 1))
         return (total[starts[1:]] - total[starts[:-1]]) / counts
 
+    def windows(self) -> "TextDataset":
+        """Return the windows as texts of their own, with the targets of their texts."""
+        if self.n_windows is None:
+            return self
+        texts = np.repeat(np.arange(len(self)), self.n_windows)
+        return TextDataset(self.token_ids, self.targets[texts], self.weights[texts])
+
+    def one_window_each(self, generator: np.random.RandomState) -> "TextDataset":
+        """Return the texts with one of their windows each, drawn at random."""
+        if self.n_windows is None:
+            return self
+        drawn = (generator.random_sample(len(self)) * self.n_windows).astype(int)
+        token_ids = self.token_ids.take(self._window_starts + drawn)
+        return TextDataset(token_ids, self.targets, self.weights)
+
+    def mean_over_windows(self, values: "NDArray") -> "NDArray":
+        """Return the mean of each text's windows (n, C) of values (n_windows, C).
+
+        A window counts by its tokens.
+        """
+        if self.n_windows is None:
+            return values
+        weights = self.token_ids.lengths[:, None].astype(values.dtype)
+        totals = np.add.reduceat(weights * values, self._window_starts)
+        return totals / np.add.reduceat(weights, self._window_starts)
+
     def keys(self) -> list[bytes]:
-        """Return each text's cache key: all that decides its states and features."""
+        """Return each text's cache key: all that decides its states and features.
+
+        Windows have keys of their own; texts of several windows have none.
+        """
         n = len(self)
         seconds = self.token_ids.second_starts
         seconds = np.full(n, -1) if seconds is None else seconds
@@ -163,16 +200,27 @@ class TextDataset(Dataset):
         """Return the texts at these indices, in this order."""
         words, pairs, groups = self.word_positions, self.pair_texts, self.groups
         both = np.stack([2 * indices, 2 * indices + 1], axis=1).ravel()
+        n_windows, parts = self.n_windows, indices
+        if n_windows is not None:
+            parts = Ragged(self.token_ids.flat, n_windows).positions(indices)
+            n_windows = n_windows[indices]
         return TextDataset(
-            self.token_ids.take(indices),
+            self.token_ids.take(parts),
             self.targets[self.rows_of(indices)],
             self.weights[indices],
             None if words is None else words.take(indices),
             None if groups is None else groups[indices],
             None if pairs is None else pairs.take(both),
+            n_windows,
         )
 
     def by_length(self) -> "tuple[TextDataset, NDArray]":
         """Return the texts from short to long, and their former indices (n,)."""
         order = np.argsort(self.lengths, kind="stable")
         return self.take(order), order
+
+    @property
+    def _window_starts(self) -> "NDArray":
+        """Return which window is the first of each text (n,)."""
+        assert self.n_windows is not None
+        return np.cumsum(self.n_windows) - self.n_windows

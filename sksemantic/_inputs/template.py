@@ -1,12 +1,16 @@
 """From prompt and texts to token ids."""
 
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sksemantic._inputs.dataset import Ragged
+from sksemantic._inputs.windows import (
+    cut_longest_first,
+    equal_windows,
+    overlapping_windows,
+)
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import TruncationWarning
 
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from sksemantic._inputs.prompt import Prompt
 
 DEFAULT_MAX_LENGTH = 512
+WINDOW_LENGTH = 128  # of a window, by default; see benchmarks/long_texts.py
 _MIN_TEXT_TOKENS = 8  # every prompt has to leave so many for the texts
 
 
@@ -29,9 +34,13 @@ class Template:
 
     `max_length` is the most tokens of an entry. Special tokens and what the prompt has
     after its first slot count; what it has before that does not. None: as many as there
-    are positions for, at most 512. With method="prompt" the prompt takes positions of
-    every backbone, with "prefix" of causal ones only: the texts of an encoder keep
-    their own. A prompt that leaves no room for texts is refused.
+    are positions for, at most 512, of a window at most 128. With method="prompt" the
+    prompt takes positions of every backbone, with "prefix" of causal ones only: the
+    texts of an encoder keep their own. A prompt that leaves no room for texts is
+    refused.
+
+    `long_texts` says what becomes of a text above `max_length`: "truncate" or, of
+    single texts, "windows".
     """
 
     def __init__(
@@ -41,8 +50,10 @@ class Template:
         method: str,
         max_length: int | None,
         n_texts: int = 1,
+        long_texts: str = "truncate",
     ) -> None:
         self._backbone = backbone
+        self.has_windows = long_texts == "windows"
         self.n_texts = n_texts
         literals, self._spaces = _split_spaces(prompt, backbone, n_texts)
         self._tail = literals[-1]
@@ -90,6 +101,27 @@ class Template:
             for ids in texts
         ]
         return self._join(encoded), Ragged.of(single)
+
+    def windows(self, texts: list[str]) -> "tuple[Ragged, NDArray | None]":
+        """Return the token ids of all windows, and how many each text has (n,).
+
+        A text that is longer than `max_length` is cut into as few windows as possible,
+        all of them of the same length, with special tokens and prompt around each. None
+        if no text is.
+        """
+        (encoded,) = self._encode_columns([texts])
+        left, right = self._around
+        parts = [
+            equal_windows(ids, self.max_length - self._n_around) for ids in encoded
+        ]
+        windows = [
+            self._not_empty(np.concatenate([left, part, right]))
+            for text in parts
+            for part in text
+        ]
+        n_windows = np.fromiter(map(len, parts), np.int64, len(parts))
+        is_plain = len(windows) == len(texts)
+        return Ragged.of(windows), None if is_plain else n_windows
 
     def word_rows(self, texts: list[list[str]]) -> "tuple[Ragged, Ragged, NDArray]":
         """Return the token ids of texts that are split into words.
@@ -157,7 +189,7 @@ class Template:
         lengths = np.array([[*map(len, column)] for column in encoded]).T  # (n, k)
         budget = self.max_length - self._n_around
         kept = cut_longest_first(lengths, budget)  # (n, k)
-        self._warn_if_cut(lengths.sum(axis=1), budget)
+        self._warn_if_cut(lengths.sum(axis=1), kept.sum(axis=1))
         entries = []
         for texts, sizes in zip(zip(*encoded, strict=True), kept, strict=True):
             ids = [self._around[0]]
@@ -173,16 +205,20 @@ class Template:
         """Return the ids, or one token that stands for an empty text."""
         return ids if len(ids) else np.array([self._backbone.start_id or 0], np.int32)
 
-    def _warn_if_cut(self, lengths: "NDArray", budget: int) -> None:
-        n_cut = int((lengths > budget).sum())
+    def _warn_if_cut(self, lengths: "NDArray", kept: "NDArray") -> None:
+        """Say how much of the texts, of so many tokens (n,), is not read."""
+        n_cut = int((lengths > kept).sum())
         if n_cut:
+            is_row = self.n_texts > 1
+            remedy = "" if is_row else "set long_texts='windows' to read them whole, "
             warnings.warn(
                 f"{n_cut} of {len(lengths)} texts are longer than max_length="
                 f"{self.max_length} tokens (the longest has "
                 f"{lengths.max() + self._n_around}) and were cut at the end"
-                f"{', the longest of a row first' if self.n_texts > 1 else ''}. "
-                "Raise 'max_length' if the backbone has the positions, or silence this "
-                "with warnings.simplefilter('ignore', TruncationWarning).",
+                f"{', the longest of a row first' if is_row else ''}: "
+                f"{1 - kept.sum() / lengths.sum():.1%} of all tokens are not read. "
+                f"Raise 'max_length' if the backbone has the positions, {remedy}or "
+                "silence this with warnings.simplefilter('ignore', TruncationWarning).",
                 TruncationWarning,
                 stacklevel=user_stacklevel(),
             )
@@ -197,7 +233,7 @@ class Template:
         return self._backbone.start_id
 
     def _check_length(self, max_length: int | None, method: str) -> int:
-        """Return `max_length`, or the largest possible one up to 512."""
+        """Return `max_length`, or the largest possible one up to the default."""
         n_positions = self._backbone.max_positions
         n_prompt, n_around = len(self.prompt_ids), self._n_around
         room = self._backbone.max_text_length(method, n_prompt)
@@ -210,7 +246,8 @@ class Template:
                 "of its sliding window. Shorten the prompt."
             )
         if max_length is None:
-            return min(room, max(DEFAULT_MAX_LENGTH, needed))
+            default = WINDOW_LENGTH if self.has_windows else DEFAULT_MAX_LENGTH
+            return min(room, max(default, needed))
         if not n_around < max_length <= room:
             raise ValueError(
                 f"The 'max_length' parameter must be between {n_around + 1} and {room} "
@@ -243,43 +280,3 @@ def _split_spaces(
     if not backbone.is_causal:  # it reads prompt and text as two sequences
         literals[0], spaces[0] = prompt.literals[0].strip(), ""
     return literals, spaces
-
-
-def cut_longest_first(lengths: "NDArray", budget: int) -> "NDArray":
-    """Return how many tokens of each text (n, k) are kept, at most `budget` of k texts.
-
-    The longest of the k texts is cut first, until it is no longer than the next.
-    """
-    kept = lengths.copy()
-    for i in np.flatnonzero(lengths.sum(axis=1) > budget):
-        room = max(budget, 0)
-        for n_done, shortest in enumerate(np.argsort(lengths[i], kind="stable")):
-            share = room // (lengths.shape[1] - n_done)
-            kept[i, shortest] = min(lengths[i, shortest], share)
-            room -= kept[i, shortest]
-    return kept
-
-
-def overlapping_windows(
-    lengths: "NDArray", budget: int
-) -> Iterator[tuple[range, range]]:
-    """Cut a text into windows of at most `budget` tokens that overlap by about half.
-
-    `lengths` (n_words,) are the tokens of each word, at most `budget`. Yields the words
-    of each window, and those of them whose label is predicted in it: all but the outer
-    half of each overlap. Every word's label is predicted in one window.
-    """
-    ends = np.cumsum(lengths)
-    n_words = len(lengths)
-    start = n_owned = 0
-    while n_owned < n_words:
-        n_before = ends[start - 1] if start else 0
-        stop = int(np.searchsorted(ends, n_before + budget, side="right"))
-        next_start = own_stop = n_words
-        if stop < n_words:
-            middle = (n_before + ends[stop - 1]) / 2
-            next_start = int(np.searchsorted(ends, middle, side="right"))
-            next_start = min(max(next_start, start + 1), stop)
-            own_stop = (next_start + stop + 1) // 2
-        yield range(start, stop), range(n_owned, own_stop)
-        n_owned, start = own_stop, next_start

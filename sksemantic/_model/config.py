@@ -38,6 +38,8 @@ class ModelConfig:
     dropout: float  # of the features that the head reads, in training
     n_outputs: int  # K
     n_virtual_tokens: int  # P, of the prefix or soft prompt
+    # How a text above `max_length` is read: "truncate" or "windows".
+    long_texts: str = "truncate"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration in JSON values, without the device."""
@@ -66,6 +68,7 @@ def resolve_model_config(
     backbone_config: BackboneConfig,
     n_texts: int,
     max_length: int | None,
+    long_texts: str,
     method: str,
     adapter: str,
     adapter_rank: int,
@@ -78,7 +81,10 @@ def resolve_model_config(
     n_outputs: int,
 ) -> tuple[ModelConfig, Template]:
     """Replace every "auto" and None; check that everything fits the backbone."""
-    template = Template(backbone, prompt, method, max_length, n_texts)
+    long_texts = resolve_long_texts(
+        long_texts, max_length, n_texts, is_causal=backbone.is_causal
+    )
+    template = Template(backbone, prompt, method, max_length, n_texts, long_texts)
     tuned, mechanism = (0, 0), None
     if method == "prefix":
         tuned = _resolve_layers(backbone, template, tuned_layers, frozen_share)
@@ -103,6 +109,7 @@ def resolve_model_config(
         dropout=dropout,
         n_outputs=n_outputs,
         n_virtual_tokens=len(template.prompt_ids),
+        long_texts=long_texts,
     )
     return config, template
 
@@ -133,6 +140,26 @@ def resolve_tuned_layers(
             f"{tuned_layers!r} instead."
         )
     return first, stop
+
+
+def resolve_long_texts(
+    long_texts: str, max_length: int | None, n_texts: int, *, is_causal: bool
+) -> str:
+    """Return how long texts are read: by default encoders read them in windows.
+
+    A length that was asked for is by default the one to cut to. Several texts a row are
+    cut, and so are those of causal models, with which windows have not been measured.
+    """
+    if long_texts == "windows" and n_texts > 1:
+        raise ValueError(
+            "The 'long_texts' parameter must be 'auto' or 'truncate' for several texts "
+            f"a row: windows are of one text. Got {long_texts!r} instead, with "
+            f"{n_texts} texts a row."
+        )
+    if long_texts == "auto":
+        is_whole = max_length is None and n_texts == 1 and not is_causal
+        return "windows" if is_whole else "truncate"
+    return long_texts
 
 
 def resolve_text_rank(

@@ -70,7 +70,8 @@ class FrozenFeatures:
 
         `on_batch` is called with each batch that had to be run.
         """
-        together = self._features(data, on_batch)
+        together = self._features(data.windows(), on_batch)
+        together = data.mean_over_windows(together)
         if data.pair_texts is None:
             return together
         single = self._features(TextDataset(data.pair_texts), on_batch)  # (2n, C)
@@ -133,6 +134,7 @@ class FrozenFeatures:
             return
         if data.pair_texts is not None:
             self.keep_states(TextDataset(data.pair_texts), on_batch)
+        data = data.windows()
         first = {key: i for i, key in enumerate(data.keys())}  # each text once
         is_new = ~activations.has(self.backbone, self._states_kind, [*first])
         new = np.array([*first.values()], int)[is_new]

@@ -48,7 +48,14 @@ def _forward_all(
     forward: "Callable[[dict[str, Tensor], Any], Tensor]",
     on_batch: OnBatch,
 ) -> "NDArray":
-    """Run batches of similar length without gradient, and restore the order."""
+    """Run batches of similar length without gradient, and restore the order.
+
+    Of a text that has several windows the mean is returned: that of its features, or of
+    its scores, which is what the head makes of the mean features.
+    """
+    if data.n_windows is not None:
+        rows = _forward_all(module, data.windows(), forward, on_batch)
+        return data.mean_over_windows(rows)
     by_length, order = data.by_length()
     with torch.inference_mode(), shared_cpus():
         condition = module.kept_condition()

@@ -200,7 +200,12 @@ def load_model(
     backbone = load_backbone(backbone_config)
     prompt = Prompt.parse(config.prompt)
     template = Template(
-        backbone, prompt, config.method, config.max_length, config.n_texts
+        backbone,
+        prompt,
+        config.method,
+        config.max_length,
+        config.n_texts,
+        config.long_texts,
     )
     return SemanticModule.seeded(backbone, template.prompt_ids, config, seed), template
 

@@ -168,6 +168,7 @@ def build_module(
         backbone_config=backbone_config,
         n_texts=n_columns,
         max_length=None if max_length is None else int(max_length),
+        long_texts=parameters.get("long_texts", "truncate"),
         method=parameters["method"],
         adapter=parameters["adapter"],
         adapter_rank=parameters["adapter_rank"],

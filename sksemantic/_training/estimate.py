@@ -122,7 +122,7 @@ def _peak_bytes(forecaster: Forecaster, plan: "Plan") -> int:
     kept = 0
     if module.frozen.split_layer is not None and backbone.device.type == "cpu":
         token_bytes = backbone.hidden_size * backbone.model.dtype.itemsize
-        kept = min(activations.limit, token_bytes * int(data.lengths.sum()))
+        kept = min(activations.limit, token_bytes * len(data.token_ids.flat))
     return now + max(step, features) + kept
 
 

@@ -167,15 +167,15 @@ class Forecaster:
             return 0.0
         backbone = self.module.backbone
         token_bytes = backbone.hidden_size * backbone.model.dtype.itemsize
-        n_tokens = data.lengths.sum()
+        n_tokens = len(data.token_ids.flat)
         if data.pair_texts is not None:
-            n_tokens += data.pair_texts.lengths.sum()
+            n_tokens += len(data.pair_texts.flat)
         return min(1.0, activations.limit / max(1, token_bytes * n_tokens))
 
     def _pass_seconds(self, data: TextDataset, kind: str) -> float:
         """Return the seconds of reading all texts once, without gradient."""
         budget = self.module.backbone.inference_tokens
-        readings = [data.lengths]
+        readings = [data.token_ids.lengths]
         if data.pair_texts is not None:
             readings.append(data.pair_texts.lengths)
         seconds = 0.0
@@ -262,5 +262,5 @@ def epoch_batches(data: TextDataset, batch_size: int) -> list[list[int]]:
 
 
 def _alone(data: TextDataset) -> TextDataset:
-    """Return the texts as they are read one by one, those of pairs as well."""
-    return data if data.pair_texts is None else TextDataset(data.pair_texts)
+    """Return the texts as they are read one by one: windows, or texts of pairs."""
+    return data.windows() if data.pair_texts is None else TextDataset(data.pair_texts)

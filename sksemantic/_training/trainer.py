@@ -274,7 +274,7 @@ class Trainer:
             self.limit,
         )
         if held_out is not None:
-            net.set_params(train_split=predefined_split(held_out))
+            net.set_params(train_split=predefined_split(held_out.windows()))
         return net
 
 

@@ -105,3 +105,17 @@ def test_collate_when_texts_are_pairs_or_have_words_then_has_those_too():
     assert X["word_positions"].tolist() == [[0, 2], [1, -1]]
     assert X["pair_ids"].tolist() == [[[1, 0], [2, 3]], [[4, 0], [5, 0]]]
     assert X["pair_mask"].tolist() == [[[1, 0], [1, 1]], [[1, 0], [1, 0]]]
+
+
+def test_batches_when_texts_have_windows_then_training_draws_one_in_each_epoch():
+    data = TextDataset(
+        [[i] for i in range(6)], np.arange(2), n_windows=np.array([2, 4])
+    )
+    batches = train_batches(data, 2, 0, np.random.RandomState(0))
+    epochs = [next(iter(batches)) for _ in range(40)]
+    seen = [set(), set()]
+    for X, y in epochs:
+        assert X["input_ids"].shape == (2, 1)
+        for (token,), target in zip(X["input_ids"].tolist(), y.tolist(), strict=True):
+            seen[target].add(token)
+    assert seen == [{0, 1}, {2, 3, 4, 5}]

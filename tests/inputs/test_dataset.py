@@ -109,3 +109,59 @@ def test_keys_when_texts_differ_in_anything_that_is_read_then_keys_do():
 def test_keys_when_taken_then_are_those_of_the_texts(words):
     keys = words.keys()
     assert words.take(np.array([2, 0])).keys() == [keys[2], keys[0]]
+
+
+@pytest.fixture
+def long():
+    """Return three texts of 2, 1 and 3 windows."""
+    return TextDataset(
+        [[1, 2], [3], [4], [5, 6], [7], [8, 9]],
+        targets=np.array([0, 1, 2]),
+        weights=np.array([1.0, 2.0, 4.0]),
+        n_windows=np.array([2, 1, 3]),
+    )
+
+
+def test_take_when_texts_have_windows_then_all_of_them_come_along(long):
+    taken = long.take(np.array([2, 0]))
+    assert lists(taken.token_ids) == [[5, 6], [7], [8, 9], [1, 2], [3]]
+    assert taken.n_windows.tolist() == [3, 2]
+    assert (taken.targets.tolist(), taken.weights.tolist()) == ([2, 0], [4, 1])
+    assert lists(taken[1].token_ids) == [[1, 2], [3]]
+
+
+def test_by_length_when_texts_have_windows_then_these_are_compared():
+    long = TextDataset([[1] * 9, [2] * 3, [3] * 3], n_windows=np.array([1, 2]))
+    assert long.lengths.tolist() == [9, 3]
+    assert long.by_length()[1].tolist() == [1, 0]
+
+
+def test_windows_when_texts_of_their_own_then_have_their_texts_targets(long):
+    windows = long.windows()
+    assert len(windows) == 6
+    assert windows.n_windows is None
+    assert windows.targets.tolist() == [0, 0, 1, 2, 2, 2]
+    assert windows.weights.tolist() == [1, 1, 2, 4, 4, 4]
+
+
+def test_one_window_each_when_drawn_often_then_every_window_occurs(long):
+    rng = np.random.RandomState(0)
+    seen = [set() for _ in range(3)]
+    for _ in range(50):
+        drawn = long.one_window_each(rng)
+        assert drawn.n_windows is None
+        assert drawn.targets is long.targets
+        for found, ids in zip(seen, lists(drawn.token_ids), strict=True):
+            found.add(tuple(ids))
+    assert seen == [{(1, 2), (3,)}, {(4,)}, {(5, 6), (7,), (8, 9)}]
+
+
+def test_mean_over_windows_when_lengths_differ_then_tokens_count(long):
+    values = np.array([[0.0, 3], [3, 0], [5, 5], [1, 0], [6, 5], [1, 0]])
+    assert long.mean_over_windows(values).tolist() == [[1, 2], [5, 5], [2, 1]]
+
+
+def test_dataset_when_texts_have_no_windows_then_is_as_it_was():
+    data = TextDataset(IDS)
+    assert data.windows() is data.one_window_each(None) is data
+    assert data.mean_over_windows(IDS) is IDS

@@ -4,17 +4,15 @@ from conftest import BACKBONES, DECODERS, ENCODERS, batch_of, build_module, load
 
 from sksemantic import TruncationWarning
 from sksemantic._inputs.prompt import Prompt
-from sksemantic._inputs.template import (
-    Template,
-    cut_longest_first,
-    overlapping_windows,
-)
+from sksemantic._inputs.template import Template
 
 SLOT = 'film: "{text}" it was'
 
 
-def make_template(backbone, prompt="rate the film", method="prefix", max_length=None):
-    return Template(backbone, Prompt.parse(prompt), method, max_length)
+def make_template(
+    backbone, prompt="rate the film", method="prefix", max_length=None, **options
+):
+    return Template(backbone, Prompt.parse(prompt), method, max_length, **options)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -84,7 +82,9 @@ def test_rows_when_texts_are_long_then_cut_with_one_warning(tiny_bert):
     message = str(warning.message)
     assert "2 of 4 texts are longer than max_length=10 tokens" in message
     assert "the longest has 22" in message
+    assert "34.2% of all tokens are not read" in message  # 13 of 38
     assert "Raise 'max_length'" in message
+    assert "set long_texts='windows' to read them whole" in message
     assert [len(row) for row in rows] == [10, 3, 10, 10]
     assert all(row[0] == 2 and row[-1] == 3 for row in rows)  # [CLS] ... [SEP]
 
@@ -117,6 +117,44 @@ def test_max_length_when_none_then_is_what_the_positions_allow(
 ):
     template = make_template(load_tiny(tiny(name)), "film film film", method)
     assert template.max_length == room
+
+
+@pytest.mark.parametrize("name", ["bert", "llama2"])
+def test_max_length_when_none_and_windows_then_is_that_of_a_window(name, tiny):
+    template = make_template(load_tiny(tiny(name)), "rate", long_texts="windows")
+    assert template.max_length == 128
+
+
+@pytest.mark.filterwarnings("error::sksemantic.TruncationWarning")
+@pytest.mark.parametrize("name", BACKBONES)
+def test_windows_when_joined_then_are_the_whole_text(name, tiny):
+    backbone = load_tiny(tiny(name))
+    texts = ["good film " * 20, "good", "", "a " * 9]
+    whole = make_template(backbone, SLOT).rows([texts])
+    template = make_template(backbone, SLOT, max_length=24, long_texts="windows")
+    windows, n_windows = template.windows(texts)
+    n_around = template._n_around
+    assert max(map(len, windows)) <= 24
+    lengths = windows.lengths - n_around
+    assert n_windows.sum() == len(windows) > n_windows[0] > 1
+    assert np.ptp(lengths[: n_windows[0]]) <= 1
+    parts = iter(windows)
+    for text, n in zip(whole, n_windows, strict=True):
+        tail = text[len(text) - len(template._around[1]) :].tolist()
+        first, *others = (next(parts).tolist() for _ in range(n))
+        joined = first[: len(first) - len(tail)]
+        for other in others:
+            assert other[-len(tail) :] == tail
+            joined += other[len(template._around[0]) : -len(tail)]
+        assert joined + tail == text.tolist()
+
+
+def test_windows_when_all_texts_fit_then_there_is_one_each(tiny_bert):
+    template = make_template(load_tiny(tiny_bert), long_texts="windows")
+    texts = ["good film", "bad"]
+    windows, n_windows = template.windows(texts)
+    assert n_windows is None
+    assert [*map(list, windows)] == [*map(list, template.rows([texts]))]
 
 
 @pytest.mark.parametrize("max_length", [2, 129])
@@ -222,55 +260,3 @@ def test_continuations_when_joined_then_are_one_running_text(
     row = template.rows([["a book"]])[0].tolist()
     (good,) = template.continuations(["good"])
     assert backbone.tokenizer.decode(row + good).strip() == running
-
-
-def test_cut_when_texts_are_too_long_then_the_longest_is_cut_first():
-    lengths = np.array([[3, 20], [20, 1], [20, 9], [4, 6], [20, 20]])
-    kept = cut_longest_first(lengths, 10)
-    assert kept.tolist() == [[3, 7], [9, 1], [5, 5], [4, 6], [5, 5]]
-    assert cut_longest_first(np.array([[7, 2, 6]]), 9).tolist() == [[4, 2, 3]]
-
-
-@pytest.mark.parametrize(
-    ("lengths", "budget", "expected"),
-    [
-        ([2, 3, 1], 6, [(range(3), range(3))]),
-        ([], 6, []),
-        (
-            [1] * 10,
-            4,
-            [
-                (range(0, 4), range(0, 3)),
-                (range(2, 6), range(3, 5)),
-                (range(4, 8), range(5, 7)),
-                (range(6, 10), range(7, 10)),
-            ],
-        ),
-    ],
-    ids=["fits", "empty", "too long"],
-)
-def test_windows_when_text_is_too_long_then_they_overlap_by_half(
-    lengths, budget, expected
-):
-    assert list(overlapping_windows(np.array(lengths, int), budget)) == expected
-
-
-RANDOM = np.random.RandomState(0).randint(1, 11, 60)
-
-
-@pytest.mark.parametrize("lengths", [[1], [3, 1, 2], [10] * 7, [1, 10] * 9, RANDOM])
-@pytest.mark.parametrize("budget", [10, 13, 100])
-def test_windows_when_cut_then_each_word_belongs_to_one(lengths, budget):
-    lengths = np.array(lengths)
-    windows = list(overlapping_windows(lengths, budget))
-    assert [word for _, own in windows for word in own] == list(range(len(lengths)))
-    for window, own in windows:
-        assert lengths[window.start : window.stop].sum() <= budget
-        assert set(own) <= set(window)
-
-
-def test_windows_when_in_the_middle_then_words_have_context_on_both_sides():
-    _, *windows, _ = overlapping_windows(np.ones(100, int), 20)
-    for window, own in windows:
-        assert own.start - window.start >= 4
-        assert window.stop - own.stop >= 4

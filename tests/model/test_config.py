@@ -30,6 +30,7 @@ def resolve(backbone, prompt=TEXT, **changes):
     params = {
         "n_texts": 2,
         "max_length": None,
+        "long_texts": "auto",
         "method": "prefix",
         "adapter": "low_rank",
         "adapter_rank": 4,
@@ -63,6 +64,40 @@ def test_resolve_when_all_is_left_open_then_backbone_decides(
     assert config.backbone.prefix_mechanism == "attention"
     assert (config.text_rank, config.pooling) == (4, pooling)
     assert "auto" not in json.dumps(config.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("long_texts", "max_length", "n_texts", "expected"),
+    [
+        ("auto", None, 1, ("windows", 128)),
+        ("auto", 20, 1, ("truncate", 20)),
+        ("auto", None, 2, ("truncate", 128)),
+        ("windows", 20, 1, ("windows", 20)),
+        ("truncate", None, 1, ("truncate", 128)),
+        ("truncate", None, 2, ("truncate", 128)),
+    ],
+)
+def test_long_texts_when_resolved_then_length_and_number_of_texts_decide(
+    long_texts, max_length, n_texts, expected, tiny_bert
+):
+    backbone = load_tiny(tiny_bert)
+    changes = {"long_texts": long_texts, "max_length": max_length, "n_texts": n_texts}
+    config, template = resolve(backbone, "rate", **changes)
+    assert (config.long_texts, config.max_length) == expected
+    again = ModelConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert load_model(again, backbone.device)[1].has_windows == template.has_windows
+
+
+def test_long_texts_when_causal_then_are_cut_unless_asked_otherwise(tiny_llama):
+    backbone = load_tiny(tiny_llama)
+    assert resolve(backbone, "rate", n_texts=1)[0].long_texts == "truncate"
+    config, _ = resolve(backbone, "rate", n_texts=1, long_texts="windows")
+    assert (config.long_texts, config.max_length) == ("windows", 128)
+
+
+def test_long_texts_when_windows_of_several_texts_then_refused(tiny_bert):
+    with pytest.raises(ValueError, match="'long_texts' parameter must be 'auto' or"):
+        resolve(load_tiny(tiny_bert), long_texts="windows")
 
 
 @pytest.mark.parametrize("name", BACKBONES)

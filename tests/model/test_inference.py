@@ -22,6 +22,21 @@ def test_compute_features_when_many_then_order_is_restored(name, tiny):
     np.testing.assert_allclose(features_of_three, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["bert", "gemma3"])
+def test_compute_when_texts_have_windows_then_is_the_mean_of_theirs(name, tiny):
+    module = stir(build_module(load_tiny(tiny(name)), PROMPT_IDS, n_outputs=3))
+    windows = random_ids(4, 8, 5)
+    data = TextDataset(windows, n_windows=np.array([2, 1]))
+    weights = np.array([[4 / 12, 8 / 12, 0], [0, 0, 1]], np.float32)
+    for compute in (compute_features, compute_scores):
+        expected = weights @ compute(module, TextDataset(windows))
+        found = compute(module, data)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    frozen = weights @ module.frozen.features(TextDataset(windows))
+    found = module.frozen.features(data)
+    np.testing.assert_allclose(found, frozen, rtol=0, atol=1e-5)
+
+
 def test_compute_scores_when_training_then_nothing_is_dropped(tiny_bert):
     module = stir(build_module(load_tiny(tiny_bert), PROMPT_IDS, n_outputs=3)).train()
     rows = random_ids(5, 3)
