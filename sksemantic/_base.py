@@ -224,7 +224,10 @@ class BaseSKTuning(
             groups = None if groups is None else groups[targets.labelled]
         if not (is_fresh or len(labelled)):
             raise ValueError("y has no label; a warm start needs labelled texts.")
-        columns = self._columns(X, former if is_partial else None)
+        columns = column_attributes(X)
+        if former and is_partial:
+            check_columns(self, X)
+            columns = vars(former.columns)
         n_done = len(former.result.history) if former and is_partial else 0
         rng = random_source(self.random_state, n_done)
         progress.begin("loading")
@@ -253,13 +256,6 @@ class BaseSKTuning(
                 label_texts = LabelTexts(vectors, unlabelled)
         trainer = Trainer(module, targets.task, training, rng, progress)
         return Job(module, template, trainer, data, columns, former, label_texts)
-
-    def _columns(self, X: Any, former: FittedModel | None) -> dict[str, Any]:
-        """Return names and number of X's columns; they must be the former model's."""
-        if former is None:
-            return column_attributes(X)
-        check_columns(self, X)
-        return vars(former.columns)
 
     def get_module(self) -> SemanticModule:
         """Return adapter and head around the frozen backbone; load it if needed.
@@ -297,8 +293,8 @@ class BaseSKTuning(
         return scores.astype(np.float64)
 
     def _reading(self, data: TextDataset) -> ReadingProgress:
-        name, n_tokens = type(self).__name__, len(data.token_ids.flat)
-        return ReadingProgress(name, self.verbose, n_tokens)
+        n_tokens = len(data.token_ids.flat)
+        return ReadingProgress(type(self).__name__, self.verbose, n_tokens)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` or `partial_fit` has been called."""

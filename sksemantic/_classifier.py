@@ -139,12 +139,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         same predictions.
 
     time_limit : float, default=None
-        Seconds that `fit` may take. If all would take longer, training takes fewer
-        epochs and, last, fewer texts; a `TimeLimitWarning` says so.
+        Seconds that `fit` may take. For that it trains fewer epochs and, last, reads
+        fewer texts, with a `TimeLimitWarning`.
 
     verbose : int, default=0
-        0 is silent. 1 shows one bar for the whole fit, and the time left, or a line a
-        minute where there is no terminal. 2 shows a line for each epoch.
+        1 shows a bar for the whole fit with the time left, or a line a minute where
+        there is no terminal; 2 shows a line for each epoch.
 
     Attributes
     ----------
@@ -165,17 +165,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     temperature_ : float
         What `predict_proba` divides the logits by.
 
-    comparison_ : object or None
-        Trained model against linear probe on the held-out texts; None without any.
+    comparison_, timing_ : object
+        Trained model against linear probe on the held-out texts, None without any; and
+        the seconds of the fit by phase.
 
-    timing_ : FitTiming
-        Seconds of the fit by phase, and what was foreseen.
-
-    prompt_ : str
-        The prompt in use.
-
-    prefix_mechanism_ : {"attention", "kv_cache", "hidden_states"} or None
-        How the backbone is given the prefix; None with `method="prompt"`.
+    prompt_, prefix_mechanism_ : str
+        The prompt in use, and how the backbone is given the prefix: "attention",
+        "kv_cache" or "hidden_states"; None with `method="prompt"`.
 
     n_layers_, n_virtual_tokens_, n_trainable_params_ : int
         The backbone's layers that are run, tokens of the prefix, trained parameters.

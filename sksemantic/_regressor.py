@@ -112,12 +112,12 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         same predictions.
 
     time_limit : float, default=None
-        Seconds that `fit` may take. If all would take longer, training takes fewer
-        epochs and, last, fewer texts; a `TimeLimitWarning` says so.
+        Seconds that `fit` may take. For that it trains fewer epochs and, last, reads
+        fewer texts, with a `TimeLimitWarning`.
 
     verbose : int, default=0
-        0 is silent. 1 shows one bar for the whole fit, and the time left, or a line a
-        minute where there is no terminal. 2 shows a line for each epoch.
+        1 shows a bar for the whole fit with the time left, or a line a minute where
+        there is no terminal; 2 shows a line for each epoch.
 
     Attributes
     ----------
