@@ -99,6 +99,20 @@ with shared_cpus():
     assert threads(code) == ["True"]
 
 
+def test_threads_when_in_worker_processes_then_sleep_too(threads):
+    code = """
+import joblib
+
+def work():
+    with shared_cpus():
+        return torch.get_num_threads(), is_spinning()
+
+with joblib.parallel_config(backend="loky", inner_max_num_threads=2):
+    print(*joblib.Parallel(n_jobs=2)([joblib.delayed(work)()] * 2))
+"""
+    assert threads(code) == ["(2, False) (2, False)"]
+
+
 NUMBERS = """
 n_all = torch.get_num_threads()
 os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # as a quota of the container does
