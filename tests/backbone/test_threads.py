@@ -83,7 +83,7 @@ with shared_cpus():
         other.start()
     for other in others:
         other.join()
-    time.sleep(1.5)
+    time.sleep(2.5)
     print(is_spinning())
 """
     assert threads(code) == ["False"]
