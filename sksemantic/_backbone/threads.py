@@ -122,7 +122,7 @@ class _GnuOpenmp(_Openmp):
 
     So there are more, which do nothing. The documentation of GOMP_SPINCOUNT says this;
     the variable itself is read but once, when the library is loaded. The threads stay
-    for a second or two after use: each of many small predictions would start them again.
+    for a second or two after use, so that they serve many small predictions.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
