@@ -7,10 +7,11 @@ from running that all wait for, and a step takes several times as long.
 
 import ctypes
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from threading import Condition, Thread
+from threading import Thread
 
 import torch
 from joblib.externals.loky import cpu_count
@@ -121,28 +122,29 @@ class _GnuOpenmp(_Openmp):
 
     So there are more, which do nothing. The documentation of GOMP_SPINCOUNT says this;
     the variable itself is read but once, when the library is loaded. The threads stay
-    for a second after use: each of many small predictions would start them again.
+    for a second or two after use, so that they serve many small predictions.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
         super().__init__(library)
         self.users: set[object] = set()
         self.has_idle_threads = False
-        self.changed = Condition(fork_safe_lock())
+        self.used_at = 0.0
+        self.lock = fork_safe_lock()
 
     @contextmanager
     def sleeping(self) -> Iterator[None]:
         user = object()
         try:
-            with self.changed:
+            with self.lock:
                 self.users.add(user)
                 if not self.has_idle_threads:
                     self.has_idle_threads = self._start_idle_threads()
             yield
         finally:
-            with self.changed:
+            with self.lock:
                 self.users.discard(user)
-                self.changed.notify_all()
+                self.used_at = time.monotonic()
 
     def _start_idle_threads(self) -> bool:
         """Start as many threads as are lacking, unless these are very many."""
@@ -155,10 +157,10 @@ class _GnuOpenmp(_Openmp):
     def _stay(self, n_threads: int) -> None:
         """Run a region in which so many threads do next to nothing; keep them."""
         self.library.GOMP_parallel(self.library.omp_get_thread_num, None, n_threads, 0)
-        with self.changed:
-            is_used = True
-            while is_used:
-                self.changed.wait_for(lambda: not self.users)
-                self.changed.wait_for(lambda: self.users, _SECONDS_AFTER_USE)
-                is_used = bool(self.users)
-            self.has_idle_threads = False
+        while True:
+            time.sleep(_SECONDS_AFTER_USE)
+            with self.lock:
+                seconds = time.monotonic() - self.used_at
+                if not self.users and seconds > _SECONDS_AFTER_USE:
+                    self.has_idle_threads = False
+                    return

@@ -83,7 +83,7 @@ with shared_cpus():
         other.start()
     for other in others:
         other.join()
-    time.sleep(1.5)
+    time.sleep(2.5)
     print(is_spinning())
 """
     assert threads(code) == ["False"]
@@ -97,6 +97,20 @@ with shared_cpus():
     print(is_spinning())
 """
     assert threads(code) == ["True"]
+
+
+def test_threads_when_in_worker_processes_then_sleep_too(threads):
+    code = """
+import joblib
+
+def work():
+    with shared_cpus():
+        return torch.get_num_threads(), is_spinning()
+
+with joblib.parallel_config(backend="loky", inner_max_num_threads=2):
+    print(*joblib.Parallel(n_jobs=2)([joblib.delayed(work)()] * 2))
+"""
+    assert threads(code) == ["(2, False) (2, False)"]
 
 
 NUMBERS = """
