@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sksemantic._tasks.base import Task
     from sksemantic._training.config import TrainingConfig
 
+
 class _SemanticNet(NeuralNet):
     """How all nets feed the module and weigh the loss.
 
