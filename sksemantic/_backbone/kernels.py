@@ -139,7 +139,7 @@ def _may_be_packed(module: nn.Module) -> TypeGuard[nn.Linear]:
 
 @torch.no_grad()
 def _pack(module: nn.Linear) -> bool:
-    """Replace a linear layer's forward by one with packed weights, if it is the same."""
+    """Pack the weights of a linear layer, if its output stays the same."""
     weight, bias = module.weight.detach(), module.bias
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, weight.shape[1], generator=generator).to(weight.dtype)
@@ -149,7 +149,7 @@ def _pack(module: nn.Linear) -> bool:
     except (AttributeError, RuntimeError):  # torch is built without oneDNN
         return False
     if is_same:
-        module.forward = _packed_forward(weight, packed, bias)
+        vars(module)["forward"] = _packed_forward(weight, packed, bias)
     return is_same
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
+from torch.nn.functional import hardtanh, layer_norm
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -110,8 +110,8 @@ class TextAdapter(_Adapter):
         return {layer: partial(_refined, adapt) for layer, adapt in maps}
 
 
-def _refined(adapt: nn.Sequential, states: Tensor) -> Tensor:
-    first, last = (each.weight for each in adapt)  # (r, C), (C, r)
+def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
+    first, last = adapt.parameters()  # (r, C), (C, r)
     flat = states.flatten(0, 1).to(first.device)  # a layer may be on another one
     return _Refine.apply(flat, first, last).view_as(states).to(states.device)
 
@@ -119,29 +119,32 @@ def _refined(adapt: nn.Sequential, states: Tensor) -> Tensor:
 class _Refine(torch.autograd.Function):
     """What `TextAdapter` makes of states (n, C), in float32, in few steps.
 
-    Clipping the state at a multiple of its size is the same as clipping the divided
-    state, and multiplying the map's output. The size counts as a constant.
+    The size of a state counts as a constant.
     """
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, first: Tensor, last: Tensor) -> Tensor:
         wide = states.to(first.dtype)
-        limit = _LARGEST_READ * wide.abs().mean(dim=-1, keepdim=True)
-        usual = wide.clamp(-limit, limit)
-        ranks = usual @ first.T  # (n, r)
-        ctx.save_for_backward(states, usual, ranks, first, last)
-        changed = torch.addmm(wide, ranks, last.T, alpha=_TEXT_SCALE)
-        return changed.to(states.dtype)
+        size = wide.abs().mean(dim=-1, keepdim=True)
+        size.clamp_min_(torch.finfo(size.dtype).tiny)  # padding may be zero
+        scaled = wide / size
+        usual = hardtanh(scaled, -_LARGEST_READ, _LARGEST_READ)
+        size *= _TEXT_SCALE
+        ranks = (usual @ first.T).mul_(size)  # (n, r)
+        ctx.save_for_backward(scaled, size, ranks, first, last)
+        return torch.addmm(wide, ranks, last.T).to(states.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states, usual, ranks, first, last = ctx.saved_tensors
+        scaled, size, ranks, first, last = ctx.saved_tensors
         grad = grads[0].to(first.dtype)
-        of_ranks = _TEXT_SCALE * (grad @ last)  # (n, r)
-        inside = usual == states  # not clipped
-        of_states = torch.addcmul(grad, of_ranks @ first, inside)
-        of_last = _TEXT_SCALE * (grad.T @ ranks)
-        return of_states.to(states.dtype), of_ranks.T @ usual, of_last
+        of_ranks = grad @ last  # (n, r)
+        bounds = -_LARGEST_READ, _LARGEST_READ
+        usual = hardtanh(scaled, *bounds)
+        of_first = (of_ranks * size).T @ usual
+        of_usual = (_TEXT_SCALE * of_ranks) @ first  # in units of the size
+        of_states = torch.ops.aten.hardtanh_backward(of_usual, scaled, *bounds)
+        return of_states.add_(grad).to(grads[0].dtype), of_first, (ranks.T @ grad).T
 
 
 class PromptAdapter(_Adapter):

@@ -6,7 +6,7 @@ from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
 
-from sksemantic._backbone.kernels import speed_up_norms
+from sksemantic._backbone.kernels import pack_linears, speed_up_norms
 
 NORMS = [LlamaRMSNorm, Gemma3RMSNorm, Olmo2RMSNorm]
 every_norm = pytest.mark.parametrize("kind", NORMS, ids=lambda kind: kind.__name__)
@@ -73,3 +73,32 @@ def test_backbone_when_made_then_all_its_norms_are_fast(name, tiny):
     norms = [module for module in modules if type(module).__name__.endswith("RMSNorm")]
     assert norms
     assert all("forward" in vars(norm) for norm in norms)
+
+
+def make_linear(dtype=torch.bfloat16, *, bias=True):
+    return nn.Linear(48, 40, bias=bias).to(dtype).requires_grad_(False)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n_tokens", [1, 7, 300])
+def test_linear_when_packed_then_output_and_gradient_are_the_same(bias, n_tokens):
+    linear = make_linear(bias=bias)
+    x = torch.randn(2, n_tokens, 48).to(torch.bfloat16).requires_grad_()
+    weights = torch.randn(2, n_tokens, 40)
+    expected = linear(x)
+    (gradient,) = torch.autograd.grad((expected * weights).sum(), x)
+    if pack_linears(nn.Sequential(linear)) == 0:
+        pytest.skip("torch is built without oneDNN")
+    assert "forward" in vars(linear)
+    output = linear(x)
+    (found,) = torch.autograd.grad((output * weights).sum(), x)
+    torch.testing.assert_close(output, expected, rtol=0.01, atol=0.01)
+    torch.testing.assert_close(found, gradient, rtol=0.01, atol=0.01)
+    with torch.inference_mode():
+        torch.testing.assert_close(linear(x), expected, rtol=0.01, atol=0.01)
+
+
+def test_linear_when_trained_or_in_single_precision_then_is_left_alone():
+    others = [make_linear(torch.float32), make_linear().requires_grad_(True)]
+    assert pack_linears(nn.ModuleList(others)) == 0
+    assert not any("forward" in vars(module) for module in others)

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from threading import Barrier
 
 import numpy as np
@@ -58,7 +59,23 @@ def test_compute_when_there_are_several_batches_then_adapter_runs_once(
     module.adapter.register_forward_hook(lambda *args: calls.append(1))
     before = compute(module, data)
     assert len(calls) == 1
-    assert np.abs(compute(stir(module), data) - before).max() > 1e-2  # nothing is kept
+    np.testing.assert_array_equal(compute(module, data), before)
+    assert len(calls) == 1
+    assert np.abs(compute(stir(module), data) - before).max() > 1e-2
+    assert len(calls) == 2
+
+
+def test_compute_scores_when_weights_change_unseen_by_autograd_then_they_count(
+    tiny_bert,
+):
+    module = stir(build_module(load_tiny(tiny_bert)))
+    data = TextDataset(random_ids(5, 3))
+    before = compute_scores(module, data)
+    copied = deepcopy(module)
+    for parameter in module.adapter.parameters():
+        parameter.data.mul_(2)
+    assert np.abs(compute_scores(module, data) - before).max() > 1e-3
+    np.testing.assert_array_equal(compute_scores(copied, data), before)
 
 
 @pytest.mark.parametrize("name", ["bert", "gemma3"])
