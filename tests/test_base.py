@@ -51,9 +51,9 @@ def test_init_when_called_then_only_assigns(make):
 
 def test_parameters_when_compared_then_are_the_same_but_for_the_targets():
     classifier, regressor, tagger = (make().get_params() for make in ALL)
-    for name in ("class_weight", "ordinal", "label_texts", "threshold"):
+    for name in ("class_weight", "ordinal", "label_texts", "threshold", "long_texts"):
         del classifier[name]
-    for name in ("loss", "quantile"):
+    for name in ("loss", "quantile", "long_texts"):
         del regressor[name]
     del tagger["class_weight"]
     assert classifier == regressor == tagger
@@ -139,6 +139,7 @@ BAD_PARAMETERS = {
     "training": [3],
     "warm_start": ["yes", None],
     "random_state": ["seed", -1],
+    "time_limit": [0, -1, "short"],
     "verbose": [-1, "much"],
 }
 

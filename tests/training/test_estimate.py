@@ -52,7 +52,7 @@ def test_estimate_when_there_is_more_to_do_then_is_longer(classifier, texts, lab
 
 def test_estimate_when_the_time_is_limited_then_is_no_longer(classifier, texts, labels):
     classifier.set_params(max_epochs=100_000, time_limit=7.0)
-    assert classifier.estimate_fit_time(texts, labels).seconds == 7.0
+    assert 5 < classifier.estimate_fit_time(texts, labels).seconds <= 7
 
 
 @pytest.mark.parametrize("kind", ["pairs", "numbers", "several labels", "label texts"])
