@@ -12,6 +12,7 @@ PUBLIC = [
     "SKTuningClassifier",
     "SKTuningRegressor",
     "SKTuningTokenClassifier",
+    "TimeLimitWarning",
     "TrainingConfig",
     "TruncationWarning",
     "UnsupportedBackboneError",

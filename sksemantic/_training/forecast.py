@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 _QUANTILES = (0.5, 0.95)  # of the batches by length, that are measured
 _SECONDS_A_BATCH = 0.5  # of a slower one only some texts are run
-# Costs by backbone and by what else decides them: later fits measure nothing.
-_known_costs: "WeakKeyDictionary[Backbone, dict[Any, dict[str, BatchCost]]]"
-_known_costs = WeakKeyDictionary()
+_ALIKE = 1.5  # ratio of lengths, and of texts, up to which costs are taken over
+# Costs by backbone and by how the module is built, with the sizes of what was measured.
+_Known = dict[Hashable, list[tuple["NDArray", dict[str, BatchCost]]]]
+_known_costs: "WeakKeyDictionary[Backbone, _Known]" = WeakKeyDictionary()
 
 
 class Forecaster:
@@ -60,18 +61,19 @@ class Forecaster:
     def measure(self, data: TextDataset) -> None:
         """Run batches like those of a fit to all these texts, unless one has before."""
         known = _known_costs.setdefault(self.module.backbone, {})
-        key = self._key(data)
-        if key not in known:
-            known[key] = self._measured(data)
-        self.costs = known[key]
-
-    def _key(self, data: TextDataset) -> Hashable:
-        """Return all that decides the costs: lengths count by powers of two."""
-        config = asdict(self.module.config)
+        config = asdict(self.module.config) | {"prompt": None}
+        is_contrasted = self._config.contrast > 0
+        key = repr(config), is_contrasted, self.batch_size, torch.get_num_threads()
+        measured = known.setdefault(key, [])
         lengths = np.quantile(data.lengths, _QUANTILES)
-        sizes = [len(data), self.batch_size, *lengths, self._kept_share(data)]
-        sizes = np.ceil(np.log2(np.maximum(sizes, 2**-6))).tolist()
-        return repr(config), self._config.contrast > 0, torch.get_num_threads(), *sizes
+        n_texts = min(len(data), self.batch_size)
+        sizes = np.array([*lengths, n_texts, 1e-3 + self._kept_share(data)])
+        for others, costs in measured:
+            if np.abs(np.log(sizes / others)).max() < np.log(_ALIKE):
+                self.costs = costs
+                return
+        self.costs = self._measured(data)
+        measured.append((sizes, self.costs))
 
     def _measured(self, data: TextDataset) -> dict[str, BatchCost]:
         frozen = self.module.frozen

@@ -104,15 +104,18 @@ class Planner:
             strata = self._task.strata(data.targets, n_texts)
             share = held_out_share(config, n_texts)
             is_held_out = draw_held_out(data, strata, share, self._rng)
-        self.forecaster.measure(data)
-        phases = self.forecaster.phases(
-            data,
-            is_held_out,
-            config,
-            unlabelled=None if label_texts is None else label_texts.unlabelled,
-            has_training=has_training,
-        )
-        costs = self.forecaster.costs
+        costs: dict[str, BatchCost] = {}
+        phases = {"frozen pass": 0.0, "linear probe": 0.0}
+        if n_texts:
+            self.forecaster.measure(data)
+            costs = self.forecaster.costs
+            phases = self.forecaster.phases(
+                data,
+                is_held_out,
+                config,
+                unlabelled=None if label_texts is None else label_texts.unlabelled,
+                has_training=has_training,
+            )
         return Plan(config, data, is_held_out, has_training, phases, costs)
 
 

@@ -57,7 +57,7 @@ class TimeLimit:
         """Return how many texts there is time for, by the forecast of all."""
         if self.seconds is None:
             return n_texts
-        before = phases["frozen pass"] + phases["linear probe"]
+        before = max(phases["frozen pass"] + phases["linear probe"], 1e-9)
         self.after = phases.get("comparison", 0.0)
         share = _MOST_BEFORE_TRAINING * max(self.left, 0.0) / before
         return min(n_texts, max(int(share * n_texts), _FEWEST_TEXTS))
