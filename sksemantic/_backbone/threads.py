@@ -158,16 +158,11 @@ class _GnuOpenmp(_Openmp):
         """Have idle threads while CPUs are short, until some time after use."""
         n_cpus = self.library.omp_get_num_procs()
         ended: Event | None = None
-        last, short_at = _others_seconds(), -math.inf
+        last = _others_seconds()
+        short_at = time.monotonic() - _SECONDS_AFTER_USE / 2  # until that is known
         while self._is_used():
             start = time.monotonic()
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-            now, seconds = _others_seconds(), time.monotonic() - start
-            n_others = (now - last) / seconds  # NaN where it is not known
-            if not n_others + self.n_threads <= n_cpus + _SPARE_CPUS:
-                short_at = time.monotonic()
-            last = now
-            is_short = time.monotonic() - short_at < _SECONDS_AFTER_USE
+            is_short = start - short_at < _SECONDS_AFTER_USE
             n_lacking = max(2, n_cpus + 2 - self.n_threads)
             if is_short and ended is None and n_lacking <= _MAX_IDLE_THREADS:
                 ended = Event()
@@ -176,6 +171,12 @@ class _GnuOpenmp(_Openmp):
             elif ended is not None and not is_short:
                 ended.set()
                 ended = None
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            now, end = _others_seconds(), time.monotonic()
+            n_others = (now - last) / (end - start)  # NaN where it is not known
+            if not n_others + self.n_threads <= n_cpus + _SPARE_CPUS:
+                short_at = end
+            last = now
         if ended is not None:
             ended.set()
 
