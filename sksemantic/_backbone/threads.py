@@ -6,12 +6,14 @@ from running that all wait for, and a step takes several times as long.
 """
 
 import ctypes
+import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from threading import Thread
+from pathlib import Path
+from threading import Event, Thread
 
 import torch
 from joblib.externals.loky import cpu_count
@@ -23,12 +25,15 @@ from sksemantic._backbone.torch_state import fork_safe_lock
 _NUMBER_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _MAX_IDLE_THREADS = 64
+_SECONDS_BETWEEN_LOOKS = 0.25
 _SECONDS_AFTER_USE = 1.0
+_SPARE_CPUS = 0.2  # what the system itself needs
+_STAT = Path("/proc/stat")
 
 
 @contextmanager
 def shared_cpus() -> Iterator[None]:
-    """Compute with no more threads than CPUs, which sleep while they wait.
+    """Compute with no more threads than CPUs, which sleep where CPUs are short.
 
     What users have set stays as it is, and afterwards all is as it was before.
     """
@@ -120,16 +125,17 @@ class _LlvmOpenmp(_Openmp):
 class _GnuOpenmp(_Openmp):
     """GNU's: threads hardly spin where it has more of them than there are CPUs.
 
-    So there are more, which do nothing. The documentation of GOMP_SPINCOUNT says this;
-    the variable itself is read but once, when the library is loaded. The threads stay
-    for a second or two after use, so that they serve many small predictions.
+    So there are more, which do nothing, while other processes need CPUs; on an idle
+    machine spinning is faster. The documentation of GOMP_SPINCOUNT says this; the
+    variable itself is read but once, when the library is loaded.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
         super().__init__(library)
         self.users: set[object] = set()
-        self.has_idle_threads = False
         self.used_at = 0.0
+        self.n_threads = 1
+        self.is_watched = False
         self.lock = fork_safe_lock()
 
     @contextmanager
@@ -138,29 +144,60 @@ class _GnuOpenmp(_Openmp):
         try:
             with self.lock:
                 self.users.add(user)
-                if not self.has_idle_threads:
-                    self.has_idle_threads = self._start_idle_threads()
+                self.n_threads = torch.get_num_threads()
+                if not self.is_watched:
+                    self.is_watched = True
+                    Thread(target=self._watch, daemon=True).start()
             yield
         finally:
             with self.lock:
                 self.users.discard(user)
                 self.used_at = time.monotonic()
 
-    def _start_idle_threads(self) -> bool:
-        """Start as many threads as are lacking, unless these are very many."""
-        n_lacking = self.library.omp_get_num_procs() + 2 - torch.get_num_threads()
-        if n_lacking > _MAX_IDLE_THREADS:
-            return False
-        Thread(target=self._stay, args=(max(2, n_lacking),), daemon=True).start()
-        return True
+    def _watch(self) -> None:
+        """Have idle threads while CPUs are short, until some time after use."""
+        n_cpus = self.library.omp_get_num_procs()
+        ended: Event | None = None
+        last = _others_seconds()
+        short_at = time.monotonic() - _SECONDS_AFTER_USE / 2  # until that is known
+        while self._is_used():
+            start = time.monotonic()
+            is_short = start - short_at < _SECONDS_AFTER_USE
+            n_lacking = max(2, n_cpus + 2 - self.n_threads)
+            if is_short and ended is None and n_lacking <= _MAX_IDLE_THREADS:
+                ended = Event()
+                arguments = (n_lacking, ended)
+                Thread(target=self._stay, args=arguments, daemon=True).start()
+            elif ended is not None and not is_short:
+                ended.set()
+                ended = None
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            now, end = _others_seconds(), time.monotonic()
+            n_others = (now - last) / (end - start)  # NaN where it is not known
+            if not n_others + self.n_threads <= n_cpus + _SPARE_CPUS:
+                short_at = end
+            last = now
+        if ended is not None:
+            ended.set()
 
-    def _stay(self, n_threads: int) -> None:
-        """Run a region in which so many threads do next to nothing; keep them."""
+    def _is_used(self) -> bool:
+        with self.lock:
+            seconds = time.monotonic() - self.used_at
+            self.is_watched = bool(self.users) or seconds < _SECONDS_AFTER_USE
+            return self.is_watched
+
+    def _stay(self, n_threads: int, ended: Event) -> None:
+        """Run a region in which so many threads do next to nothing, and keep them."""
         self.library.GOMP_parallel(self.library.omp_get_thread_num, None, n_threads, 0)
-        while True:
-            time.sleep(_SECONDS_AFTER_USE)
-            with self.lock:
-                seconds = time.monotonic() - self.used_at
-                if not self.users and seconds > _SECONDS_AFTER_USE:
-                    self.has_idle_threads = False
-                    return
+        ended.wait()
+
+
+def _others_seconds() -> float:
+    """Return for how long CPUs have worked for other processes; infinity: unknown."""
+    if not _STAT.is_file():
+        return math.inf
+    with _STAT.open() as file:
+        ticks = [int(value) for value in file.readline().split()[1:9]]
+    busy = sum(ticks) - sum(ticks[3:5])  # without "idle" and "iowait"
+    own = os.times()
+    return busy / os.sysconf("SC_CLK_TCK") - own.user - own.system
