@@ -23,9 +23,11 @@ from sksemantic._inputs.nested_parameters import NestedParameters
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.validation import (
     check_columns,
+    check_enough,
     check_groups,
     check_weights,
     column_attributes,
+    labelled_part,
     mean_one,
     random_source,
 )
@@ -33,7 +35,6 @@ from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
 from sksemantic._tasks.base import Targets
-from sksemantic._tasks.verbalizer import label_vectors
 from sksemantic._training.build import (
     Parameters,
     build_module,
@@ -47,7 +48,7 @@ from sksemantic._training.estimate import FitTimeEstimate
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.job import Job
 from sksemantic._training.options import OPTION_NAMES
-from sksemantic._training.probe import LabelTexts
+from sksemantic._training.probe import read_label_texts
 from sksemantic._training.progress import Progress, ReadingProgress
 from sksemantic._training.trainer import Trainer
 
@@ -210,18 +211,15 @@ class BaseSKTuning(
         check_parameters(parameters, type(self).__name__)
         prompt = None if self.prompt is None else Prompt.parse(self.prompt)
         texts = self._check_texts(X, prompt)
-        if len(texts) < 2 and not is_partial:
-            raise ValueError("X has 1 sample; fit needs at least 2 texts.")
+        if not is_partial:
+            check_enough(texts)
         weights = check_weights(sample_weight, texts)
         groups = check_groups(groups, texts)
         task = former.task if former else None
         targets = self._encode_targets(y, texts, weights, task, classes)
         weights = mean_one(targets.weights)
         check_task_options(parameters, targets.task)
-        labelled = texts
-        if targets.labelled is not None:
-            labelled = texts.take(targets.labelled)
-            groups = None if groups is None else groups[targets.labelled]
+        labelled, groups = labelled_part(texts, groups, targets.labelled)
         if not (is_fresh or len(labelled)):
             raise ValueError("y has no label; a warm start needs labelled texts.")
         columns = column_attributes(X)
@@ -243,17 +241,17 @@ class BaseSKTuning(
         if former is not None:
             former.copy_weights_to(module)
         progress.begin("tokenising")
-        data = self._make_dataset(
-            module, template, labelled, targets.values, weights, groups
-        )
+        given = targets.values, weights, groups
+        data = self._make_dataset(module, template, labelled, *given)
         label_texts = None
         if is_fresh and targets.label_texts is not None and not is_partial:
-            vectors = label_vectors(module, template, targets.label_texts)
-            label_texts = LabelTexts(vectors)
-            if targets.labelled is not None:
-                others = np.setdiff1d(np.arange(len(texts)), targets.labelled)
-                unlabelled = self._make_dataset(module, template, texts.take(others))
-                label_texts = LabelTexts(vectors, unlabelled)
+            label_texts = read_label_texts(
+                module,
+                template,
+                targets,
+                len(texts),
+                lambda rows: self._make_dataset(module, template, texts.take(rows)),
+            )
         trainer = Trainer(module, targets.task, training, rng, progress)
         return Job(module, template, trainer, data, columns, former, label_texts)
 

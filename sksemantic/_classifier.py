@@ -159,15 +159,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     history_ : skorch.history.History
         Losses and durations, epoch by epoch.
 
-    linear_probe_ : object
-        Logistic regression on the frozen features.
-
-    temperature_ : float
-        What `predict_proba` divides the logits by.
+    linear_probe_, temperature_ : object, float
+        Logistic regression on frozen features; what divides the logits in
+        `predict_proba`.
 
     comparison_, timing_ : object
-        Trained model against linear probe on the held-out texts, None without any; and
-        the seconds of the fit by phase.
+        Trained model against linear probe on held-out texts; seconds by phase.
 
     prompt_, prefix_mechanism_ : str
         The prompt in use, and how the backbone is given the prefix: "attention",

@@ -164,3 +164,18 @@ def random_source(random_state: Any, n_done: int) -> np.random.RandomState:
     if n_done and isinstance(random_state, Integral):
         return np.random.RandomState([int(random_state), n_done])
     return check_random_state(random_state)
+
+
+def check_enough(texts: Sized) -> None:
+    """Refuse a single text to fit to."""
+    if len(texts) < 2:
+        raise ValueError("X has 1 sample; fit needs at least 2 texts.")
+
+
+def labelled_part(
+    texts: Any, groups: "NDArray | None", labelled: "NDArray | None"
+) -> "tuple[Any, NDArray | None]":
+    """Return the texts that have labels, by index, and their groups; None for all."""
+    if labelled is None:
+        return texts, groups
+    return texts.take(labelled), None if groups is None else groups[labelled]

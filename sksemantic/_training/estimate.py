@@ -1,6 +1,5 @@
 """How long a fit would take, and how much memory, before it begins."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +116,7 @@ def _peak_bytes(forecaster: Forecaster, plan: "Plan") -> int:
     rows = min(len(data.row_weights), plan.config.max_probe_rows)
     row_bytes = _FLOAT_BYTES * module.head.in_features
     features = _COPIES_OF_FEATURES * rows * row_bytes
-    now = _resident_bytes(backbone.device)
+    now = _resident_bytes(backbone)
     step = _step_bytes(forecaster, data, backbone) if plan.has_training else 0
     kept = 0
     if module.frozen.split_layer is not None and backbone.device.type == "cpu":
@@ -141,22 +140,12 @@ def _step_bytes(
     return int(saved.n_bytes * most / n_saved)
 
 
-def _resident_bytes(device: torch.device) -> int:
-    """Return the memory of this process; of the GPU, if it is on one."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
+def _resident_bytes(backbone: "Backbone") -> int:
+    """Return the memory of this process; of the GPU, if the backbone is on it."""
+    if backbone.device.type == "cuda":
+        return torch.cuda.memory_allocated(backbone.device)
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:  # not on Linux
-        return _peak_resident_bytes()
+    except OSError:  # not on Linux: what is known
+        return int(backbone.model.get_memory_footprint())
     return pages * _PAGE_BYTES
-
-
-def _peak_resident_bytes() -> int:
-    """Return the most memory that this process has had; 0 where that is unknown."""
-    if sys.platform == "win32":
-        return 0
-    import resource  # there is none on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

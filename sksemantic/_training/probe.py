@@ -9,16 +9,20 @@ import numpy as np
 from sksemantic._model.inference import compute_features
 from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
+from sksemantic._tasks.verbalizer import label_vectors
 from sksemantic._training.head import set_feature_scale, standardise
 from sksemantic._training.holdout import at_most, draw_probe_texts
 from sksemantic._training.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
-    from sksemantic._tasks.base import Task
+    from sksemantic._tasks.base import Targets, Task
     from sksemantic._training.config import TrainingConfig
 
 
@@ -36,6 +40,25 @@ class LabelTexts:
 
     vectors: "NDArray"
     unlabelled: "TextDataset | None" = None
+
+
+def read_label_texts(
+    module: "SemanticModule",
+    template: "Template",
+    targets: "Targets",
+    n_texts: int,
+    make_dataset: "Callable[[NDArray], TextDataset]",
+) -> LabelTexts:
+    """Compute the vectors of the labels' texts; tokenise the texts without labels.
+
+    `make_dataset` tokenises those of the `n_texts` texts that have these indices.
+    """
+    assert targets.label_texts is not None
+    vectors = label_vectors(module, template, targets.label_texts)
+    if targets.labelled is None:
+        return LabelTexts(vectors)
+    others = np.setdiff1d(np.arange(n_texts), targets.labelled)
+    return LabelTexts(vectors, make_dataset(others))
 
 
 class Probing:
