@@ -1,6 +1,7 @@
 """The base of all estimators: parameters, fit, prediction, pickling."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from numbers import Integral, Real
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
@@ -46,7 +47,7 @@ from sksemantic._training.config import TrainingConfig
 from sksemantic._training.display import make_display
 from sksemantic._training.estimate import FitTimeEstimate
 from sksemantic._training.fitted import FittedModel
-from sksemantic._training.job import Job
+from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
 from sksemantic._training.probe import read_label_texts
 from sksemantic._training.progress import Progress, ReadingProgress
@@ -147,8 +148,7 @@ class BaseSKTuning(
         Raises
         ------
         ValueError, TypeError
-            If a parameter, X, y or `sample_weight` is invalid; before any backbone is
-            loaded wherever that is possible.
+            If a parameter or an argument is invalid; if possible before any loading.
         BackboneNotFoundError
             If no weights are found for `model`.
         UnsupportedBackboneError
@@ -162,35 +162,33 @@ class BaseSKTuning(
     ) -> FitTimeEstimate:
         """Estimate how long `fit` would take on this machine, within a few seconds.
 
-        The backbone is loaded and stays so for `fit`; a few batches are run. Nothing is
-        fitted. Other busy processes make `fit` take longer.
+        The backbone is loaded, and stays so for `fit`; a few batches are run.
 
         Parameters
         ----------
         X, y, sample_weight, groups : object
-            As for `fit`.
+            As for `fit`, which raises the same errors.
 
         Returns
         -------
         FitTimeEstimate
             With `seconds` and `peak_bytes`; `str` of it is a sentence.
-
-        Raises
-        ------
-        ValueError, TypeError, BackboneNotFoundError, UnsupportedBackboneError
-            As in `fit`.
         """
-        return self._prepare(Progress(), X, y, sample_weight, groups).estimate()
+        request = self._check(X, y, sample_weight, groups)
+        return self._prepare(request, Progress()).estimate()
 
     def _fit(self, *args: Any, is_partial: bool = False, **kwargs: Any) -> FittedModel:
-        """Train afresh, or go on from the fitted model; leave that as it was."""
-        with Progress(make_display(type(self).__name__, self.verbose)) as progress:
-            job = self._prepare(progress, *args, is_partial=is_partial, **kwargs)
-            return job.run(is_partial=is_partial)
+        """Train afresh, or go on from the fitted model; leave that as it was.
 
-    def _prepare(
+        `is_partial` is for one more epoch at constant rates.
+        """
+        with Progress(make_display(type(self).__name__, self.verbose)) as progress:
+            progress.begin("checks")
+            request = self._check(*args, is_partial=is_partial, **kwargs)
+            return self._prepare(request, progress).run()
+
+    def _check(
         self,
-        progress: Progress,
         X: Any,
         y: Any,
         sample_weight: Any,
@@ -198,15 +196,10 @@ class BaseSKTuning(
         *,
         is_partial: bool = False,
         classes: "NDArray | None" = None,
-    ) -> Job:
-        """Check everything, load the backbone, build the module, tokenise the texts.
-
-        `is_partial` is for one more epoch at constant rates.
-        """
-        progress.begin("checks")
-        goes_on = _is_fitted(self) and (is_partial or self.warm_start)
+    ) -> Request:
+        """Check everything that needs no backbone."""
+        goes_on = self.__sklearn_is_fitted__() and (is_partial or self.warm_start)
         former = self._model if goes_on else None
-        is_fresh = former is None
         parameters = self.get_params(deep=False)
         check_parameters(parameters, type(self).__name__)
         prompt = None if self.prompt is None else Prompt.parse(self.prompt)
@@ -217,23 +210,39 @@ class BaseSKTuning(
         groups = check_groups(groups, texts)
         task = former.task if former else None
         targets = self._encode_targets(y, texts, weights, task, classes)
-        weights = mean_one(targets.weights)
+        targets = replace(targets, weights=mean_one(targets.weights))
         check_task_options(parameters, targets.task)
         labelled, groups = labelled_part(texts, groups, targets.labelled)
-        if not (is_fresh or len(labelled)):
+        if former and not len(labelled):
             raise ValueError("y has no label; a warm start needs labelled texts.")
         columns = column_attributes(X)
         if former and is_partial:
-            check_columns(self, X)
             columns = vars(former.columns)
+            check_columns(self, X)
+        return Request(
+            parameters,
+            prompt,
+            texts,
+            labelled,
+            targets,
+            groups,
+            columns,
+            former,
+            is_partial,
+        )
+
+    def _prepare(self, request: Request, progress: Progress) -> Job:
+        """Load the backbone, build the module, tokenise the texts."""
+        targets, former, texts = request.targets, request.former, request.texts
+        is_fresh, is_partial = former is None, request.is_partial
         n_done = len(former.result.history) if former and is_partial else 0
         rng = random_source(self.random_state, n_done)
         progress.begin("loading")
         module, template, training = self._build(
-            parameters,
-            labelled,
+            request.parameters,
+            request.labelled,
             targets,
-            prompt,
+            request.prompt,
             rng,
             is_fresh=is_fresh,
             has_linear_probe=not (is_fresh and is_partial),
@@ -241,8 +250,8 @@ class BaseSKTuning(
         if former is not None:
             former.copy_weights_to(module)
         progress.begin("tokenising")
-        given = targets.values, weights, groups
-        data = self._make_dataset(module, template, labelled, *given)
+        given = targets.values, targets.weights, request.groups
+        data = self._make_dataset(module, template, request.labelled, *given)
         label_texts = None
         if is_fresh and targets.label_texts is not None and not is_partial:
             label_texts = read_label_texts(
@@ -253,7 +262,7 @@ class BaseSKTuning(
                 lambda rows: self._make_dataset(module, template, texts.take(rows)),
             )
         trainer = Trainer(module, targets.task, training, rng, progress)
-        return Job(module, template, trainer, data, columns, former, label_texts)
+        return Job(request, module, template, trainer, data, label_texts)
 
     def get_module(self) -> SemanticModule:
         """Return adapter and head around the frozen backbone; load it if needed.
@@ -287,12 +296,11 @@ class BaseSKTuning(
         """Return the head's outputs (n, K) as float64."""
         module, data = self._load_with_data(X)
         with self._reading(data) as reading:
-            scores = compute_scores(module, data, reading.count)
-        return scores.astype(np.float64)
+            return compute_scores(module, data, reading.count).astype(np.float64)
 
     def _reading(self, data: TextDataset) -> ReadingProgress:
-        n_tokens = len(data.token_ids.flat)
-        return ReadingProgress(type(self).__name__, self.verbose, n_tokens)
+        name = type(self).__name__
+        return ReadingProgress(name, self.verbose, len(data.token_ids.flat))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` or `partial_fit` has been called."""
@@ -440,7 +448,3 @@ class BaseSKTuning(
         else:
             rows = template.rows(texts.values)
         return TextDataset(rows, targets, weights, None, groups, pair_texts, n_windows)
-
-
-def _is_fitted(estimator: BaseSKTuning) -> bool:
-    return estimator.__sklearn_is_fitted__()

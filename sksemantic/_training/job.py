@@ -10,9 +10,46 @@ from sksemantic._training.probe import LabelTexts
 from sksemantic._training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Targets
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a fit was called with, checked.
+
+    Attributes
+    ----------
+    parameters : dict
+        Of the estimator, by name.
+    prompt : Prompt or None
+    texts, labelled : object
+        All texts as `_check_texts` returns them, and those that have a label.
+    targets : Targets
+    groups : ndarray or None
+        Of the labelled texts.
+    columns : dict
+        Names and number of X's columns.
+    former : FittedModel or None
+        Where training goes on from.
+    is_partial : bool
+        Whether it is one more epoch at constant rates.
+    """
+
+    parameters: dict[str, Any]
+    prompt: "Prompt | None"
+    texts: Any
+    labelled: Any
+    targets: "Targets"
+    groups: "NDArray | None"
+    columns: dict[str, Any]
+    former: FittedModel | None
+    is_partial: bool
 
 
 @dataclass(frozen=True)
@@ -21,36 +58,31 @@ class Job:
 
     Attributes
     ----------
+    request : Request
     module : SemanticModule
     template : Template
     trainer : Trainer
     data : TextDataset
-    columns : dict
-        Names and number of X's columns.
-    former : FittedModel or None
-        Where training goes on from.
     label_texts : LabelTexts or None
     """
 
+    request: Request
     module: "SemanticModule"
     template: "Template"
     trainer: Trainer
     data: "TextDataset"
-    columns: dict[str, Any]
-    former: FittedModel | None = None
     label_texts: LabelTexts | None = None
 
-    def run(self, *, is_partial: bool = False) -> FittedModel:
-        """Train; `is_partial` is for one more epoch at constant rates."""
-        trainer, former = self.trainer, self.former
+    def run(self) -> FittedModel:
+        """Train."""
+        trainer, former, data = self.trainer, self.request.former, self.data
         with shared_cpus():
-            if is_partial:
-                result = trainer.partial_fit(
-                    self.data, former=None if former is None else former.result
-                )
+            if self.request.is_partial:
+                former_result = None if former is None else former.result
+                result = trainer.partial_fit(data, former=former_result)
             else:
                 result = trainer.fit(
-                    self.data, is_fresh=former is None, label_texts=self.label_texts
+                    data, is_fresh=former is None, label_texts=self.label_texts
                 )
         return FittedModel.from_training(
             self.module,
@@ -58,7 +90,7 @@ class Job:
             trainer.task,
             trainer.config,
             result,
-            self.columns,
+            self.request.columns,
             trainer.progress.end(),
         )
 
