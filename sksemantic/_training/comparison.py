@@ -1,9 +1,13 @@
 """Trained model against linear probe, on held-out texts that neither has seen."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from sksemantic._warnings import user_stacklevel
+from sksemantic.exceptions import FallbackWarning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,4 +78,17 @@ class Comparison:
             linear_probe=tuple(map(float, means[1])),
             standard_errors=tuple(map(float, errors)),
             kept="trained" if is_kept else "linear_probe",
+        )
+
+    def warn_of_fallback(self, first_loss: str) -> None:
+        """Say that the linear probe is used; `first_loss` is what the first one is."""
+        warnings.warn(
+            f"On {self.n_texts} held-out texts the {first_loss} of the trained model "
+            f"is {self.trained[0]:.3f}, that of the linear probe on the frozen "
+            f"backbone {self.linear_probe[0]:.3f}: the latter is used. Another "
+            "learning rate ('lr', training={'head_lr': ...}), more texts or another "
+            "'prompt' may help; silence this with warnings.simplefilter('ignore', "
+            "FallbackWarning).",
+            FallbackWarning,
+            stacklevel=user_stacklevel(),
         )

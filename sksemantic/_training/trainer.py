@@ -26,14 +26,18 @@ from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._training.calibration import Calibration
 from sksemantic._training.callbacks import TailAverage, make_callbacks
 from sksemantic._training.comparison import Comparison
-from sksemantic._training.head import head_state, init_head, set_feature_scale
+from sksemantic._training.head import (
+    fit_head_to_windows,
+    head_state,
+    init_head,
+    set_feature_scale,
+)
 from sksemantic._training.net import build_net
 from sksemantic._training.plan import Planner
 from sksemantic._training.probe import LabelTexts, Probing
 from sksemantic._training.progress import Progress
 from sksemantic._training.time_limit import TimeLimit
 from sksemantic._warnings import user_stacklevel
-from sksemantic.exceptions import FallbackWarning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,7 +136,7 @@ class Trainer:
             net = self._train(self._net(), data)
             has_prior = isinstance(self.task, ClassifierTask) and label_texts is None
             temperature = self.config.temperature if has_prior else 1.0
-            history = self._finish(net)
+            history = self._finish(net, data)
             result = TrainingResult(history, probe, temperature=temperature)
         self.limit.warn((len(data), n_texts), (len(result.history), n_epochs))
         return result
@@ -159,7 +163,7 @@ class Trainer:
         optimizer_state = deepcopy(net.optimizer_.state_dict())
         return replace(
             former or TrainingResult(History()),
-            history=self._finish(net),
+            history=self._finish(net, None),
             optimizer_state=optimizer_state,
         )
 
@@ -183,7 +187,10 @@ class Trainer:
         if n_first:
             self._train(net, train, n_first)
             self.progress.begin("comparison", is_interlude=True)
+            head = deepcopy(self.module.head.state_dict())
+            self._fit_head_to_windows(train)
             comparison = self._compare(held_out, probe_losses, calibration)
+            self.module.head.load_state_dict(head)
             is_over = net.is_over or n_first == net.max_epochs
             has_joined = comparison.kept == "trained" and not is_over
         if has_joined:
@@ -192,7 +199,7 @@ class Trainer:
             self._train(net, data)
         else:
             self._train(net, train)
-        history = self._finish(net)
+        history = self._finish(net, data if has_joined else train)
         self.progress.begin("comparison")
         if not has_joined:
             comparison = self._compare(held_out, probe_losses, calibration)
@@ -201,7 +208,7 @@ class Trainer:
         final_probe = replace(final_probe, cv_loss=probe.cv_loss)
         if comparison.kept == "linear_probe":
             self.module.load_state_dict(start | head_state(self.module, final_probe))
-            _warn_of_fallback(comparison, self.task)
+            comparison.warn_of_fallback(self.task.first_loss)
             temperature = 1.0  # the linear probe's penalty is chosen by its log-loss
         return TrainingResult(history, final_probe, comparison, temperature)
 
@@ -227,7 +234,12 @@ class Trainer:
             self.config.clearly_better,
         )
 
-    def _finish(self, net: "NeuralNet") -> list[dict[str, Any]]:
+    def _fit_head_to_windows(self, data: "TextDataset") -> None:
+        fit_head_to_windows(self.module, self.task, data, self.config, self.rng)
+
+    def _finish(
+        self, net: "NeuralNet", data: "TextDataset | None"
+    ) -> list[dict[str, Any]]:
         """Take the averaged weights; return the history of the epochs."""
         if net.interrupted_:
             warnings.warn(
@@ -243,6 +255,8 @@ class Trainer:
             row.pop("batches", None)  # grow without end
         net.optimizer_.zero_grad(set_to_none=True)
         self.module.eval()
+        if data is not None:
+            self._fit_head_to_windows(data)
         return net.history
 
     def _train(
@@ -282,16 +296,3 @@ def _go_on_from(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None
     """Take over the moments, by a copy, and keep the rates of now."""
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict(deepcopy(state | {"param_groups": groups}))
-
-
-def _warn_of_fallback(comparison: Comparison, task: "Task") -> None:
-    warnings.warn(
-        f"On {comparison.n_texts} held-out texts the {task.first_loss} of the trained "
-        f"model is {comparison.trained[0]:.3f}, that of the linear probe on the frozen "
-        f"backbone {comparison.linear_probe[0]:.3f}: the latter is used. Another "
-        "learning rate ('lr', training={'head_lr': ...}), more texts or another "
-        "'prompt' may help; silence this with warnings.simplefilter('ignore', "
-        "FallbackWarning).",
-        FallbackWarning,
-        stacklevel=user_stacklevel(),
-    )

@@ -1,11 +1,20 @@
 import numpy as np
 import pytest
+import torch
 from conftest import build_module, load_tiny
 
+from sksemantic import TrainingConfig
 from sksemantic._inputs.dataset import TextDataset
+from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._tasks.linear_probe import LinearProbe
+from sksemantic._tasks.regression import Regression
 from sksemantic._tasks.tokens import TokenClassification
-from sksemantic._training.head import init_head, set_feature_scale, standardise
+from sksemantic._training.head import (
+    fit_head_to_windows,
+    init_head,
+    set_feature_scale,
+    standardise,
+)
 
 
 @pytest.fixture
@@ -52,3 +61,35 @@ def test_head_when_initialised_then_starts_as_told(start, module):
         assert weight.any() == (start == "random")
         assert np.abs(weight).max() <= limit
         assert start == "zeros" or np.abs(weight).max() > 0.9 * limit
+
+
+def windows_of(n_texts):
+    """Return texts of two windows each, and numbers that their means decide."""
+    rng = np.random.RandomState(0)
+    ids = [rng.randint(5, 40, 6).tolist() for _ in range(2 * n_texts)]
+    data = TextDataset(ids, n_windows=np.full(n_texts, 2))
+    data.targets = np.zeros((n_texts, 1), np.float32)
+    return data
+
+
+def test_head_when_numbers_of_windows_then_is_fitted_to_their_mean(module):
+    data = windows_of(60)
+    features = compute_features(module, data)
+    set_feature_scale(module, features, data.weights)
+    data.targets = standardise(module, features)[:, :1]
+    task = Regression(np.zeros(1), np.ones(1))
+    module.head = torch.nn.Linear(32, 1)
+    fit_head_to_windows(module, task, data, TrainingConfig(), np.random.RandomState(0))
+    scores = compute_scores(module, data)
+    assert np.corrcoef(scores[:, 0], data.targets[:, 0])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("kind", ["classes", "no windows"])
+def test_head_when_not_numbers_of_windows_then_stays(kind, module):
+    data = windows_of(6)
+    task = TokenClassification(np.arange(2))
+    if kind == "no windows":
+        data, task = data.windows(), Regression(np.zeros(1), np.ones(1))
+    before = module.head.weight.clone()
+    fit_head_to_windows(module, task, data, TrainingConfig(), np.random.RandomState(0))
+    assert torch.equal(module.head.weight, before)
