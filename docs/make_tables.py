@@ -93,7 +93,8 @@ def main():
     tables |= ablation_tables.tables(rows, ablation.PROMPTS)
     rows = results.read(results.RESULTS / "calibration.jsonl")
     tables["calibration"] = calibration.table(rows)
-    tables |= forecast.tables(results.read(results.RESULTS / "forecast.jsonl"))
+    if rows := results.read(results.RESULTS / "forecast.jsonl"):
+        tables |= forecast.tables(rows)
     rows = results.read(results.RESULTS / "threads.jsonl")
     tables["threads"] = threads.threads_table(rows)
     tables |= long_texts.tables(results.read(results.RESULTS / "long_texts.jsonl"))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _QUANTILES = (0.5, 0.95)  # of the batches by length, that are measured
 _SECONDS_A_BATCH = 0.5  # of a slower one only some texts are run
+_SECONDS_TO_REPEAT = 5.0  # of all batches: slower ones are run once
 _ALIKE = 1.5  # ratio of lengths, and of texts, up to which costs are taken over
 # Costs by backbone and by how the module is built, with the sizes of what was measured.
 _Known = dict[Hashable, list[tuple["NDArray", dict[str, BatchCost]]]]
@@ -217,7 +218,7 @@ def _measure(
         n_texts = _affordable(len(batches[i]), longest[i], measured, seconds)
         measured.append(data.take(np.array(batches[i][:n_texts])))
         seconds.append(_timed(run, measured[-1]))
-    if sum(seconds) < _SECONDS_A_BATCH:  # so does the first run of every shape
+    if sum(seconds) < _SECONDS_TO_REPEAT:  # so does the first run of every shape
         seconds = [_timed(run, each) for each in measured]
     return _fit_cost([_shapes_of(each) for each in measured], seconds)
 
