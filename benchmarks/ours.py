@@ -79,12 +79,14 @@ def fit_ours_per_target(case):
 def describe(estimator):
     """Return what belongs to the scores of a fitted estimator."""
     config = estimator.config_
+    model = config.model.to_dict()
+    del model["backbone"]["source"]["location"]  # a path of this machine
     found = {
         "n_trainable_params": estimator.n_trainable_params_,
         "n_epochs": len(estimator.history_),
         "n_bytes": len(pickle.dumps(estimator)),
         "config": {
-            "model": config.model.to_dict(),
+            "model": model,
             "training": changed(config.training),
         },
     }

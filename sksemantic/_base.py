@@ -262,7 +262,7 @@ class BaseSKTuning(
                 lambda rows: self._make_dataset(module, template, texts.take(rows)),
             )
         trainer = Trainer(module, targets.task, training, rng, progress)
-        return Job(request, module, template, trainer, data, label_texts)
+        return Job(request, template, trainer, data, label_texts)
 
     def get_module(self) -> SemanticModule:
         """Return adapter and head around the frozen backbone; load it if needed.

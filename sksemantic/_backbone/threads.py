@@ -9,8 +9,9 @@ import ctypes
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
@@ -97,16 +98,15 @@ def _openmp_libraries() -> "list[_Openmp]":
     return found
 
 
-class _Openmp:
+class _Openmp(ABC):
     """An OpenMP library in this process."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self.library = library
 
-    @contextmanager
-    def sleeping(self) -> Iterator[None]:
+    @abstractmethod
+    def sleeping(self) -> AbstractContextManager[None]:
         """Let the threads sleep while they wait for one another."""
-        raise NotImplementedError
 
 
 class _LlvmOpenmp(_Openmp):

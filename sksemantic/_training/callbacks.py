@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
 
 
-class _Progress(Callback):
+class _ByShare(Callback):
     """Follows the share of all epochs that is done, step by step.
 
     skorch's and torch's schedules follow a number of steps fixed beforehand. Here
@@ -57,7 +57,7 @@ class _Progress(Callback):
         return max(epochs_done / self.max_epochs, self.limit.share_over)
 
 
-class WarmupLinearDecay(_Progress):
+class WarmupLinearDecay(_ByShare):
     """Raise the learning rates to their full value, then lower them linearly to zero.
 
     Parameters
@@ -90,7 +90,7 @@ class WarmupLinearDecay(_Progress):
             group["lr"] = rate * factor
 
 
-class TailAverage(_Progress):
+class TailAverage(_ByShare):
     """Average the weights of all steps but the first.
 
     The average generalises better than the last step (stochastic weight averaging,

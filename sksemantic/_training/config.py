@@ -197,17 +197,34 @@ _ENCODER = TrainingConfig()
 _CAUSAL = TrainingConfig(
     lr=2e-3, head_lr=1e-3, min_epochs=5, contrast=0.0, frozen_share=1 / 3
 )
-_FROM_PROBE: dict[str, Any] = {"head_init": "linear_probe", "head_lr": 1e-4}
+_LR_FACTOR_FROM_PROBE = 1 / 4
+_HEAD_LR_FROM_PROBE = 1e-4
+
+
+def from_linear_probe(config: TrainingConfig, **changes: Any) -> TrainingConfig:
+    """Return the configuration with a head that starts from the linear probe.
+
+    Its rates are lower.
+    """
+    return replace(
+        config,
+        head_init="linear_probe",
+        lr=_LR_FACTOR_FROM_PROBE * config.lr,
+        head_lr=min(config.head_lr, _HEAD_LR_FROM_PROBE),
+        **changes,
+    )
+
+
 _MORE_STEPS: dict[str, Any] = {"most_epochs": 90, "min_steps": 180}
 PRESETS = {
     "encoder": _ENCODER,
     "encoder, words": replace(_ENCODER, lr=1e-2, head_lr=3e-3),
-    "encoder, from the linear probe": replace(_ENCODER, lr=1e-3, **_FROM_PROBE),
-    "encoder, few labels": replace(_ENCODER, lr=1e-3, **_FROM_PROBE, **_MORE_STEPS),
+    "encoder, from the linear probe": from_linear_probe(_ENCODER),
+    "encoder, few labels": from_linear_probe(_ENCODER, **_MORE_STEPS),
     "causal": _CAUSAL,
     "causal, words": _CAUSAL,
-    "causal, from the linear probe": replace(_CAUSAL, lr=5e-4, **_FROM_PROBE),
-    "causal, few labels": replace(_CAUSAL, lr=5e-4, **_FROM_PROBE),
+    "causal, from the linear probe": from_linear_probe(_CAUSAL),
+    "causal, few labels": from_linear_probe(_CAUSAL),
 }
 # A step moves every weight alike: each output of a full matrix moves by as many terms
 # as there are states, not as the adapter has ranks. Measured on SST-2 with MiniLM.

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -30,12 +31,13 @@ class Display:
         """Leave the last state on the screen."""
 
 
-class _Texts(Display):
+class _Texts(Display, ABC):
     """Remembers the texts that are shown."""
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._text = self._note = ""
+        self._has_forecast = False
         self._shown_at = -float("inf")
 
     def show(
@@ -45,30 +47,41 @@ class _Texts(Display):
         text: str | None = None,
         note: str | None = None,
     ) -> None:
-        """Show what has changed, if the last time is long enough ago."""
+        """Show what has changed, if it is time for that."""
         is_new = text is not None and text != self._text
+        is_first = seconds_left is not None and not self._has_forecast
         self._text = self._text if text is None else text
         self._note = self._note if note is None else note
-        if is_new or time.monotonic() - self._shown_at >= self._pause:
+        self._has_forecast |= is_first
+        pause = time.monotonic() - self._shown_at
+        if self._is_due(pause, has_new_text=is_new, has_first_forecast=is_first):
             left = "" if seconds_left is None else f"{duration(seconds_left)} left"
             self._write(share, [part for part in (self._note, left) if part])
             self._shown_at = time.monotonic()
 
-    _pause = 0.0
+    @abstractmethod
+    def _is_due(
+        self, pause: float, *, has_new_text: bool, has_first_forecast: bool
+    ) -> bool:
+        """Whether to show something, so many seconds after the last time."""
 
+    @abstractmethod
     def _write(self, share: float, notes: list[str]) -> None:
-        raise NotImplementedError
+        """Show the texts."""
 
 
 class _Bar(_Texts):
     """One bar of tqdm, for terminals and notebooks; below other bars it disappears."""
 
-    _pause = _SECONDS_BETWEEN_UPDATES
-
     def __init__(self, what: str) -> None:
         super().__init__(what)
         # leave=None: an inner bar, below one of a search, goes when it is done.
         self._bar: Any = tqdm(total=1.0, desc=what, leave=None, bar_format=_BAR)
+
+    def _is_due(
+        self, pause: float, *, has_new_text: bool, has_first_forecast: bool
+    ) -> bool:
+        return has_new_text or pause >= _SECONDS_BETWEEN_UPDATES
 
     def _write(self, share: float, notes: list[str]) -> None:
         self._bar.n = min(share, 1.0)
@@ -82,25 +95,12 @@ class _Bar(_Texts):
 
 
 class _Lines(_Texts):
-    """A line when there is something to say, then one a minute."""
+    """A line at the start and at the first forecast, then one a minute."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self._has_forecast = False
-
-    def show(
-        self,
-        share: float,
-        seconds_left: float | None,
-        text: str | None = None,
-        note: str | None = None,
-    ) -> None:
-        """Write a line at the first forecast, then one a minute."""
-        is_first = seconds_left is not None and not self._has_forecast
-        self._has_forecast |= is_first
-        self._text = self._text if text is None else text
-        self._pause = 0.0 if is_first else _SECONDS_BETWEEN_LINES
-        super().show(share, seconds_left, None, note)
+    def _is_due(
+        self, pause: float, *, has_new_text: bool, has_first_forecast: bool
+    ) -> bool:
+        return has_first_forecast or pause >= _SECONDS_BETWEEN_LINES
 
     def _write(self, share: float, notes: list[str]) -> None:
         head = f"{self._what}: {self._text}, {share:.0%}"

@@ -1,5 +1,6 @@
 """How long a fit would take, and how much memory, before it begins."""
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,7 @@ import torch
 
 from sksemantic._cache import activations
 from sksemantic._training.display import duration
-from sksemantic._training.forecast import Forecaster, epoch_batches
-from sksemantic._training.plan import Planner
+from sksemantic._training.forecast import Forecaster, batch_shapes, epoch_batches
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sksemantic._training.trainer import Trainer
 
 _FLOAT_BYTES = 4
-_PAGE_BYTES = 4096
 _TOKENS_RUN = 512  # to measure what a step keeps
 _COPIES_OF_FEATURES = 3  # the linear probe's: as computed, standardised, in its folds
 
@@ -93,19 +92,18 @@ def estimate_fit(
     trainer: "Trainer", data: "TextDataset", label_texts: "LabelTexts | None"
 ) -> FitTimeEstimate:
     """Foresee what `Trainer.fit` would take, and leave the module as it is."""
-    module, task, progress = trainer.module, trainer.task, trainer.progress
-    planner = Planner(module, task, trainer.config, trainer.rng)
-    plan = planner.plan(data, label_texts, trainer.limit)
-    phases = {"tokenising": progress.seconds_of("tokenising"), **plan.phases}
+    plan = trainer.planner.plan(data, label_texts, trainer.limit)
+    tokenising = trainer.progress.seconds_of("tokenising")
+    phases = {"tokenising": tokenising, **plan.phases}
     seconds = sum(phases.values())
     return FitTimeEstimate(
         seconds=min(seconds, trainer.limit.seconds or seconds),
-        peak_bytes=_peak_bytes(planner.forecaster, plan),
+        peak_bytes=_peak_bytes(trainer.planner.forecaster, plan),
         phases=phases,
         n_texts=len(plan.data),
         n_epochs=plan.n_epochs if plan.has_training else 0,
         mean_tokens=float(plan.data.lengths.mean()) if len(plan.data) else 0.0,
-        device=str(module.backbone.device),
+        device=str(trainer.module.backbone.device),
     )
 
 
@@ -120,8 +118,7 @@ def _peak_bytes(forecaster: Forecaster, plan: "Plan") -> int:
     step = _step_bytes(forecaster, data, backbone) if plan.has_training else 0
     kept = 0
     if module.frozen.split_layer is not None and backbone.device.type == "cpu":
-        token_bytes = backbone.hidden_size * backbone.model.dtype.itemsize
-        kept = min(activations.limit, token_bytes * len(data.token_ids.flat))
+        kept = min(activations.limit, forecaster.state_bytes(data))
     return now + max(step, features) + kept
 
 
@@ -130,7 +127,7 @@ def _step_bytes(
 ) -> int:
     """Return the bytes that the largest step keeps, from some of its texts."""
     batches = epoch_batches(data, forecaster.batch_size)
-    n_tokens = [len(batch) * int(data.lengths[batch].max()) for batch in batches]
+    n_tokens = [n * length for (n, length), *_ in batch_shapes(data, batches)]
     largest = np.array(batches[int(np.argmax(n_tokens))])
     n_run = max(1, _TOKENS_RUN * len(largest) // max(n_tokens))
     with SavedBytes(backbone.model) as saved:
@@ -148,4 +145,4 @@ def _resident_bytes(backbone: "Backbone") -> int:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:  # not on Linux: what is known
         return int(backbone.model.get_memory_footprint())
-    return pages * _PAGE_BYTES
+    return pages * mmap.PAGESIZE

@@ -55,7 +55,7 @@ class Forecaster:
     ) -> None:
         self.module = module
         self._task = task
-        self._config = replace(config, callbacks=(), verbose=0, early_stopping=False)
+        self._config = config
         self.batch_size = config.batch_size
         self.costs: dict[str, BatchCost] = {}
 
@@ -99,7 +99,6 @@ class Forecaster:
         self,
         data: TextDataset,
         is_held_out: "NDArray",
-        config: "TrainingConfig",
         *,
         unlabelled: TextDataset | None = None,
         has_training: bool = True,
@@ -111,12 +110,12 @@ class Forecaster:
         data : TextDataset
             All texts of the fit, or as many of the same lengths.
         is_held_out : ndarray of shape (n,), bool
-        config : TrainingConfig
         unlabelled : TextDataset or None
             Texts without labels, of which the features are computed as well.
         has_training : bool, default=True
             Whether there is more than a linear probe.
         """
+        config = self._config
         n_rows = len(data.rows_of(np.arange(len(data))))
         share = min(1.0, config.max_probe_rows / max(1, n_rows))
         fit, refit = linear_probe_seconds(
@@ -148,19 +147,22 @@ class Forecaster:
 
     def step(self, data: TextDataset) -> None:
         """Train one step of a copy on these texts."""
-        callbacks = make_callbacks(
+        limit = TimeLimit(None, Progress())
+        config = replace(
             self._config,
-            TimeLimit(None, Progress()),
-            has_held_out=False,
-            has_constant_rates=False,
+            batch_size=len(data),
+            callbacks=(),
+            verbose=0,
+            early_stopping=False,
         )
         net = build_net(
             deepcopy(self.module),
             self._task,
-            replace(self._config, batch_size=len(data)),
-            callbacks,
+            config,
+            make_callbacks(config, limit, has_held_out=False, has_constant_rates=False),
             np.random.RandomState(0),
             torch.Generator(),
+            limit,
         )
         net.partial_fit(data, epochs=1)
 
@@ -168,12 +170,15 @@ class Forecaster:
         """Return the share of the lower layers' states that there is room for."""
         if self.module.frozen.split_layer is None:
             return 0.0
+        return min(1.0, activations.limit / max(1, self.state_bytes(data)))
+
+    def state_bytes(self, data: TextDataset) -> int:
+        """Return the bytes of one layer's states of all texts."""
         backbone = self.module.backbone
-        token_bytes = backbone.hidden_size * backbone.model.dtype.itemsize
         n_tokens = len(data.token_ids.flat)
         if data.pair_texts is not None:
             n_tokens += len(data.pair_texts.flat)
-        return min(1.0, activations.limit / max(1, token_bytes * n_tokens))
+        return backbone.hidden_size * backbone.model.dtype.itemsize * n_tokens
 
     def _pass_seconds(self, data: TextDataset, kind: str) -> float:
         """Return the seconds of reading all texts once, without gradient."""
@@ -190,15 +195,8 @@ class Forecaster:
 
     def _epoch_seconds(self, data: TextDataset) -> float:
         """Return the seconds of an epoch."""
-        pairs = data.pair_texts
-        longest = None if pairs is None else pairs.lengths.reshape(-1, 2).max(axis=1)
-        seconds = 0.0
-        for batch in epoch_batches(data, self.batch_size):
-            shapes = [(len(batch), int(data.lengths[batch].max()))]
-            if longest is not None:
-                shapes.append((2 * len(batch), int(longest[batch].max())))
-            seconds += self.costs["train"].seconds(shapes)
-        return seconds
+        shapes = batch_shapes(data, epoch_batches(data, self.batch_size))
+        return sum(map(self.costs["train"].seconds, shapes))
 
 
 def _measure(
@@ -207,7 +205,7 @@ def _measure(
     run: Callable[[TextDataset], Any],
 ) -> BatchCost:
     """Run some of the batches, and fit the seconds they take."""
-    longest = [max(data.lengths[batch]) for batch in batches]
+    longest = [shapes[0][1] for shapes in batch_shapes(data, batches)]
     order = np.argsort(longest, kind="stable")
     chosen = dict.fromkeys(order[int(q * (len(order) - 1))] for q in _QUANTILES)
     few = data.take(np.array(batches[order[len(order) // 2]][:2]))
@@ -220,7 +218,8 @@ def _measure(
         seconds.append(_timed(run, measured[-1]))
     if sum(seconds) < _SECONDS_TO_REPEAT:  # so does the first run of every shape
         seconds = [_timed(run, each) for each in measured]
-    return _fit_cost([_shapes_of(each) for each in measured], seconds)
+    shapes = [batch_shapes(each, [range(len(each))])[0] for each in measured]
+    return _fit_cost(shapes, seconds)
 
 
 def _affordable(
@@ -250,13 +249,15 @@ def _fit_cost(shapes: Sequence[Shapes], seconds: Sequence[float]) -> BatchCost:
     return BatchCost(*(found / scale).tolist())
 
 
-def _shapes_of(data: TextDataset) -> Shapes:
-    """Return the shapes of the padded token ids of texts that are one batch."""
-    shapes = [(len(data), int(data.lengths.max(initial=0)))]
+def batch_shapes(data: TextDataset, batches: Sequence[Sequence[int]]) -> list[Shapes]:
+    """Return the shapes of each batch's padded token ids, pairs' own texts included."""
+    readings = [(1, data.lengths)]
     if data.pair_texts is not None:
-        single = data.pair_texts.lengths
-        shapes.append((len(single), int(single.max(initial=0))))
-    return shapes
+        readings.append((2, data.pair_texts.lengths.reshape(-1, 2).max(axis=1)))
+    return [
+        [(n * len(batch), int(lengths[batch].max())) for n, lengths in readings]
+        for batch in batches
+    ]
 
 
 def epoch_batches(data: TextDataset, batch_size: int) -> list[list[int]]:

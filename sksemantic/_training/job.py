@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
-    from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Targets
 
 
@@ -59,7 +58,6 @@ class Job:
     Attributes
     ----------
     request : Request
-    module : SemanticModule
     template : Template
     trainer : Trainer
     data : TextDataset
@@ -67,7 +65,6 @@ class Job:
     """
 
     request: Request
-    module: "SemanticModule"
     template: "Template"
     trainer: Trainer
     data: "TextDataset"
@@ -85,7 +82,7 @@ class Job:
                     data, is_fresh=former is None, label_texts=self.label_texts
                 )
         return FittedModel.from_training(
-            self.module,
+            trainer.module,
             self.template,
             trainer.task,
             trainer.config,

@@ -38,7 +38,7 @@ class _SemanticNet(NeuralNet):
         *args: Any,
         token_budget: int,
         dropout_generator: torch.Generator,
-        limit: TimeLimit | None = None,
+        limit: TimeLimit,
         **params: Any,
     ) -> None:
         super().__init__(*args, **params)
@@ -59,20 +59,20 @@ class _SemanticNet(NeuralNet):
         A user's Ctrl-C is noted, which skorch takes for a normal end. Callbacks end
         training by the same exception, but between epochs.
         """
-        if training and self.limit is not None:
-            iterator = self._in_time(iterator, self.limit)
+        if training:
+            iterator = self._in_time(iterator)
         try:
             super().run_single_epoch(iterator, training, *args, **kwargs)
         except KeyboardInterrupt:
             self.interrupted_ = True
             raise
 
-    def _in_time(self, batches: Iterable[Batch], limit: TimeLimit) -> Iterator[Batch]:
+    def _in_time(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield batches, one at least, while there is time for another."""
         start = time.perf_counter()
         for n_done, batch in enumerate(batches, 1):
             yield batch
-            if limit.left < (time.perf_counter() - start) / n_done:
+            if self.limit.left < (time.perf_counter() - start) / n_done:
                 self.is_time_up_ = True
                 return
 
@@ -186,7 +186,7 @@ def build_net(
     callbacks: "Sequence[Any]",
     rng: "np.random.RandomState",
     dropout_generator: torch.Generator,
-    limit: TimeLimit | None = None,
+    limit: TimeLimit,
 ) -> NeuralNet:
     """Return an initialised net whose optimizer holds adapter and head alone."""
     extra = (

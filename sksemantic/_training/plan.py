@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sksemantic._training.config import from_linear_probe
 from sksemantic._training.forecast import Forecaster
 from sksemantic._training.holdout import draw_held_out, draw_texts, held_out_share
 from sksemantic._training.progress import BatchCost
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
     from sksemantic._training.probe import LabelTexts
 
 # With a head that starts from zero fewer than two epochs are no better than the linear
-# probe. Measured with MiniLM on SST-2 and TREC, 1,000 texts. The rates are as those of
-# the presets that start from it.
+# probe. Measured with MiniLM on SST-2 and TREC, 1,000 texts.
 _FEW_EPOCHS = 2
-_LR_FROM_PROBE = 1 / 4
-_HEAD_LR_FROM_PROBE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,6 @@ class Planner:
             phases = self.forecaster.phases(
                 data,
                 is_held_out,
-                config,
                 unlabelled=None if label_texts is None else label_texts.unlabelled,
                 has_training=has_training,
             )
@@ -125,11 +122,6 @@ def _with_epochs(plan: Plan, n_epochs: int) -> Plan:
         return plan
     config = replace(plan.config, max_epochs=n_epochs)
     if n_epochs <= _FEW_EPOCHS and config.head_init == "zeros":
-        config = replace(
-            config,
-            head_init="linear_probe",
-            lr=_LR_FROM_PROBE * config.lr,
-            head_lr=min(config.head_lr, _HEAD_LR_FROM_PROBE),
-        )
+        config = from_linear_probe(config)
     seconds = plan.phases["training"] * n_epochs / plan.n_epochs
     return replace(plan, config=config, phases=plan.phases | {"training": seconds})

@@ -64,7 +64,7 @@ class FitTiming:
         Of the whole fit.
     phases : dict of str to float
         Seconds by phase: "checks", "loading", "tokenising", "measuring", "frozen
-        pass", "linear probe", "training", "comparison", "finishing".
+        pass", "linear probe", "training", "comparison".
     forecast : float or None
         Seconds of the whole fit as they were foreseen once 5 % of it was done, or as
         soon as anything could be foreseen; None if nothing was.
@@ -127,7 +127,7 @@ class _Phase:
 
 @dataclass
 class Progress:
-    """Follows a fit, or a prediction, through its phases.
+    """Follows a fit through its phases.
 
     A phase lasts until the next one begins; one that begins again goes on. Used as a
     context manager: the display is closed whatever happens.

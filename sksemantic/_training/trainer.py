@@ -91,6 +91,7 @@ class Trainer:
         self.rng = rng
         self.progress = progress
         self.limit = TimeLimit(config.time_limit, progress)
+        self.planner = Planner(module, task, config, rng)
         seed = rng.randint(np.iinfo(np.int32).max)
         self.dropout_generator = torch.Generator().manual_seed(seed)
 
@@ -107,8 +108,7 @@ class Trainer:
         """
         n_texts, n_epochs = len(data), int(self.config.max_epochs)
         self.progress.begin("measuring")
-        planner = Planner(self.module, self.task, self.config, self.rng)
-        plan = planner.plan(data, label_texts, self.limit)
+        plan = self.planner.plan(data, label_texts, self.limit)
         self.progress.costs = plan.costs
         self.progress.expect(plan.phases)
         self.config, data, is_held_out = plan.config, plan.data, plan.is_held_out

@@ -8,7 +8,10 @@ from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._tasks.classification import Classification
 from sksemantic._training.net import build_net
+from sksemantic._training.progress import Progress
+from sksemantic._training.time_limit import TimeLimit
 
+NO_LIMIT = TimeLimit(None, Progress())
 LENGTHS = (3, 9, 4, 7, 12, 5, 6, 8, 2)
 
 
@@ -23,9 +26,8 @@ def net(tiny_bert, pooling):
     torch.nn.init.normal_(module.head.weight)
     config = TrainingConfig(max_epochs=1, contrast=0.0)
     task = Classification(np.arange(2))
-    return build_net(
-        module, task, config, [], np.random.RandomState(0), torch.Generator()
-    )
+    rng, generator = np.random.RandomState(0), torch.Generator()
+    return build_net(module, task, config, [], rng, generator, NO_LIMIT)
 
 
 def batch(n, pair_texts=None):
@@ -115,9 +117,8 @@ def test_optimizer_when_built_then_head_and_adapter_have_their_rates(tiny_bert):
     module = build_module(load_tiny(tiny_bert))
     config = TrainingConfig(max_epochs=1, lr=0.1, head_lr=0.2, weight_decay=0.3)
     task = Classification(np.arange(2))
-    net = build_net(
-        module, task, config, [], np.random.RandomState(0), torch.Generator()
-    )
+    rng, generator = np.random.RandomState(0), torch.Generator()
+    net = build_net(module, task, config, [], rng, generator, NO_LIMIT)
     groups = {group["lr"]: group for group in net.optimizer_.param_groups}
     head = {id(p) for p in module.head.parameters()}
     assert {id(p) for p in groups[0.2]["params"]} == head
