@@ -24,6 +24,7 @@ import results
 from calibration import FALLS_BACK
 from catalogue import task_named
 from cost import forget_peak, peak_mib
+from tables import by_task, line, table
 from tasks import Case
 
 CASES = (
@@ -134,20 +135,18 @@ def plan(args):
                 yield head, partial(RUNS[method], task, seed)
 
 
-def forecast_table(rows):
+def forecast_table(runs):
     """Return one line for each task: medians over the seeds."""
-    lines = [
-        "| task | seconds | estimated / true | forecast at 5 % / true | "
-        "asked, seconds | peak MiB | estimated / true |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for task in dict.fromkeys(row["task"] for row in rows):
-        of = [row for row in rows if row["task"] == task]
+    heading = ["task", "seconds", "estimated / true", "forecast at 5 % / true"]
+    heading += ["asked, seconds", "peak MiB", "estimated / true"]
+    lines = []
+    for task, rows in runs.items():
 
-        def mid(value, of=of):
-            return median(value(row) for row in of)
+        def mid(value, rows=rows):
+            return median(map(value, rows))
 
         cells = (
+            task,
             f"{mid(lambda r: r['seconds']):.1f}",
             f"{mid(lambda r: r['estimated'] / r['seconds']):.2f}",
             f"{mid(lambda r: r['forecast'] / r['seconds']):.2f}",
@@ -155,49 +154,42 @@ def forecast_table(rows):
             f"{mid(lambda r: r['peak_mib']):.0f}",
             f"{mid(lambda r: r['estimated_peak_mib'] / r['peak_mib']):.2f}",
         )
-        lines.append(f"| {task} | " + " | ".join(cells) + " |")
-    return lines
+        lines.append(line(cells))
+    return table(heading, lines)
 
 
-def limit_table(rows):
+def limit_table(runs):
     """Return one line for each task and limit: medians over the seeds."""
-    lines = [
-        "| task | limit, share of a free fit | taken / limit | score | epochs |",
-        "|---|---|---|---|---|",
-    ]
-    for task in dict.fromkeys(row["task"] for row in rows):
-        of = [row for row in rows if row["task"] == task]
-
-        def line(name, share, fits, limits, task=task):
-            taken = [f["seconds"] / s for f, s in zip(fits, limits, strict=True)]
-            score = median(fit["score"] for fit in fits)
-            epochs = median(fit["epochs"] for fit in fits)
-            shown = f"{median(taken):.2f}" if share else ""
-            return f"| {task} | {name} | {shown} | {score:.3f} | {epochs:g} |"
-
-        free = [row["free"] for row in of]
-        probes = [row["probe"] for row in of]
-        ones = [1] * len(of)
-        lines.append(line("linear probe alone", 0, probes, ones))
+    heading = ["task", "limit, share of a free fit", "taken / limit", "score", "epochs"]
+    lines = []
+    for task, rows in runs.items():
+        fits = {"linear probe alone": [row["probe"] for row in rows]}
         for share in SHARES:
-            fits = [row["limited"][str(share)] for row in of]
-            limits = [share * row["seconds"] for row in of]
-            lines.append(line(f"{share:g}", share, fits, limits))
-        lines.append(line("none", 0, free, ones))
-    return lines
+            fits[f"{share:g}"] = [row["limited"][str(share)] for row in rows]
+        fits["none"] = [row["free"] for row in rows]
+        shares = {f"{share:g}": share for share in SHARES}
+        for name, found in fits.items():
+            taken = ""
+            if name in shares:
+                limits = [shares[name] * row["seconds"] for row in rows]
+                pairs = zip(found, limits, strict=True)
+                taken = f"{median(fit['seconds'] / limit for fit, limit in pairs):.2f}"
+            score = median(fit["score"] for fit in found)
+            epochs = median(fit["epochs"] for fit in found)
+            lines.append(line([task, name, taken, f"{score:.3f}", f"{epochs:g}"]))
+    return table(heading, lines)
 
 
-def grid_table(rows):
+def grid_table(runs):
     """Return one line for each number of texts and words; one column a backbone."""
-    seconds = {row["task"]: row["estimated"] for row in rows}
-    lines = ["| texts | words a text | MiniLM | Gemma 3 270M |", "|---|---|---|---|"]
+    lines = []
     for n_texts, n_words in GRID:
-        cells = []
+        cells = [f"{n_texts:,}", n_words]
         for backbone in BACKBONES:
-            found = seconds.get(f"{n_texts}-{n_words}-{backbone}")
-            cells.append("" if found is None else shown(found))
-        lines.append(f"| {n_texts:,} | {n_words} | " + " | ".join(cells) + " |")
-    return lines
+            rows = runs.get(f"{n_texts}-{n_words}-{backbone}", [])
+            cells.append(shown(rows[-1]["estimated"]) if rows else "")
+        lines.append(line(cells))
+    return table(["texts", "words a text", "MiniLM", "Gemma 3 270M"], lines)
 
 
 def shown(seconds):
@@ -210,11 +202,19 @@ def shown(seconds):
 
 def tables(rows):
     """Return the tables by name."""
-    of = {name: [row for row in rows if row["method"] == name] for name in METHODS}
+    found = by_task(rows)
+
+    def runs_of(method):
+        return {
+            task: [*methods[method].values()]
+            for task, methods in found.items()
+            if method in methods
+        }
+
     return {
-        "forecast": forecast_table(of["forecast"]),
-        "limit": limit_table(of["limit"]),
-        "grid": grid_table(of["grid"]),
+        "forecast": forecast_table(runs_of("forecast")),
+        "limit": limit_table(runs_of("limit")),
+        "grid": grid_table(runs_of("grid")),
     }
 
 

@@ -1,6 +1,7 @@
 import ablation_tables
 import accuracy
 import cost_tables
+import forecast
 import numpy as np
 import pytest
 import ranks
@@ -189,3 +190,40 @@ def test_threads_when_processes_are_run_then_they_end(monkeypatch):
         assert child.stdout.readline() == "None x\n"
         assert child.poll() is None
     assert child.poll() is not None
+
+
+def forecast_row(method, seed, defaults="b", **values):
+    head = {"task": "sst2-8-minilm", "method": method, "seed": seed}
+    return head | {"defaults": defaults, **values}
+
+
+def test_forecasts_when_tabled_then_are_medians_of_the_latest_defaults():
+    rest = {"asked_seconds": 1.5, "peak_mib": 100.0, "estimated_peak_mib": 50.0}
+    rest["seconds"] = 10
+    rows = [
+        forecast_row("forecast", seed, name, **rest, estimated=e, forecast=f)
+        for seed, name, e, f in (
+            (0, "a", 90, 90),
+            (0, "b", 8, 9),
+            (1, "b", 12, 11),
+            (2, "b", 11, 13),
+        )
+    ]
+    lines = forecast.tables(rows)["forecast"]
+    assert lines[2:] == ["| sst2-8-minilm | 10.0 | 1.10 | 1.10 | 1.5 | 100 | 0.50 |"]
+
+
+def test_limits_when_tabled_then_seconds_are_shares_of_the_limit():
+    def fit(seconds, score, epochs):
+        return {"seconds": seconds, "score": score, "epochs": epochs}
+
+    limited = {"0.25": fit(3, 0.7, 1), "0.5": fit(5, 0.75, 3), "2.0": fit(10, 0.8, 6)}
+    values = {"free": fit(10, 0.8, 6), "probe": fit(2, 0.6, 0), "limited": limited}
+    lines = forecast.tables([forecast_row("limit", 0, seconds=10, **values)])["limit"]
+    assert lines[2:] == [
+        "| sst2-8-minilm | linear probe alone |  | 0.600 | 0 |",
+        "| sst2-8-minilm | 0.25 | 1.20 | 0.700 | 1 |",
+        "| sst2-8-minilm | 0.5 | 1.00 | 0.750 | 3 |",
+        "| sst2-8-minilm | 2 | 0.50 | 0.800 | 6 |",
+        "| sst2-8-minilm | none |  | 0.800 | 6 |",
+    ]
