@@ -7,7 +7,7 @@ Every adapter starts as the identity, as its output layer is zero: before the fi
 the model is the frozen backbone after the prompt. Adapters return plain tensors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -106,33 +106,45 @@ class TextAdapter(_Adapter):
 
     def edits(self) -> dict[int, Callable[[Tensor], Tensor]]:
         """Return the change (B, T, C) to (B, T, C) of each layer's output."""
-        maps = zip(self.layers, self.maps, strict=True)
-        return {layer: partial(_refined, adapt) for layer, adapt in maps}
+        maps: Iterable[tuple[int, Any]] = zip(self.layers, self.maps, strict=True)
+        return {layer: partial(_refined, *adapt) for layer, adapt in maps}
 
 
-def _refined(adapt: nn.Module, states: Tensor) -> Tensor:
-    first, last = adapt.parameters()  # (r, C), (C, r)
+def _refined(in_layer: nn.Linear, out_layer: nn.Linear, states: Tensor) -> Tensor:
+    first, last = in_layer.weight, out_layer.weight  # (r, C), (C, r)
     flat = states.flatten(0, 1).to(first.device)  # a layer may be on another one
-    return _Refine.apply(flat, first, last).view_as(states).to(states.device)
+    if torch.is_grad_enabled():
+        refined = _Refine.apply(flat, first, last)
+    else:  # `apply` takes as long as several steps of a short text
+        refined, _ = _refine(flat, first, last)
+    return refined.view_as(states).to(states.device)
+
+
+def _refine(
+    states: Tensor, first: Tensor, last: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return what `TextAdapter` makes of states (n, C), and what led to it.
+
+    It is computed in float32, in few steps. The size of a state counts as a constant.
+    """
+    wide = states.to(first.dtype)
+    size = wide.abs().mean(dim=-1, keepdim=True)
+    size.clamp_min_(torch.finfo(size.dtype).tiny)  # padding may be zero
+    scaled = wide / size
+    usual = hardtanh(scaled, -_LARGEST_READ, _LARGEST_READ)
+    size *= _TEXT_SCALE
+    ranks = (usual @ first.T).mul_(size)  # (n, r)
+    return torch.addmm(wide, ranks, last.T).to(states.dtype), (scaled, size, ranks)
 
 
 class _Refine(torch.autograd.Function):
-    """What `TextAdapter` makes of states (n, C), in float32, in few steps.
-
-    The size of a state counts as a constant.
-    """
+    """`_refine` with the gradients of states and maps."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, first: Tensor, last: Tensor) -> Tensor:
-        wide = states.to(first.dtype)
-        size = wide.abs().mean(dim=-1, keepdim=True)
-        size.clamp_min_(torch.finfo(size.dtype).tiny)  # padding may be zero
-        scaled = wide / size
-        usual = hardtanh(scaled, -_LARGEST_READ, _LARGEST_READ)
-        size *= _TEXT_SCALE
-        ranks = (usual @ first.T).mul_(size)  # (n, r)
-        ctx.save_for_backward(scaled, size, ranks, first, last)
-        return torch.addmm(wide, ranks, last.T).to(states.dtype)
+        refined, between = _refine(states, first, last)
+        ctx.save_for_backward(*between, first, last)
+        return refined
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
