@@ -92,6 +92,11 @@ def milliseconds_table(rows):
     return table(heading, lines)
 
 
+def tables(rows):
+    """Return the table by name."""
+    return {"latency": milliseconds_table(rows)}
+
+
 def main():
     """Measure what is missing, and print the table."""
     args = results.parser(__doc__, "latency.jsonl", "see catalogue.py").parse_args()

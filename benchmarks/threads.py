@@ -150,6 +150,11 @@ def threads_table(rows):
     return table(["", *BESIDE], lines)
 
 
+def tables(rows):
+    """Return the table by name."""
+    return {"threads": threads_table(rows)}
+
+
 def main():
     """Measure what is missing, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

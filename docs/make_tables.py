@@ -15,8 +15,11 @@ import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import forecast  # noqa: E402
+import int8  # noqa: E402
+import latency  # noqa: E402
 import long_texts  # noqa: E402
 import results  # noqa: E402
+import shorter  # noqa: E402
 import threads  # noqa: E402
 
 PAGES = ("comparison", "findings", "performance", "tasks", "user_guide")
@@ -93,11 +96,9 @@ def main():
     tables |= ablation_tables.tables(rows, ablation.PROMPTS)
     rows = results.read(results.RESULTS / "calibration.jsonl")
     tables["calibration"] = calibration.table(rows)
-    if rows := results.read(results.RESULTS / "forecast.jsonl"):
-        tables |= forecast.tables(rows)
-    rows = results.read(results.RESULTS / "threads.jsonl")
-    tables["threads"] = threads.threads_table(rows)
-    tables |= long_texts.tables(results.read(results.RESULTS / "long_texts.jsonl"))
+    for module in (forecast, int8, latency, long_texts, shorter, threads):
+        rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")
+        tables |= module.tables(rows) if rows else {}
     for page in (DOCS / f"{name}.md" for name in PAGES):
         for name, lines in tables.items():
             if f"<!-- {name} -->" in page.read_text("utf-8"):
