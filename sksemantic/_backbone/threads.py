@@ -30,6 +30,7 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 _SECONDS_AFTER_USE = 1.0
 _SPARE_CPUS = 0.2  # what the system itself needs
 _STAT = Path("/proc/stat")
+_LOAD = Path("/proc/loadavg")
 
 
 @contextmanager
@@ -159,7 +160,8 @@ class _GnuOpenmp(_Openmp):
         n_cpus = self.library.omp_get_num_procs()
         ended: Event | None = None
         last = _others_seconds()
-        short_at = time.monotonic() - _SECONDS_AFTER_USE / 2  # until that is known
+        is_short = _others_running() + self.n_threads > n_cpus
+        short_at = time.monotonic() if is_short else -math.inf
         while self._is_used():
             start = time.monotonic()
             is_short = start - short_at < _SECONDS_AFTER_USE
@@ -190,6 +192,14 @@ class _GnuOpenmp(_Openmp):
         """Run a region in which so many threads do next to nothing, and keep them."""
         self.library.GOMP_parallel(self.library.omp_get_thread_num, None, n_threads, 0)
         ended.wait()
+
+
+def _others_running() -> float:
+    """Return how many other threads run, or wait for a CPU, at this moment."""
+    if not _LOAD.is_file():
+        return math.inf
+    n_running, _ = _LOAD.read_text().split()[3].split("/")
+    return int(n_running) - 1
 
 
 def _others_seconds() -> float:

@@ -130,8 +130,9 @@ def _step_bytes(
     n_tokens = [n * length for (n, length), *_ in batch_shapes(data, batches)]
     largest = np.array(batches[int(np.argmax(n_tokens))])
     n_run = max(1, _TOKENS_RUN * len(largest) // max(n_tokens))
+    step = forecaster.prepared_step(data.take(largest[:n_run]))
     with SavedBytes(backbone.model) as saved:
-        forecaster.step(data.take(largest[:n_run]))
+        step()
     n_saved = max(n_tokens) * min(n_run, len(largest)) / len(largest)
     most = min(max(n_tokens), backbone.training_tokens)
     return int(saved.n_bytes * most / n_saved)

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 _QUANTILES = (0.5, 0.95)  # of the batches by length, that are measured
 _SECONDS_A_BATCH = 0.5  # of a slower one only some texts are run
-_SECONDS_TO_REPEAT = 5.0  # of all batches: slower ones are run once
+_MOST_RUNS = 5  # of one batch
+_SECONDS_TO_REPEAT = 0.5  # of one batch: until then it is run again
+_SECONDS_OF_SLOW = 2.0  # a slower one is run once
 _ALIKE = 1.5  # ratio of lengths, and of texts, up to which costs are taken over
 # Costs by backbone and by how the module is built, with the sizes of what was measured.
 _Known = dict[Hashable, list[tuple["NDArray", dict[str, BatchCost]]]]
@@ -77,16 +79,16 @@ class Forecaster:
         measured.append((sizes, self.costs))
 
     def _measured(self, data: TextDataset) -> dict[str, BatchCost]:
-        frozen = self.module.frozen
-        train = _measure(data, epoch_batches(data, self.batch_size), self.step)
+        frozen, read = self.module.frozen, self.module.frozen.run_once
+        train = _measure(data, epoch_batches(data, self.batch_size), self.prepared_step)
         by_length, _ = _alone(data).by_length()
         budget = self.module.backbone.inference_tokens
         batches = token_budget_batches(by_length.lengths, budget)
-        whole = _measure(by_length, batches, frozen.run_once)
+        whole = _measure(by_length, batches, lambda some: partial(read, some))
         lower = BatchCost()
         if frozen.split_layer is not None and frozen.split_layer.layer > 0:
-            run = partial(frozen.run_once, only_lower=True)
-            lower = _measure(by_length, batches, run)
+            below = partial(read, only_lower=True)
+            lower = _measure(by_length, batches, lambda some: partial(below, some))
         kept = self._kept_share(data)
         return {
             "frozen": whole,
@@ -145,8 +147,8 @@ class Forecaster:
             seconds["comparison"] = validation + 2 * grown + refit
         return seconds
 
-    def step(self, data: TextDataset) -> None:
-        """Train one step of a copy on these texts."""
+    def prepared_step(self, data: TextDataset) -> Callable[[], Any]:
+        """Return what trains a copy, one step on these texts each time it is called."""
         limit = TimeLimit(None, Progress())
         config = replace(
             self._config,
@@ -164,7 +166,7 @@ class Forecaster:
             torch.Generator(),
             limit,
         )
-        net.partial_fit(data, epochs=1)
+        return partial(net.partial_fit, data, epochs=1)
 
     def _kept_share(self, data: TextDataset) -> float:
         """Return the share of the lower layers' states that there is room for."""
@@ -202,22 +204,18 @@ class Forecaster:
 def _measure(
     data: TextDataset,
     batches: Sequence[Sequence[int]],
-    run: Callable[[TextDataset], Any],
+    prepare: Callable[[TextDataset], Callable[[], Any]],
 ) -> BatchCost:
     """Run some of the batches, and fit the seconds they take."""
     longest = [shapes[0][1] for shapes in batch_shapes(data, batches)]
     order = np.argsort(longest, kind="stable")
     chosen = dict.fromkeys(order[int(q * (len(order) - 1))] for q in _QUANTILES)
-    few = data.take(np.array(batches[order[len(order) // 2]][:2]))
-    run(few)  # the first run allocates
-    seconds = [_timed(run, few)]
-    measured = [few]
+    measured = [data.take(np.array(batches[order[len(order) // 2]][:2]))]
+    seconds = [_least_seconds(prepare(measured[0]))]
     for i in chosen:
         n_texts = _affordable(len(batches[i]), longest[i], measured, seconds)
         measured.append(data.take(np.array(batches[i][:n_texts])))
-        seconds.append(_timed(run, measured[-1]))
-    if sum(seconds) < _SECONDS_TO_REPEAT:  # so does the first run of every shape
-        seconds = [_timed(run, each) for each in measured]
+        seconds.append(_least_seconds(prepare(measured[-1])))
     shapes = [batch_shapes(each, [range(len(each))])[0] for each in measured]
     return _fit_cost(shapes, seconds)
 
@@ -231,12 +229,19 @@ def _affordable(
     return int(np.clip(_SECONDS_A_BATCH / (per_token * length), 1, n_texts))
 
 
-def _timed(run: Callable[[TextDataset], Any], data: TextDataset) -> float:
-    start = time.perf_counter()
-    run(data)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def _least_seconds(run: Callable[[], Any]) -> float:
+    """Return the seconds of a run; it is repeated, as the first ones are slow."""
+    seconds: list[float] = []
+    for _ in range(_MOST_RUNS):
+        start = time.perf_counter()
+        run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+        budget = _SECONDS_TO_REPEAT if len(seconds) > 1 else _SECONDS_OF_SLOW
+        if sum(seconds) > budget:
+            break
+    return min(seconds)
 
 
 def _fit_cost(shapes: Sequence[Shapes], seconds: Sequence[float]) -> BatchCost:
