@@ -4,6 +4,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +77,7 @@ def load_weights(
         options["gguf_file"] = source.gguf_file
         check_gguf_support(source, transformers_version)
     try:
-        with torch_generator(), _silence_transformers():
+        with torch_generator(), _silence_transformers(), _gguf_read_once(source):
             model, info = AutoModel.from_pretrained(
                 source.location,
                 dtype=config.dtype,
@@ -148,6 +150,24 @@ def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
             "them: the backbone would be partly random. Save the whole model with "
             "`save_pretrained`."
         )
+
+
+@contextmanager
+def _gguf_read_once(source: "BackboneSource") -> Iterator[None]:
+    """Let transformers read a GGUF file once: for config, tokenizer and weights.
+
+    It opens the file anew for each, and a large vocabulary takes it 20 seconds.
+    """
+    if source.gguf_file is None:
+        yield
+        return
+    library: Any = import_module("gguf")
+    reader = library.GGUFReader
+    library.GGUFReader = cache(reader)
+    try:
+        yield
+    finally:
+        library.GGUFReader = reader
 
 
 @contextmanager

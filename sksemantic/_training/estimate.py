@@ -92,8 +92,8 @@ def estimate_fit(
     trainer: "Trainer", data: "TextDataset", label_texts: "LabelTexts | None"
 ) -> FitTimeEstimate:
     """Foresee what `Trainer.fit` would take, and leave the module as it is."""
-    plan = trainer.planner.plan(data, label_texts, trainer.limit)
     tokenising = trainer.progress.seconds_of("tokenising")
+    plan = trainer.planner.plan(data, label_texts, trainer.limit)
     phases = {"tokenising": tokenising, **plan.phases}
     seconds = sum(phases.values())
     return FitTimeEstimate(

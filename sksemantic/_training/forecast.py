@@ -4,6 +4,7 @@ Measuring changes nothing: neither the module, nor what is kept, nor any random 
 of the fit.
 """
 
+import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
 
 _QUANTILES = (0.5, 0.95)  # of the batches by length, that are measured
-_SECONDS_A_BATCH = 0.5  # of a slower one only some texts are run
-_MOST_RUNS = 5  # of one batch
+_GROWTH = 4  # of what is run of a batch, until it is whole or takes
+_SECONDS_A_BATCH = 0.5
+_MOST_RUNS = 4  # of one batch
 _SECONDS_TO_REPEAT = 0.5  # of one batch: until then it is run again
 _SECONDS_OF_SLOW = 2.0  # a slower one is run once
 _ALIKE = 1.5  # ratio of lengths, and of texts, up to which costs are taken over
+# Takes texts; returns what runs a batch of them.
+_Prepare = Callable[[TextDataset], Callable[[], Any]]
 # Costs by backbone and by how the module is built, with the sizes of what was measured.
 _Known = dict[Hashable, list[tuple["NDArray", dict[str, BatchCost]]]]
 _known_costs: "WeakKeyDictionary[Backbone, _Known]" = WeakKeyDictionary()
@@ -202,46 +206,51 @@ class Forecaster:
 
 
 def _measure(
-    data: TextDataset,
-    batches: Sequence[Sequence[int]],
-    prepare: Callable[[TextDataset], Callable[[], Any]],
+    data: TextDataset, batches: Sequence[Sequence[int]], prepare: _Prepare
 ) -> BatchCost:
     """Run some of the batches, and fit the seconds they take."""
     longest = [shapes[0][1] for shapes in batch_shapes(data, batches)]
     order = np.argsort(longest, kind="stable")
-    chosen = dict.fromkeys(order[int(q * (len(order) - 1))] for q in _QUANTILES)
-    measured = [data.take(np.array(batches[order[len(order) // 2]][:2]))]
-    seconds = [_least_seconds(prepare(measured[0]))]
-    for i in chosen:
-        n_texts = _affordable(len(batches[i]), longest[i], measured, seconds)
-        measured.append(data.take(np.array(batches[i][:n_texts])))
-        seconds.append(_least_seconds(prepare(measured[-1])))
-    shapes = [batch_shapes(each, [range(len(each))])[0] for each in measured]
-    return _fit_cost(shapes, seconds)
+    last = len(order) - 1
+    chosen = dict.fromkeys(order[math.ceil(q * last)] for q in _QUANTILES)
+    few = data.take(np.array(batches[order[last // 2]][:2]))
+    measured = [(few, _least_seconds(prepare(few)))]
+    measured += [_measure_batch(data, batches[i], prepare) for i in chosen]
+    shapes = [batch_shapes(some, [range(len(some))])[0] for some, _ in measured]
+    return _fit_cost(shapes, [seconds for _, seconds in measured])
 
 
-def _affordable(
-    n_texts: int, length: int, measured: list[TextDataset], seconds: list[float]
-) -> int:
-    """Return how many of a batch's texts are run to measure it."""
-    tokens = [len(each) * max(each.lengths) for each in measured]
-    per_token = min(t / n for t, n in zip(seconds, tokens, strict=True))
-    return int(np.clip(_SECONDS_A_BATCH / (per_token * length), 1, n_texts))
+def _measure_batch(
+    data: TextDataset, batch: Sequence[int], prepare: _Prepare
+) -> tuple[TextDataset, float]:
+    """Return a batch, or as many of its texts as are soon run, and the seconds."""
+    n_texts = min(2, len(batch))
+    while True:
+        some = data.take(np.array(batch[-n_texts:]))
+        run = prepare(some)
+        first = _seconds(run)
+        if n_texts == len(batch) or first > _SECONDS_A_BATCH:
+            return some, min(first, _least_seconds(run))
+        n_texts = min(_GROWTH * n_texts, len(batch))
 
 
 def _least_seconds(run: Callable[[], Any]) -> float:
     """Return the seconds of a run; it is repeated, as the first ones are slow."""
     seconds: list[float] = []
     for _ in range(_MOST_RUNS):
-        start = time.perf_counter()
-        run()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(_seconds(run))
         budget = _SECONDS_TO_REPEAT if len(seconds) > 1 else _SECONDS_OF_SLOW
         if sum(seconds) > budget:
             break
     return min(seconds)
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def _fit_cost(shapes: Sequence[Shapes], seconds: Sequence[float]) -> BatchCost:
