@@ -5,6 +5,11 @@ from plots import save, subplots
 from tables import line, nice, table
 
 NEARLY = 0.95  # of the accuracy in the end
+MEASURED = {  # with some runs, beside the seconds
+    "predict_seconds": "predictions",
+    "peak_mib": "peak MiB",
+    "before_mib": "MiB before",
+}
 
 
 def grouped(rows, measure, *keys):
@@ -29,8 +34,16 @@ def cost_table(rows, measure):
     """Return the medians over the seeds of all that was measured, line by line.
 
     Seconds stand beside their ratio to the first line of the same task and, of fits,
-    to the floor, which is in units of F.
+    to the floor, which is in units of F. A column that no line fills is left out.
     """
+    columns = (
+        "texts",
+        "defaults",
+        "seconds",
+        "of the first",
+        "of its floor",
+        *MEASURED.values(),
+    )
     lines, firsts = [], {}
     keys = ("task", "method", "rows", "defaults")
     for (task, method, n_rows, defaults), found in grouped(
@@ -38,33 +51,24 @@ def cost_table(rows, measure):
     ).items():
         middle = {
             name: float(np.median([row[name] for row in found]))
-            for name in (
-                "seconds",
-                "predict_seconds",
-                "peak_mib",
-                "before_mib",
-                "floor",
-            )
+            for name in ("seconds", "floor", *MEASURED)
             if name in found[0]
         }
         seconds = middle["seconds"]
         first = firsts.setdefault(task, seconds)
         floor = f"{seconds / first / middle['floor']:.2f}" if "floor" in middle else ""
-        cells = [f"`{task}`", method, n_rows or "", defaults or ""]
-        cells += [f"{seconds:.3f}", f"{seconds / first:.2f}", floor]
-        for name in ("predict_seconds", "peak_mib", "before_mib"):
+        cells = [n_rows or "", defaults or "", f"{seconds:.3f}"]
+        cells += [f"{seconds / first:.2f}", floor]
+        for name in MEASURED:
             cells.append(f"{middle[name]:,.2f}" if name in middle else "")
-        lines.append(line(cells))
-    heading = [
-        "task",
-        "",
-        "texts",
-        "defaults",
-        "seconds",
-        "of the first",
-        "of its floor",
+        lines.append((f"`{task}`", method, *cells))
+    filled = [
+        i for i in range(len(columns)) if any(cells[i + 2] != "" for cells in lines)
     ]
-    return table([*heading, "predictions", "peak MiB", "MiB before"], lines)
+    return table(
+        ["task", "", *(columns[i] for i in filled)],
+        [line([*cells[:2], *(cells[i + 2] for i in filled)]) for cells in lines],
+    )
 
 
 def curves(rows):

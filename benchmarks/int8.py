@@ -108,26 +108,35 @@ def plan(args):
     for name in args.tasks or TASKS:
         for seed in range(args.first_seed, args.first_seed + args.seeds):
             head = {"task": name, "method": "int8", "seed": seed}
+            head["machine"] = results.machine()
             yield head, partial(compare, task_named(name, args.limit), seed)
 
 
 def int8_table(rows):
-    """Return one line for each way: seconds over bfloat16, packed, and accuracy."""
+    """Return a line for each processor and way: seconds over bfloat16, accuracy."""
     tasks = dict.fromkeys(row["task"] for row in rows)
-    heading = ["the linear layers"]
+    heading = ["processor", "the linear layers"]
     for task in tasks:
         heading += [f"`{task}`: seconds", "accuracy"]
     lines = []
-    for name in WAYS:
-        cells = [name]
-        for task in tasks:
-            of = [row for row in rows if row["task"] == task]
-            base = "bfloat16, packed"
-            ratios = [row["seconds"][name] / row["seconds"][base] for row in of]
-            scores = [row["accuracy"][name] for row in of]
-            cells += [f"{median(ratios):.2f}", f"{np.mean(scores):.3f}"]
-        lines.append(line(cells))
+    for processor in dict.fromkeys(row["machine"]["processor"] for row in rows):
+        there = [row for row in rows if row["machine"]["processor"] == processor]
+        for name in WAYS:
+            cells = [processor, name]
+            for task in tasks:
+                cells += way_cells(name, [r for r in there if r["task"] == task])
+            lines.append(line(cells))
     return table(heading, lines)
+
+
+def way_cells(name, rows):
+    """Return the seconds of a way, over those of packed bfloat16, and its accuracy."""
+    if not rows:
+        return ["", ""]
+    base = "bfloat16, packed"
+    ratios = [row["seconds"][name] / row["seconds"][base] for row in rows]
+    scores = [row["accuracy"][name] for row in rows]
+    return [f"{median(ratios):.2f}", f"{np.mean(scores):.3f}"]
 
 
 def tables(rows):

@@ -14,6 +14,7 @@ import ablation  # noqa: E402
 import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
+import cost_tables  # noqa: E402
 import forecast  # noqa: E402
 import int8  # noqa: E402
 import latency  # noqa: E402
@@ -96,6 +97,8 @@ def main():
     tables |= ablation_tables.tables(rows, ablation.PROMPTS)
     rows = results.read(results.RESULTS / "calibration.jsonl")
     tables["calibration"] = calibration.table(rows)
+    rows = results.read(results.RESULTS / "cost.jsonl")
+    tables["fits"] = cost_tables.cost_table(rows, "fits")
     for module in (forecast, int8, latency, long_texts, shorter, threads):
         rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")
         tables |= module.tables(rows) if rows else {}

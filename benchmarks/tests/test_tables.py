@@ -150,7 +150,8 @@ def test_costs_when_there_is_a_floor_then_ratios_are_to_the_first_line():
         row("sst2-200-minilm", "ours", 0, 0, measure="fits", floor=5, seconds=11.0),
     ]
     lines = cost_tables.tables(rows)["fits"]
-    assert "| ours |  | 0 | 11.000 | 5.50 | 1.10 |" in lines[-1]
+    assert lines[0] == "| task |  | defaults | seconds | of the first | of its floor |"
+    assert lines[-1] == "| `sst2-200-minilm` | ours | 0 | 11.000 | 5.50 | 1.10 |"
 
 
 def test_curves_when_each_point_is_a_training_then_time_to_accuracy_is_the_first():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sksemantic._tasks.base import Task
-from sksemantic._tasks.linear_probe import LinearProbeConfig
+from sksemantic._tasks.linear_probe_config import LinearProbeConfig
 
 
 @dataclass(frozen=True)

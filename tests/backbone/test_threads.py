@@ -99,6 +99,26 @@ with shared_cpus():
     assert threads(code) == ["True"]
 
 
+def test_threads_when_others_are_busy_at_the_start_then_sleep_at_once(threads):
+    code = """
+from pathlib import Path
+from sksemantic._backbone.threads import _others_running
+
+command = [sys.executable, "-c", f"import os\nwhile os.getppid() == {os.getpid()}: 0"]
+busy = [subprocess.Popen(command) for _ in range(os.cpu_count())]
+end = time.monotonic() + 30
+while _others_running() < len(busy) and time.monotonic() < end:
+    time.sleep(0.01)
+with shared_cpus():
+    time.sleep(0.1)
+    print(threading.active_count())  # with the one that looks, and the idle ones
+for process in busy:
+    process.kill()
+    process.wait()
+"""
+    assert threads(code) == ["3"]
+
+
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
 def test_threads_when_user_says_how_they_wait_then_wait_so(name, threads):
     code = f"""

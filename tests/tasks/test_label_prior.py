@@ -3,7 +3,8 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from sksemantic._tasks.label_prior import label_prior
-from sksemantic._tasks.linear_probe import LinearProbeConfig, ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe_config import LinearProbeConfig
 
 
 def fit_near(prior, features, y, penalty=None):

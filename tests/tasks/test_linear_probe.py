@@ -3,8 +3,10 @@ import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_score
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from sksemantic._tasks.linear_probe import LinearProbeConfig, ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe_config import LinearProbeConfig
 
 
 def fitter(**changes):
@@ -100,6 +102,33 @@ def test_logistic_when_too_few_texts_to_cross_validate_then_still_fits():
     head = logistic(features, np.array([0, 1, 1]))
     assert np.isnan(head.cv_loss)
     assert head.scores(features).argmax(axis=1).tolist()[1:] == [1, 1]
+
+
+def n_blas_threads():
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    return {library["num_threads"] for library in libraries}
+
+
+@pytest.mark.parametrize("method", ["fit_logistic", "fit_each_logistic"])
+def test_logistic_when_fitted_then_blas_has_one_thread_meanwhile(method):
+    seen = []
+
+    class Watched(np.ndarray):
+        def __array_finalize__(self, other):
+            seen.append(n_blas_threads())
+
+    features, y, _, weights = problem(2)
+    weights[0] = 0  # its row is taken out: the features are looked at
+    y = y if method == "fit_logistic" else np.eye(2)[y]
+    arguments = {"fit_logistic": (2, 1.0), "fit_each_logistic": (1.0,)}[method]
+    with threadpool_limits(2, user_api="blas"):
+        if n_blas_threads() != {2}:
+            pytest.skip("BLAS has no threads here")
+        rows = ProbeRows(features.view(Watched), y, weights)
+        seen.clear()
+        getattr(fitter(), method)(rows, *arguments)
+        assert {1} in seen
+        assert n_blas_threads() == {2}
 
 
 def test_logistic_when_weight_is_zero_then_row_does_not_count():

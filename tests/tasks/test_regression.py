@@ -5,7 +5,8 @@ from sklearn.linear_model import QuantileRegressor
 from sklearn.metrics import r2_score
 
 from sksemantic import SKTuningRegressor
-from sksemantic._tasks.linear_probe import LinearProbeConfig, ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe_config import LinearProbeConfig
 from sksemantic._tasks.regression import Regression
 
 IS_GOOD = np.array([any(word in text for word in GOOD) for text in TEXTS])
