@@ -74,6 +74,7 @@ def plan(args):
             for method in args.methods or METHODS:
                 head = {"task": task.name, "method": method, "seed": seed}
                 head["defaults"] = results.defaults_id(ours.defaults)
+                head["machine"] = results.machine()
                 yield head, partial(time_one_by_one, task, METHODS[method], seed)
 
 
@@ -81,14 +82,23 @@ def milliseconds_table(rows):
     """Return the medians over the seeds, line by line."""
     found = {}
     for row in rows:
-        found.setdefault((row["task"], row["method"], row["defaults"]), []).append(row)
+        key = row["machine"]["processor"], row["task"], row["method"], row["defaults"]
+        found.setdefault(key, []).append(row)
     names = ("milliseconds", "bare_milliseconds", "ratio")
     lines = []
-    for (task, method, defaults), group in found.items():
+    for (processor, task, method, defaults), group in found.items():
         middle = [float(np.median([row[name] for row in group])) for name in names]
-        cells = [f"`{task}`", method.removeprefix("ours, "), defaults]
+        cells = [processor, f"`{task}`", method.removeprefix("ours, "), defaults]
         lines.append(line([*cells, *(f"{value:.2f}" for value in middle)]))
-    heading = ["task", "", "defaults", "ms", "ms of the bare model", "ratio"]
+    heading = [
+        "processor",
+        "task",
+        "",
+        "defaults",
+        "ms",
+        "ms of the bare model",
+        "ratio",
+    ]
     return table(heading, lines)
 
 
