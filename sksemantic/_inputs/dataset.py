@@ -217,9 +217,17 @@ class TextDataset(Dataset):
         )
 
     def by_length(self) -> "tuple[TextDataset, NDArray]":
-        """Return the texts from short to long, and their former indices (n,)."""
-        order = np.argsort(self.lengths, kind="stable")
-        return self.take(order), order
+        """Return the texts from short to long, and their former indices (n,).
+
+        Those of one length are sorted by their tokens: batches, and with them the
+        rounding, do not depend on the order of the texts.
+        """
+        lengths = self.lengths
+        if len(self) == 1:
+            return self, np.zeros(1, np.int64)
+        keys = self.keys() if self.n_windows is None else [b""] * len(self)
+        order = sorted(range(len(self)), key=lambda i: (lengths[i], keys[i]))
+        return self.take(np.array(order, np.int64)), np.array(order, np.int64)
 
     @property
     def _window_starts(self) -> "NDArray":

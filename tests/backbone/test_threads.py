@@ -30,7 +30,7 @@ def is_spinning():
     return burnt() > spinning / 4
 
 def sleeps_beside_busy_processes():
-    code = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
+    code = f"import os\\nwhile os.getppid() == {os.getpid()}: pass"
     command = [sys.executable, "-c", code]
     busy = [subprocess.Popen(command) for _ in range(os.cpu_count())]
     end = time.monotonic() + 30
@@ -101,10 +101,9 @@ with shared_cpus():
 
 def test_threads_when_others_are_busy_at_the_start_then_sleep_at_once(threads):
     code = """
-from pathlib import Path
 from sksemantic._backbone.threads import _others_running
 
-command = [sys.executable, "-c", f"import os\nwhile os.getppid() == {os.getpid()}: 0"]
+command = [sys.executable, "-c", f"import os\\nwhile os.getppid() == {os.getpid()}: 0"]
 busy = [subprocess.Popen(command) for _ in range(os.cpu_count())]
 end = time.monotonic() + 30
 while _others_running() < len(busy) and time.monotonic() < end:

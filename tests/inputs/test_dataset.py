@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from conftest import random_ids
@@ -128,6 +130,14 @@ def test_take_when_texts_have_windows_then_all_of_them_come_along(long):
     assert taken.n_windows.tolist() == [3, 2]
     assert (taken.targets.tolist(), taken.weights.tolist()) == ([2, 0], [4, 1])
     assert lists(taken[1].token_ids) == [[1, 2], [3]]
+
+
+def test_by_length_when_texts_are_in_another_order_then_is_the_same():
+    rows = random_ids(4, 2, 9, 2, 4, 4)
+    expected = [*TextDataset(rows).by_length()[0].token_ids]
+    for chosen in itertools.permutations(range(6)):
+        found = TextDataset([rows[i] for i in chosen]).by_length()[0].token_ids
+        assert all(map(np.array_equal, found, expected))
 
 
 def test_by_length_when_texts_have_windows_then_these_are_compared():
