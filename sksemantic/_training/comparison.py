@@ -82,10 +82,15 @@ class Comparison:
 
     def warn_of_fallback(self, first_loss: str) -> None:
         """Say that the linear probe is used; `first_loss` is what the first one is."""
+        second = ""
+        if len(self.trained) > 1:
+            second = (
+                f", the log-losses {self.trained[1]:.3f} and {self.linear_probe[1]:.3f}"
+            )
         warnings.warn(
             f"On {self.n_texts} held-out texts the {first_loss} of the trained model "
             f"is {self.trained[0]:.3f}, that of the linear probe on the frozen "
-            f"backbone {self.linear_probe[0]:.3f}: the latter is used. Another "
+            f"backbone {self.linear_probe[0]:.3f}{second}: the latter is used. Another "
             "learning rate ('lr', training={'head_lr': ...}), more texts or another "
             "'prompt' may help; silence this with warnings.simplefilter('ignore', "
             "FallbackWarning).",

@@ -27,6 +27,9 @@ class Display:
         `text` and `note` stay as they were where they are None.
         """
 
+    def finish(self, text: str) -> None:
+        """Show that all is done."""
+
     def close(self) -> None:
         """Leave the last state on the screen."""
 
@@ -58,6 +61,11 @@ class _Texts(Display, ABC):
             left = "" if seconds_left is None else f"{duration(seconds_left)} left"
             self._write(share, [part for part in (self._note, left) if part])
             self._shown_at = time.monotonic()
+
+    def finish(self, text: str) -> None:
+        """Show that all is done, and the last note."""
+        self._text = text
+        self._write(1.0, [self._note] if self._note else [])
 
     @abstractmethod
     def _is_due(
@@ -95,7 +103,7 @@ class _Bar(_Texts):
 
 
 class _Lines(_Texts):
-    """A line at the start and at the first forecast, then one a minute."""
+    """A line at the start, at the first forecast, each minute, and at the end."""
 
     def _is_due(
         self, pause: float, *, has_new_text: bool, has_first_forecast: bool

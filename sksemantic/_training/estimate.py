@@ -31,8 +31,8 @@ class FitTimeEstimate:
     Attributes
     ----------
     seconds : float
-        Of `fit` on this machine, without loading the backbone. The most, with early
-        stopping; the time limit, if that is less.
+        Of `fit` in this process, where the backbone is loaded now, and its batches are
+        measured. The most, with early stopping; the time limit, if that is less.
     peak_bytes : int
         The most memory that the process will have; of the GPU, if the backbone is on
         one.
@@ -40,7 +40,7 @@ class FitTimeEstimate:
         Seconds by phase, as in `timing_`.
     n_texts, n_epochs : int
     mean_tokens : float
-        Of a text.
+        Of a text, all its windows together.
     device : str
     """
 
@@ -102,7 +102,7 @@ def estimate_fit(
         phases=phases,
         n_texts=len(plan.data),
         n_epochs=plan.n_epochs if plan.has_training else 0,
-        mean_tokens=float(plan.data.lengths.mean()) if len(plan.data) else 0.0,
+        mean_tokens=len(plan.data.token_ids.flat) / max(1, len(plan.data)),
         device=str(trainer.module.backbone.device),
     )
 

@@ -38,8 +38,9 @@ _QUANTILES = (0.5, 0.95)  # of the batches by length, that are measured
 _GROWTH = 4  # of what is run of a batch, until it is whole or takes
 _SECONDS_A_BATCH = 0.5
 _MOST_RUNS = 4  # of one batch
-_SECONDS_TO_REPEAT = 0.5  # of one batch: until then it is run again
-_SECONDS_OF_SLOW = 2.0  # a slower one is run once
+# A batch is run again until it has taken so long, or once if it takes four times that.
+_SECONDS_TO_REPEAT = 0.5
+_SHARE_TO_REPEAT = 0.01  # of a time limit, if that is less
 _ALIKE = 1.5  # ratio of lengths, and of texts, up to which costs are taken over
 # Takes texts; returns what runs a batch of them.
 _Prepare = Callable[[TextDataset], Callable[[], Any]]
@@ -59,6 +60,9 @@ class Forecaster:
     def __init__(
         self, module: "SemanticModule", task: "Task", config: "TrainingConfig"
     ) -> None:
+        # What is measured counts as time of the fit.
+        limit = config.time_limit or math.inf
+        self._repeat = min(_SECONDS_TO_REPEAT, _SHARE_TO_REPEAT * limit)
         self.module = module
         self._task = task
         self._config = config
@@ -84,15 +88,16 @@ class Forecaster:
 
     def _measured(self, data: TextDataset) -> dict[str, BatchCost]:
         frozen, read = self.module.frozen, self.module.frozen.run_once
-        train = _measure(data, epoch_batches(data, self.batch_size), self.prepared_step)
+        measure = partial(_measure, repeat=self._repeat)
+        train = measure(data, epoch_batches(data, self.batch_size), self.prepared_step)
         by_length, _ = _alone(data).by_length()
         budget = self.module.backbone.inference_tokens
         batches = token_budget_batches(by_length.lengths, budget)
-        whole = _measure(by_length, batches, lambda some: partial(read, some))
+        whole = measure(by_length, batches, lambda some: partial(read, some))
         lower = BatchCost()
         if frozen.split_layer is not None and frozen.split_layer.layer > 0:
             below = partial(read, only_lower=True)
-            lower = _measure(by_length, batches, lambda some: partial(below, some))
+            lower = measure(by_length, batches, lambda some: partial(below, some))
         kept = self._kept_share(data)
         return {
             "frozen": whole,
@@ -206,22 +211,27 @@ class Forecaster:
 
 
 def _measure(
-    data: TextDataset, batches: Sequence[Sequence[int]], prepare: _Prepare
+    data: TextDataset,
+    batches: Sequence[Sequence[int]],
+    prepare: _Prepare,
+    repeat: float = _SECONDS_TO_REPEAT,
 ) -> BatchCost:
-    """Run some of the batches, and fit the seconds they take."""
+    """Run some of the batches, each for some seconds, and fit the seconds they take."""
     longest = [shapes[0][1] for shapes in batch_shapes(data, batches)]
     order = np.argsort(longest, kind="stable")
     last = len(order) - 1
     chosen = dict.fromkeys(order[math.ceil(q * last)] for q in _QUANTILES)
-    few = data.take(np.array(batches[order[last // 2]][:2]))
-    measured = [(few, _least_seconds(prepare(few)))]
-    measured += [_measure_batch(data, batches[i], prepare) for i in chosen]
+    # A single text: else, where two are slow, all that is run has the same shape, and
+    # nothing tells what a batch costs from what a text costs.
+    few = data.take(np.array(batches[order[last // 2]][:1]))
+    measured = [(few, _least_seconds(prepare(few), repeat))]
+    measured += [_measure_batch(data, batches[i], prepare, repeat) for i in chosen]
     shapes = [batch_shapes(some, [range(len(some))])[0] for some, _ in measured]
     return _fit_cost(shapes, [seconds for _, seconds in measured])
 
 
 def _measure_batch(
-    data: TextDataset, batch: Sequence[int], prepare: _Prepare
+    data: TextDataset, batch: Sequence[int], prepare: _Prepare, repeat: float
 ) -> tuple[TextDataset, float]:
     """Return a batch, or as many of its texts as are soon run, and the seconds."""
     n_texts = min(2, len(batch))
@@ -230,16 +240,16 @@ def _measure_batch(
         run = prepare(some)
         first = _seconds(run)
         if n_texts == len(batch) or first > _SECONDS_A_BATCH:
-            return some, min(first, _least_seconds(run))
+            return some, min(first, _least_seconds(run, repeat))
         n_texts = min(_GROWTH * n_texts, len(batch))
 
 
-def _least_seconds(run: Callable[[], Any]) -> float:
+def _least_seconds(run: Callable[[], Any], repeat: float) -> float:
     """Return the seconds of a run; it is repeated, as the first ones are slow."""
     seconds: list[float] = []
     for _ in range(_MOST_RUNS):
         seconds.append(_seconds(run))
-        budget = _SECONDS_TO_REPEAT if len(seconds) > 1 else _SECONDS_OF_SLOW
+        budget = repeat if len(seconds) > 1 else 4 * repeat
         if sum(seconds) > budget:
             break
     return min(seconds)

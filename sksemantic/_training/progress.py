@@ -193,8 +193,8 @@ class Progress:
             self._phases[self._name].done += cost
         self._update()
 
-    def show(self, text: str, note: str = "") -> None:
-        """Show other words than the phase's name, and a note beside them."""
+    def show(self, text: str, note: str | None = None) -> None:
+        """Show other words than the phase's name; a note beside them stays if None."""
         self._update(text, note)
 
     def end(self) -> FitTiming:
@@ -204,6 +204,7 @@ class Progress:
         late = [f for at, f in self._forecasts if at >= _FORECAST_SHARE * total]
         forecast = late[0] if late else None
         phases = {name: phase.seconds for name, phase in self._phases.items()}
+        self.display.finish(f"done in {duration(total)}")
         return FitTiming(total, phases, forecast)
 
     def _close_phase(self) -> None:

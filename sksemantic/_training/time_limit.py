@@ -80,9 +80,14 @@ class TimeLimit:
             cuts.append(f"{n_texts[0]} of {n_texts[1]} texts were used")
         if self.seconds is None or not cuts:
             return
+        all_seconds = self._foreseen
+        if n_epochs[0] and n_texts[0] == n_texts[1]:  # the pace is known by now
+            more = n_epochs[1] / n_epochs[0] - 1
+            trained = self.progress.seconds_of("training")
+            all_seconds = self.progress.elapsed + more * trained
         warnings.warn(
             f"For time_limit={self.seconds:g} seconds {' and '.join(cuts)}; all would "
-            f"have taken about {duration(self._foreseen)}. "
+            f"have taken about {duration(all_seconds)}. "
             "Raise 'time_limit' for a better fit, or silence this with "
             "warnings.simplefilter('ignore', TimeLimitWarning).",
             TimeLimitWarning,

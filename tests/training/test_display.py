@@ -74,9 +74,11 @@ def test_fit_when_there_is_no_terminal_then_writes_few_lines(
 ):
     classifier.set_params(verbose=1).fit(texts, labels)
     out, err = capfd.readouterr()
-    first, second = err.splitlines()
+    first, second, last = err.splitlines()
     assert first == "SKTuningClassifier: checks, 0%"
     assert re.fullmatch(r"SKTuningClassifier: measuring, \d+%, .* s left", second)
+    pattern = r"SKTuningClassifier: done in .* s, 100%, loss .*"
+    assert re.fullmatch(pattern, last)
     assert out == ""
 
 

@@ -13,6 +13,7 @@ from sksemantic._training.config import TrainingConfig
 from sksemantic._training.forecast import (
     Forecaster,
     _fit_cost,
+    _measure,
     _measure_batch,
     batch_shapes,
     epoch_batches,
@@ -66,7 +67,7 @@ def texts_of(*lengths):
 
 def test_batch_when_it_is_soon_run_then_is_whole(machine):
     quick = machine(per_batch=0.01, per_text=0.001)
-    some, seconds = _measure_batch(texts_of(*[5] * 40), range(20), quick.prepare)
+    some, seconds = _measure_batch(texts_of(*[5] * 40), range(20), quick.prepare, 0.5)
     assert len(some) == 20
     assert seconds == pytest.approx(0.03)
     assert {*quick.n_texts} == {2, 8, 20}
@@ -74,15 +75,24 @@ def test_batch_when_it_is_soon_run_then_is_whole(machine):
 
 def test_batch_when_it_takes_long_then_is_a_part_of_it(machine):
     slow = machine(per_batch=0.0, per_text=0.1)
-    some, seconds = _measure_batch(texts_of(*[5] * 40), range(20), slow.prepare)
+    some, seconds = _measure_batch(texts_of(*[5] * 40), range(20), slow.prepare, 0.5)
     assert len(some) == 8
     assert seconds == pytest.approx(0.8)
     assert 20 not in slow.n_texts
 
 
+def test_measure_when_two_texts_are_slow_then_many_cost_as_many(machine):
+    # Of one length: all that is run would have one shape, were it not for one text.
+    slow = machine(per_batch=0.05, per_text=0.3)
+    data = texts_of(*[20] * 96)
+    batches = [[*range(start, start + 32)] for start in (0, 32, 64)]
+    cost = _measure(data, batches, slow.prepare)
+    assert cost.seconds([(32, 20)]) == pytest.approx(0.05 + 32 * 0.3, rel=0.05)
+
+
 def test_batch_when_its_first_run_is_slow_then_that_one_does_not_count(machine):
     cold = machine(per_batch=0.01, per_text=0.001, first=0.4)
-    _, seconds = _measure_batch(texts_of(*[5] * 40), range(20), cold.prepare)
+    _, seconds = _measure_batch(texts_of(*[5] * 40), range(20), cold.prepare, 0.5)
     assert seconds == pytest.approx(0.03)
 
 
