@@ -1,6 +1,7 @@
 """The base of all estimators: parameters, fit, prediction, pickling."""
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from dataclasses import replace
 from numbers import Integral, Real
 from operator import attrgetter
@@ -175,14 +176,15 @@ class BaseSKTuning(
             With `seconds` and `peak_bytes`; `str` of it is a sentence.
         """
         request = self._check(X, y, sample_weight, groups)
-        return self._prepare(request, Progress()).estimate()
+        rng = deepcopy(random_source(self.random_state, 0))  # the fit's is not used up
+        return self._prepare(request, Progress(), rng).estimate()
 
     def _fit(self, *args: Any, is_partial: bool = False, **kwargs: Any) -> FittedModel:
         """Train afresh, or go on from the fitted model; leave that as it was.
 
         `is_partial` is for one more epoch at constant rates.
         """
-        with Progress(make_display(type(self).__name__, self.verbose)) as progress:
+        with Progress(make_display(self._shown_name, self.verbose)) as progress:
             progress.begin("checks")
             request = self._check(*args, is_partial=is_partial, **kwargs)
             return self._prepare(request, progress).run()
@@ -231,12 +233,17 @@ class BaseSKTuning(
             is_partial,
         )
 
-    def _prepare(self, request: Request, progress: Progress) -> Job:
+    def _prepare(
+        self,
+        request: Request,
+        progress: Progress,
+        rng: np.random.RandomState | None = None,
+    ) -> Job:
         """Load the backbone, build the module, tokenise the texts."""
         targets, former, texts = request.targets, request.former, request.texts
         is_fresh, is_partial = former is None, request.is_partial
         n_done = len(former.result.history) if former and is_partial else 0
-        rng = random_source(self.random_state, n_done)
+        rng = rng or random_source(self.random_state, n_done)
         progress.begin("loading")
         module, template, training = self._build(
             request.parameters,
@@ -299,8 +306,13 @@ class BaseSKTuning(
             return compute_scores(module, data, reading.count).astype(np.float64)
 
     def _reading(self, data: TextDataset) -> ReadingProgress:
-        name = type(self).__name__
-        return ReadingProgress(name, self.verbose, len(data.token_ids.flat))
+        n_tokens = len(data.token_ids.flat)
+        return ReadingProgress(self._shown_name, self.verbose, n_tokens)
+
+    @property
+    def _shown_name(self) -> str:
+        """What a bar is called: it shares 80 columns with what it shows."""
+        return type(self).__name__.removeprefix("SKTuning")
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` or `partial_fit` has been called."""

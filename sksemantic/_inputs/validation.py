@@ -60,7 +60,7 @@ def check_weights(sample_weight: Any, texts: "Sized") -> "NDArray | None":
     if not weights.sum() > 0:
         raise ValueError("sample_weight must not be all zero: no text would count.")
     positive = weights[weights > 0]
-    if positive.max() > _LARGEST_RATIO * positive.min():
+    if positive.max() / _LARGEST_RATIO > positive.min():
         raise ValueError(
             "sample_weight must not differ by more than a factor of "
             f"{_LARGEST_RATIO:g}, which training in float32 cannot tell from zero. Got "

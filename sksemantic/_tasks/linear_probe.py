@@ -14,8 +14,8 @@ from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from threadpoolctl import threadpool_limits
 
+from sksemantic._tasks.blas_threads import one_blas_thread
 from sksemantic._tasks.label_prior import maximum_a_posteriori
 from sksemantic._tasks.linear_probe_config import LinearProbeConfig
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ABSENT_CLASS_MARGIN = 10.0  # logits below the others: finite, but never chosen
-
-# The threads of BLAS and of scikit-learn's own loops take turns, and each wait for CPUs
-# on which the others spin: on two CPUs a logistic regression took seven times as long.
-_one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class ProbeFitter:
         self.config = config
         self.rng = rng
 
-    @_one_blas_thread
+    @one_blas_thread()
     def fit_logistic(
         self, rows: ProbeRows, n_classes: int, penalty: float | None = None
     ) -> LinearProbe:
@@ -111,7 +107,7 @@ class ProbeFitter:
         intercept[present] = logits
         return LinearProbe(coef, intercept, penalty, cv_loss)
 
-    @_one_blas_thread
+    @one_blas_thread()
     def fit_each_logistic(
         self, rows: ProbeRows, penalty: float | None = None
     ) -> LinearProbe:

@@ -57,6 +57,8 @@ class Calibration:
         if self._held_out is None or not isinstance(self._task, ClassifierTask):
             return 1.0
         scores, held_out = self._held_out
+        if self._size == 0:  # all texts are empty
+            return 1.0
         growth = self._size_of_scores(module) / self._size
         if not (np.isfinite(growth) and growth > 0 and np.isfinite(scores).all()):
             return 1.0

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
 
 
+_FIRST_STEPS = 0.2  # share of the time that they take
+
+
 class _ByShare(Callback):
     """Follows the share of all epochs that is done, step by step.
 
@@ -51,10 +54,12 @@ class _ByShare(Callback):
     def share(self, net: "NeuralNet") -> float:
         """Return the share of the training that is done, inside an epoch.
 
-        With too little time for all epochs it is the share of the time.
+        With too little time for all epochs it is the share of the time. What the first
+        steps take says little: until then the epochs count.
         """
         epochs_done = len(net.history) - 1 + self.batches_done_ / self.n_batches_
-        return max(epochs_done / self.max_epochs, self.limit.share_over)
+        share, over = epochs_done / self.max_epochs, self.limit.share_over
+        return max(share, over) if over > _FIRST_STEPS else share
 
 
 class WarmupLinearDecay(_ByShare):
@@ -85,7 +90,7 @@ class WarmupLinearDecay(_ByShare):
         if share < self.warmup:
             factor = share / self.warmup
         elif self.warmup < 1:
-            factor = (1 - share) / (1 - self.warmup)
+            factor = max(0.0, 1 - share) / (1 - self.warmup)
         for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
             group["lr"] = rate * factor
 
@@ -159,7 +164,7 @@ class FollowProgress(Callback):
 
     def on_epoch_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
         """Show which epoch begins."""
-        self.progress.show(f"epoch {len(net.history)}/{net.max_epochs}")
+        self.progress.show(_epoch(net))
 
     def on_batch_end(
         self,
@@ -176,10 +181,18 @@ class FollowProgress(Callback):
         """Show the epoch's loss, and the score of the held-out texts."""
         row = net.history[-1]
         note = f"loss {row['train_loss']:.3f}"
-        for name, shown in (("valid_loss", "loss"), ("valid_acc", "accuracy")):
-            if name in row:
+        for name, shown in (("valid_acc", "acc"), ("valid_loss", "loss")):
+            if name in row:  # one of them: a terminal may have no more than 80 columns
                 note += f", held-out {shown} {row[name]:.3f}"
-        self.progress.show(f"epoch {row['epoch']}/{net.max_epochs}", note)
+                break
+        self.progress.show(_epoch(net), note)
+
+
+def _epoch(net: "NeuralNet") -> str:
+    """Return the epoch of now, of how many; `partial_fit` adds one to all before."""
+    n_begun = len(net.history)
+    is_more = n_begun > net.max_epochs
+    return f"epoch {n_begun}" if is_more else f"epoch {n_begun}/{net.max_epochs}"
 
 
 def make_callbacks(

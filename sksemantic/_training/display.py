@@ -3,12 +3,15 @@
 import sys
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any
 
 from tqdm.auto import tqdm
 
 _SECONDS_BETWEEN_LINES = 60.0
 _SECONDS_BETWEEN_UPDATES = 0.1
+# Of a standard error that is closed, or whose reader is gone: no fit fails for that.
+_UNUSABLE = (OSError, ValueError)
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
 
 
@@ -59,13 +62,16 @@ class _Texts(Display, ABC):
         pause = time.monotonic() - self._shown_at
         if self._is_due(pause, has_new_text=is_new, has_first_forecast=is_first):
             left = "" if seconds_left is None else f"{duration(seconds_left)} left"
-            self._write(share, [part for part in (self._note, left) if part])
+            notes = [part for part in (left, self._note) if part]
+            with suppress(*_UNUSABLE):
+                self._write(share, notes)
             self._shown_at = time.monotonic()
 
     def finish(self, text: str) -> None:
         """Show that all is done, and the last note."""
         self._text = text
-        self._write(1.0, [self._note] if self._note else [])
+        with suppress(*_UNUSABLE):
+            self._write(1.0, [self._note] if self._note else [])
 
     @abstractmethod
     def _is_due(
@@ -99,7 +105,8 @@ class _Bar(_Texts):
 
     def close(self) -> None:
         """Leave the bar as it is."""
-        self._bar.close()
+        with suppress(*_UNUSABLE):
+            self._bar.close()
 
 
 class _Lines(_Texts):
@@ -121,11 +128,14 @@ def make_display(what: str, verbose: int) -> Display:
     `verbose=1` is a bar in terminals and notebooks, and lines elsewhere. 0 shows
     nothing, and 2 or more have lines of their own for each epoch.
     """
-    if verbose != 1:
+    if verbose != 1 or sys.stderr is None:
         return Display()
     is_notebook = "ipykernel" in sys.modules
-    has_bar = is_notebook or getattr(sys.stderr, "isatty", lambda: False)()
-    return _Bar(what) if has_bar else _Lines(what)
+    try:
+        has_bar = is_notebook or getattr(sys.stderr, "isatty", lambda: False)()
+        return _Bar(what) if has_bar else _Lines(what)
+    except _UNUSABLE:
+        return Display()
 
 
 def duration(seconds: float) -> str:

@@ -100,11 +100,18 @@ def estimate_fit(
         seconds=min(seconds, trainer.limit.seconds or seconds),
         peak_bytes=_peak_bytes(trainer.planner.forecaster, plan),
         phases=phases,
-        n_texts=len(plan.data),
+        n_texts=plan.n_texts,
         n_epochs=plan.n_epochs if plan.has_training else 0,
-        mean_tokens=len(plan.data.token_ids.flat) / max(1, len(plan.data)),
+        mean_tokens=_n_tokens(plan) / max(1, plan.n_texts),
         device=str(trainer.module.backbone.device),
     )
+
+
+def _n_tokens(plan: "Plan") -> int:
+    """Return how many tokens the texts have, all windows together."""
+    unlabelled = None if plan.label_texts is None else plan.label_texts.unlabelled
+    more = 0 if unlabelled is None else len(unlabelled.token_ids.flat)
+    return len(plan.data.token_ids.flat) + more
 
 
 def _peak_bytes(forecaster: Forecaster, plan: "Plan") -> int:

@@ -175,7 +175,13 @@ class Forecaster:
             torch.Generator(),
             limit,
         )
-        return partial(net.partial_fit, data, epochs=1)
+
+        def step() -> None:
+            net.partial_fit(data, epochs=1)
+            if net.interrupted_:  # which skorch takes for a normal end
+                raise KeyboardInterrupt
+
+        return step
 
     def _kept_share(self, data: TextDataset) -> float:
         """Return the share of the lower layers' states that there is room for."""

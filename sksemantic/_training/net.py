@@ -76,11 +76,11 @@ class _SemanticNet(NeuralNet):
                 self.is_time_up_ = True
                 return
 
-    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Call the callbacks; end training if time is up."""
-        super().on_epoch_end(net, **kwargs)
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """End training if time is up, before there is a row for another epoch."""
         if self.is_time_up_:
             raise KeyboardInterrupt  # as callbacks do it
+        super().on_epoch_begin(net, **kwargs)
 
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
         """Run the module over one batch; weights are for the loss alone."""

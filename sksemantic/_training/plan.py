@@ -7,7 +7,12 @@ import numpy as np
 
 from sksemantic._training.config import from_linear_probe
 from sksemantic._training.forecast import Forecaster
-from sksemantic._training.holdout import draw_held_out, draw_texts, held_out_share
+from sksemantic._training.holdout import (
+    at_most,
+    draw_held_out,
+    draw_texts,
+    held_out_share,
+)
 from sksemantic._training.progress import BatchCost
 from sksemantic._training.time_limit import TimeLimit
 
@@ -43,6 +48,8 @@ class Plan:
         Forecast of the seconds of each phase.
     costs : dict of str to BatchCost
         See `Forecaster`.
+    label_texts : LabelTexts or None
+        With the texts without labels that there is time for.
     """
 
     config: "TrainingConfig"
@@ -51,11 +58,23 @@ class Plan:
     has_training: bool
     phases: dict[str, float]
     costs: dict[str, BatchCost]
+    label_texts: "LabelTexts | None" = None
+
+    @property
+    def n_texts(self) -> int:
+        """How many texts are read, with a label or without."""
+        return count_texts(self.data, self.label_texts)
 
     @property
     def n_epochs(self) -> int:
         """How many epochs are begun."""
         return int(self.config.max_epochs)
+
+
+def count_texts(data: "TextDataset", label_texts: "LabelTexts | None") -> int:
+    """Return how many texts there are, with a label or without."""
+    unlabelled = None if label_texts is None else label_texts.unlabelled
+    return len(data) + (0 if unlabelled is None else len(unlabelled))
 
 
 class Planner:
@@ -82,14 +101,31 @@ class Planner:
         """Plan a fit that keeps within the limit."""
         plan = self._plan_all(data, label_texts)
         limit.foresee(plan.phases)
-        n_texts = limit.n_texts(plan.phases, len(data))
-        if n_texts < len(data):
-            strata = self._task.strata(data.targets, len(data))
-            some = draw_texts(data, strata, n_texts / len(data), self._rng)
-            plan = self._plan_all(data.take(some), label_texts)
+        n_texts = limit.n_texts(plan.phases, plan.n_texts)
+        if n_texts < plan.n_texts:
+            plan = self._plan_all(*self._part(data, label_texts, n_texts))
         if plan.has_training:
-            plan = _with_epochs(plan, limit.n_epochs(plan.phases, plan.n_epochs))
+            n_epochs = limit.n_epochs(plan.phases, plan.n_epochs)
+            is_few = limit.epochs_left < min(_FEW_EPOCHS, plan.n_epochs)
+            plan = _with_epochs(plan, n_epochs, is_few=is_few)
         return plan
+
+    def _part(
+        self, data: "TextDataset", label_texts: "LabelTexts | None", n_texts: int
+    ) -> "tuple[TextDataset, LabelTexts | None]":
+        """Return so many texts of all, those with labels first, up to a half."""
+        unlabelled = None if label_texts is None else label_texts.unlabelled
+        n_others = 0 if unlabelled is None else len(unlabelled)
+        n_labelled = min(len(data), max(n_texts // 2, n_texts - n_others))
+        if n_labelled < len(data):
+            strata = self._task.strata(data.targets, len(data))
+            strata = 2 * strata + (data.weights > 0)  # some that count, of each class
+            share = n_labelled / len(data)
+            data = data.take(draw_texts(data, strata, share, self._rng))
+        if label_texts is not None and unlabelled is not None:
+            others = at_most(unlabelled, max(0, n_texts - len(data)), self._rng)
+            label_texts = replace(label_texts, unlabelled=others)
+        return data, label_texts
 
     def _plan_all(self, data: "TextDataset", label_texts: "LabelTexts | None") -> Plan:
         """Plan a fit to all these texts, however long it takes."""
@@ -104,24 +140,21 @@ class Planner:
             is_held_out = draw_held_out(data, strata, share, self._rng)
         costs: dict[str, BatchCost] = {}
         phases = {"frozen pass": 0.0, "linear probe": 0.0}
-        if n_texts:
-            self.forecaster.measure(data)
+        unlabelled = None if label_texts is None else label_texts.unlabelled
+        measured = data if n_texts else unlabelled
+        if measured is not None and len(measured):
+            self.forecaster.measure(measured)
             costs = self.forecaster.costs
             phases = self.forecaster.phases(
-                data,
-                is_held_out,
-                unlabelled=None if label_texts is None else label_texts.unlabelled,
-                has_training=has_training,
+                data, is_held_out, unlabelled=unlabelled, has_training=has_training
             )
-        return Plan(config, data, is_held_out, has_training, phases, costs)
+        return Plan(config, data, is_held_out, has_training, phases, costs, label_texts)
 
 
-def _with_epochs(plan: Plan, n_epochs: int) -> Plan:
+def _with_epochs(plan: Plan, n_epochs: int, *, is_few: bool) -> Plan:
     """Return the plan with fewer epochs; very few start from the linear probe."""
-    if n_epochs == plan.n_epochs:
-        return plan
     config = replace(plan.config, max_epochs=n_epochs)
-    if n_epochs <= _FEW_EPOCHS and config.head_init == "zeros":
+    if is_few and config.head_init == "zeros":
         config = from_linear_probe(config)
     seconds = plan.phases["training"] * n_epochs / plan.n_epochs
     return replace(plan, config=config, phases=plan.phases | {"training": seconds})

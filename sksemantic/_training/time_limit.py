@@ -32,6 +32,7 @@ class TimeLimit:
     seconds: float | None
     progress: Progress
     after: float = 0.0
+    epochs_left: float = float("inf")  # that there is time for, by the forecast
     _foreseen: float = 0.0  # seconds of a fit without a limit
 
     @property
@@ -43,11 +44,11 @@ class TimeLimit:
 
     @property
     def share_over(self) -> float:
-        """Share of the training's time that is over."""
+        """Share of the training's time that is over; 1 if there is none."""
         if self.seconds is None:
             return 0.0
-        trained = self.progress.seconds_of("training")
-        return trained / max(trained + self.left, 1e-9)
+        trained, left = self.progress.seconds_of("training"), self.left
+        return trained / (trained + left) if left > 0 else 1.0
 
     def foresee(self, phases: Mapping[str, float]) -> None:
         """Note what the whole fit would take."""
@@ -69,7 +70,8 @@ class TimeLimit:
         self.after = phases.get("comparison", 0.0)
         before = phases["frozen pass"] + phases["linear probe"]
         share = max(self.left - before, 0.0) / phases["training"]
-        return min(max_epochs, int(share * max_epochs) + 1)
+        self.epochs_left = share * max_epochs
+        return min(max_epochs, int(self.epochs_left) + 1)
 
     def warn(self, n_texts: tuple[int, int], n_epochs: tuple[float, int]) -> None:
         """Say what was cut: of texts and of epochs how many were left, of how many."""

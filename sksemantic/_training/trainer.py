@@ -33,7 +33,7 @@ from sksemantic._training.head import (
     set_feature_scale,
 )
 from sksemantic._training.net import build_net
-from sksemantic._training.plan import Planner
+from sksemantic._training.plan import Planner, count_texts
 from sksemantic._training.probe import LabelTexts, Probing
 from sksemantic._training.progress import Progress
 from sksemantic._training.time_limit import TimeLimit
@@ -106,12 +106,14 @@ class Trainer:
 
         With `is_fresh=False` (warm start) head and feature scale stay as they are.
         """
-        n_texts, n_epochs = len(data), int(self.config.max_epochs)
+        n_epochs = int(self.config.max_epochs)
         self.progress.begin("measuring")
         plan = self.planner.plan(data, label_texts, self.limit)
+        n_texts = plan.n_texts, count_texts(data, label_texts)
         self.progress.costs = plan.costs
         self.progress.expect(plan.phases)
         self.config, data, is_held_out = plan.config, plan.data, plan.is_held_out
+        label_texts = plan.label_texts
         probing = Probing(
             self.module,
             self.task,
@@ -128,7 +130,7 @@ class Trainer:
         if is_fresh:
             self._init_head(data, probe)
         if not plan.has_training:
-            self.limit.warn((len(data), n_texts), (0, 0))
+            self.limit.warn(n_texts, (0, 0))
             return TrainingResult(History(), probe)
         if is_held_out.any():
             result = self._train_and_compare(data, is_held_out, probing, probe)
@@ -138,7 +140,7 @@ class Trainer:
             temperature = self.config.temperature if has_prior else 1.0
             history = self._finish(net, data)
             result = TrainingResult(history, probe, temperature=temperature)
-        self.limit.warn((len(data), n_texts), (len(result.history), n_epochs))
+        self.limit.warn(n_texts, (len(result.history), n_epochs))
         return result
 
     def partial_fit(

@@ -1,3 +1,5 @@
+from threading import Thread
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
@@ -129,6 +131,23 @@ def test_logistic_when_fitted_then_blas_has_one_thread_meanwhile(method):
         getattr(fitter(), method)(rows, *arguments)
         assert {1} in seen
         assert n_blas_threads() == {2}
+
+
+def test_logistic_when_fitted_in_threads_then_blas_has_all_threads_afterwards():
+    features, y, _, _ = problem(2, n=600, n_features=30)
+
+    def fit():
+        for _ in range(5):
+            logistic(features, y)
+
+    with threadpool_limits(2, user_api="blas"):
+        expected = n_blas_threads()
+        threads = [Thread(target=fit) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert n_blas_threads() == expected
 
 
 def test_logistic_when_weight_is_zero_then_row_does_not_count():

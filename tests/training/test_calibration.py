@@ -118,3 +118,8 @@ def test_regressor_when_fitted_then_has_no_temperature(fast, targets):
     reg = SKTuningRegressor(**fast).fit(TEXTS, targets)
     assert not hasattr(reg, "temperature_")
     assert reg._model.result.temperature == 1.0
+
+
+def test_fit_when_all_texts_are_empty_then_works(fast):
+    clf = SKTuningClassifier(**fast).fit([""] * 12, ["a", "b"] * 6)
+    np.testing.assert_allclose(clf.predict_proba(["", ""]), 0.5, atol=0.05)

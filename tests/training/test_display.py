@@ -51,12 +51,11 @@ def test_fit_when_in_a_terminal_then_shows_one_bar(classifier, texts, labels):
     frames = re.split(r"[\r\n]", terminal.getvalue())
     bars = [frame for frame in frames if "%|" in frame]
     assert terminal.getvalue().count("\n") == 1  # one bar, which stays
-    assert all(bar.startswith("SKTuningClassifier") for bar in bars)
+    assert all(bar.startswith("Classifier") for bar in bars)
     shown = "\n".join(bars)
     for phase in ("loading", "measuring", "frozen pass", "linear probe", "epoch 3/3"):
-        assert f"SKTuningClassifier: {phase} " in shown
-    assert re.search(r"loss \d\.\d+, held-out loss \d\.\d+, held-out accuracy", shown)
-    assert re.search(r", \d+(\.\d)? s left", shown)
+        assert f"Classifier: {phase} " in shown
+    assert re.search(r" s left, loss \d\.\d+, held-out acc \d\.\d\d\d", shown)
     shares = [int(share) for share in re.findall(r"(\d+)%", shown)]
     assert shares == sorted(shares)
 
@@ -75,11 +74,32 @@ def test_fit_when_there_is_no_terminal_then_writes_few_lines(
     classifier.set_params(verbose=1).fit(texts, labels)
     out, err = capfd.readouterr()
     first, second, last = err.splitlines()
-    assert first == "SKTuningClassifier: checks, 0%"
-    assert re.fullmatch(r"SKTuningClassifier: measuring, \d+%, .* s left", second)
-    pattern = r"SKTuningClassifier: done in .* s, 100%, loss .*"
+    assert first == "Classifier: checks, 0%"
+    assert re.fullmatch(r"Classifier: measuring, \d+%, .* s left", second)
+    pattern = r"Classifier: done in .* s, 100%, loss .*"
     assert re.fullmatch(pattern, last)
     assert out == ""
+
+
+class Gone(io.StringIO):
+    """A standard error whose reader has gone."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("kind", ["closed", "gone", "none", "closed terminal"])
+def test_fit_when_standard_error_cannot_be_used_then_goes_on(
+    kind, classifier, texts, labels, monkeypatch, capfd
+):
+    stream = {"closed": io.StringIO(), "gone": Gone(), "none": None}.get(kind)
+    if kind == "closed terminal":
+        stream = Terminal()
+    if kind.startswith("closed"):
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert len(classifier.set_params(verbose=1).fit(texts, labels).predict(texts)) == 24
+    assert capfd.readouterr().out == ""
 
 
 def test_lines_when_time_goes_by_then_are_one_a_minute(monkeypatch, capfd):
@@ -91,10 +111,10 @@ def test_lines_when_time_goes_by_then_are_one_a_minute(monkeypatch, capfd):
         shown.show(second / 200, 200.0 - second, f"epoch {second}", "loss 0.5")
     lines = capfd.readouterr().err.splitlines()
     assert lines == [
-        "fit: epoch 0, 0%, loss 0.5, 3 min 20 s left",
-        "fit: epoch 60, 30%, loss 0.5, 2 min 20 s left",
-        "fit: epoch 120, 60%, loss 0.5, 1 min 20 s left",
-        "fit: epoch 180, 90%, loss 0.5, 20 s left",
+        "fit: epoch 0, 0%, 3 min 20 s left, loss 0.5",
+        "fit: epoch 60, 30%, 2 min 20 s left, loss 0.5",
+        "fit: epoch 120, 60%, 1 min 20 s left, loss 0.5",
+        "fit: epoch 180, 90%, 20 s left, loss 0.5",
     ]
 
 
@@ -123,4 +143,4 @@ def test_reading_when_it_takes_long_then_is_shown(
     monkeypatch.setattr("sksemantic._training.progress._SHOWN_FROM", 0.0)
     getattr(clf, method)(texts)
     line = capfd.readouterr().err.splitlines()[-1]
-    assert re.match(r"SKTuningClassifier: reading texts, \d+%, .* left", line)
+    assert re.match(r"Classifier: reading texts, \d+%, .* left", line)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import load_tiny
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, SKTuningTokenClassifier
 from sksemantic._training.estimate import SavedBytes
@@ -38,6 +39,40 @@ def test_fit_when_estimated_before_then_is_the_same(fast, texts, labels):
     np.testing.assert_array_equal(
         asked.fit(texts, labels).predict_proba(texts), plain.predict_proba(texts)
     )
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_estimate_when_random_numbers_are_a_stream_then_none_is_taken(
+    seed, classifier, texts, labels
+):
+    stream = np.random.mtrand._rand if seed is None else np.random.RandomState(seed)
+    classifier.set_params(random_state=None if seed is None else stream)
+    before = stream.get_state()[1].tolist()
+    classifier.estimate_fit_time(texts, labels)
+    assert stream.get_state()[1].tolist() == before
+
+
+def test_estimate_when_no_text_has_a_label_then_counts_them_all(classifier, texts):
+    classifier.set_params(label_texts={0: "awful", 1: "great"})
+    estimate = classifier.estimate_fit_time(texts, [-1] * len(texts))
+    assert (estimate.n_texts, estimate.n_epochs) == (len(texts), 0)
+    assert estimate.phases["frozen pass"] > 0
+    assert 3 < estimate.mean_tokens < 20
+
+
+def test_estimate_when_interrupted_then_ends_as_such(classifier, texts, labels):
+    model = load_tiny(classifier.model).model
+    hook = model.register_forward_hook(press_in_training)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            classifier.estimate_fit_time([f"{t} now" for t in texts], labels)
+    finally:
+        hook.remove()
+
+
+def press_in_training(*args):
+    if torch.is_grad_enabled():
+        raise KeyboardInterrupt
 
 
 def test_estimate_when_there_is_more_to_do_then_is_longer(classifier, texts, labels):

@@ -5,9 +5,20 @@ import warnings
 
 import numpy as np
 import pytest
+from conftest import with_training
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import EpochScoring
 
-from sksemantic import SKTuningClassifier, SKTuningTokenClassifier, TimeLimitWarning
+from sksemantic import (
+    SKTuningClassifier,
+    SKTuningRegressor,
+    SKTuningTokenClassifier,
+    TimeLimitWarning,
+)
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._tasks.classification import Classification
+from sksemantic._training.plan import Planner
+from sksemantic._training.probe import LabelTexts
 from sksemantic._training.progress import Progress
 from sksemantic._training.time_limit import TimeLimit
 
@@ -62,6 +73,8 @@ def test_share_over_when_limited_then_is_that_of_the_training_time():
     progress.seconds, progress.trained = 95.0, 65.0
     assert limit.share_over >= 1
     assert TimeLimit(None, progress).share_over == 0
+    progress.seconds, progress.trained = 200.0, 0.0  # nothing is left to train in
+    assert limit.share_over == 1
 
 
 def test_fit_when_time_is_short_then_warns_once_and_is_a_whole_model(classifier, many):
@@ -127,3 +140,75 @@ def test_limit_when_it_is_no_number_of_seconds_then_raises(limit, classifier, te
     classifier.set_params(time_limit=limit)
     with pytest.raises(ValueError, match="'time_limit' parameter"):
         classifier.fit(texts, texts)
+
+
+@pytest.mark.filterwarnings("ignore::sksemantic.TimeLimitWarning")
+@pytest.mark.parametrize("max_epochs", [1, 2, 50])
+def test_fit_when_there_is_no_time_at_all_then_is_like_the_linear_probe(
+    max_epochs, fast, texts, targets
+):
+    few = {"max_validation_share": 0.01, "validation_fraction": 0.01}
+    params = with_training(fast, **few) | {"max_epochs": max_epochs}
+    reg = SKTuningRegressor(**params, time_limit=1e-3).fit(texts, targets)
+    assert reg.comparison_ is None  # nothing would bring back the linear probe
+    assert reg.score(texts, targets) > 0.5
+
+
+@pytest.mark.filterwarnings("ignore::sksemantic.TimeLimitWarning")
+def test_fit_when_time_is_up_then_the_last_epoch_is_like_any_other(classifier, many):
+    X, y = many
+    scoring = EpochScoring("accuracy", name="right", lower_is_better=False)
+    classifier.set_params(max_epochs=2000, time_limit=2.0)
+    classifier.set_params(training__callbacks=[scoring])
+    history = classifier.fit(X, y).history_
+    assert 1 < len(history) < 2000
+    assert history[-1].keys() == history[0].keys() >= {"right", "train_loss", "dur"}
+
+
+def test_fit_when_there_is_time_enough_then_is_as_without_a_limit(fast, texts, labels):
+    fast = fast | {"max_epochs": 6}
+    free = SKTuningClassifier(**fast).fit(texts, labels)
+    limited = SKTuningClassifier(**fast, time_limit=300).fit(texts, labels)
+    np.testing.assert_array_equal(
+        limited.predict_proba(texts), free.predict_proba(texts)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::sksemantic.TimeLimitWarning")
+def test_fit_when_few_texts_have_a_weight_then_some_of_these_are_left(
+    classifier, labels
+):
+    weights = np.zeros(400)
+    weights[[0, 1, 398, 399]] = 1
+    y = ["good", "bad"] * 200
+    classifier.set_params(time_limit=1e-3)
+    for seed in range(5):
+        classifier.set_params(random_state=seed)
+        X = [f"text {i}" for i in range(400)]
+        classifier.fit(X, y, sample_weight=weights)
+        assert np.isfinite(classifier.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize(
+    ("n_texts", "expected"),
+    [(1000, (50, 950)), (100, (50, 50)), (60, (30, 30)), (20, (10, 10))],
+)
+def test_part_when_texts_have_no_label_then_half_are_such_with_one(n_texts, expected):
+    labelled = TextDataset([[1]] * 50, np.arange(50) % 2)
+    others = TextDataset([[1]] * 950)
+    label_texts = LabelTexts(np.zeros((2, 3)), others)
+    planner = Planner.__new__(Planner)
+    planner._task = Classification(np.arange(2))
+    planner._rng = np.random.RandomState(0)
+    data, label_texts = planner._part(labelled, label_texts, n_texts)
+    assert (len(data), len(label_texts.unlabelled)) == expected
+
+
+@pytest.mark.filterwarnings("ignore::sksemantic.TimeLimitWarning")
+def test_fit_when_unlabelled_texts_take_too_long_then_some_are_left_out(fast):
+    label_texts = {"good": "great", "bad": "awful"}
+    X = [f"a film of the year {i}" for i in range(3000)]
+    y = np.array(["good", "bad"] * 5 + [-1] * 2990, dtype=object)
+    clf = SKTuningClassifier(**fast, label_texts=label_texts, time_limit=1e-3)
+    with pytest.warns(TimeLimitWarning, match="of 3000 texts were used"):
+        clf.fit(X, y)
