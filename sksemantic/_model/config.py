@@ -41,6 +41,12 @@ class ModelConfig:
     # How a text above `max_length` is read: "truncate" or "windows".
     long_texts: str = "truncate"
 
+    @property
+    def n_tuned_layers(self) -> int:
+        """How many layers take a trained prefix."""
+        first, stop = self.tuned_layers
+        return stop - first
+
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration in JSON values, without the device."""
         values = asdict(self) | {"tuned_layers": list(self.tuned_layers)}

@@ -46,6 +46,7 @@ class SemanticModule(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone  # not an nn.Module, hence neither moved nor saved
+        self.prompt_ids = prompt_ids
         self.n_virtual_tokens = len(prompt_ids)
         self.config = config
         # Of each reading; a pair has three readings.
@@ -91,6 +92,12 @@ class SemanticModule(nn.Module):
         """Build a module whose initial values depend on the seed alone."""
         with torch_generator(seed):
             return cls(backbone, prompt_ids, config)
+
+    def with_upper_half(self, seed: int) -> "SemanticModule":
+        """Return an untrained module that tunes half of its layers, the upper ones."""
+        first, stop = self.config.tuned_layers
+        config = replace(self.config, tuned_layers=((first + stop) // 2, stop))
+        return SemanticModule.seeded(self.backbone, self.prompt_ids, config, seed)
 
     def forward(
         self,

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._training.plan import Plan
-    from sksemantic._training.probe import LabelTexts
     from sksemantic._training.trainer import Trainer
 
 _FLOAT_BYTES = 4
@@ -88,12 +87,9 @@ class SavedBytes:
         return tensor
 
 
-def estimate_fit(
-    trainer: "Trainer", data: "TextDataset", label_texts: "LabelTexts | None"
-) -> FitTimeEstimate:
-    """Foresee what `Trainer.fit` would take, and leave the module as it is."""
+def estimate_fit(trainer: "Trainer", plan: "Plan") -> FitTimeEstimate:
+    """Say what a plan would take, and leave the module as it is."""
     tokenising = trainer.progress.seconds_of("tokenising")
-    plan = trainer.planner.plan(data, label_texts, trainer.limit)
     phases = {"tokenising": tokenising, **plan.phases}
     seconds = sum(phases.values())
     return FitTimeEstimate(

@@ -79,7 +79,10 @@ class Job:
                 result = trainer.partial_fit(data, former=former_result)
             else:
                 result = trainer.fit(
-                    data, is_fresh=former is None, label_texts=self.label_texts
+                    data,
+                    is_fresh=former is None,
+                    can_cut_layers=self._can_cut_layers,
+                    label_texts=self.label_texts,
                 )
         return FittedModel.from_training(
             trainer.module,
@@ -94,4 +97,16 @@ class Job:
     def estimate(self) -> FitTimeEstimate:
         """Foresee the fit; change nothing."""
         with shared_cpus():
-            return estimate_fit(self.trainer, self.data, self.label_texts)
+            trainer, can_cut = self.trainer, self._can_cut_layers
+            plan = trainer.planner.plan(
+                self.data, self.label_texts, trainer.limit, can_cut
+            )
+            return estimate_fit(trainer, plan)
+
+    @property
+    def _can_cut_layers(self) -> bool:
+        """Whether a time limit may choose the layers: of encoders, as was measured."""
+        request, module = self.request, self.trainer.module
+        is_open = request.parameters["tuned_layers"] == "auto" and not request.former
+        has_several = module.config.n_tuned_layers > 1
+        return is_open and has_several and not module.backbone.is_causal

@@ -51,8 +51,9 @@ class TimeLimit:
         return trained / (trained + left) if left > 0 else 1.0
 
     def foresee(self, phases: Mapping[str, float]) -> None:
-        """Note what the whole fit would take."""
-        self._foreseen = self.progress.elapsed + sum(phases.values())
+        """Note what the whole fit would take; the first forecast counts."""
+        if not self._foreseen:
+            self._foreseen = self.progress.elapsed + sum(phases.values())
 
     def n_texts(self, phases: Mapping[str, float], n_texts: int) -> int:
         """Return how many texts there is time for, by the forecast of all."""
@@ -73,9 +74,16 @@ class TimeLimit:
         self.epochs_left = share * max_epochs
         return min(max_epochs, int(self.epochs_left) + 1)
 
-    def warn(self, n_texts: tuple[int, int], n_epochs: tuple[float, int]) -> None:
-        """Say what was cut: of texts and of epochs how many were left, of how many."""
+    def warn(
+        self,
+        n_texts: tuple[int, int],
+        n_epochs: tuple[float, int],
+        n_layers: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Say what was cut: of each kind how many were left, of how many."""
         cuts = []
+        if n_layers[0] < n_layers[1]:
+            cuts.append(f"{n_layers[0]} of {n_layers[1]} layers were tuned")
         if n_epochs[0] < n_epochs[1]:
             cuts.append(f"training took {n_epochs[0]:.3g} of {n_epochs[1]} epochs")
         if n_texts[0] < n_texts[1]:
@@ -83,7 +91,8 @@ class TimeLimit:
         if self.seconds is None or not cuts:
             return
         all_seconds = self._foreseen
-        if n_epochs[0] and n_texts[0] == n_texts[1]:  # the pace is known by now
+        is_whole = n_texts[0] == n_texts[1] and n_layers[0] == n_layers[1]
+        if n_epochs[0] and is_whole:  # the pace is known by now
             more = n_epochs[1] / n_epochs[0] - 1
             trained = self.progress.seconds_of("training")
             all_seconds = self.progress.elapsed + more * trained

@@ -100,6 +100,7 @@ class Trainer:
         data: "TextDataset",
         *,
         is_fresh: bool = True,
+        can_cut_layers: bool = False,
         label_texts: LabelTexts | None = None,
     ) -> TrainingResult:
         """Train, and leave the trained model or the linear probe in the module.
@@ -107,8 +108,10 @@ class Trainer:
         With `is_fresh=False` (warm start) head and feature scale stay as they are.
         """
         n_epochs = int(self.config.max_epochs)
+        all_layers = self.module.config.n_tuned_layers
         self.progress.begin("measuring")
-        plan = self.planner.plan(data, label_texts, self.limit)
+        plan = self.planner.plan(data, label_texts, self.limit, can_cut_layers)
+        self.module = self.planner.module
         n_texts = plan.n_texts, count_texts(data, label_texts)
         self.progress.costs = plan.costs
         self.progress.expect(plan.phases)
@@ -140,7 +143,8 @@ class Trainer:
             temperature = self.config.temperature if has_prior else 1.0
             history = self._finish(net, data)
             result = TrainingResult(history, probe, temperature=temperature)
-        self.limit.warn(n_texts, (len(result.history), n_epochs))
+        n_layers = self.module.config.n_tuned_layers, all_layers
+        self.limit.warn(n_texts, (len(result.history), n_epochs), n_layers)
         return result
 
     def partial_fit(
@@ -190,7 +194,7 @@ class Trainer:
             self._train(net, train, n_first)
             self.progress.begin("comparison", is_interlude=True)
             head = deepcopy(self.module.head.state_dict())
-            self._fit_head_to_windows(train)
+            fit_head_to_windows(self.module, self.task, train, config, self.rng)
             comparison = self._compare(held_out, probe_losses, calibration)
             self.module.head.load_state_dict(head)
             is_over = net.is_over or n_first == net.max_epochs
@@ -236,9 +240,6 @@ class Trainer:
             self.config.clearly_better,
         )
 
-    def _fit_head_to_windows(self, data: "TextDataset") -> None:
-        fit_head_to_windows(self.module, self.task, data, self.config, self.rng)
-
     def _finish(
         self, net: "NeuralNet", data: "TextDataset | None"
     ) -> list[dict[str, Any]]:
@@ -258,7 +259,7 @@ class Trainer:
         net.optimizer_.zero_grad(set_to_none=True)
         self.module.eval()
         if data is not None:
-            self._fit_head_to_windows(data)
+            fit_head_to_windows(self.module, self.task, data, self.config, self.rng)
         return net.history
 
     def _train(

@@ -212,3 +212,16 @@ def test_fit_when_unlabelled_texts_take_too_long_then_some_are_left_out(fast):
     clf = SKTuningClassifier(**fast, label_texts=label_texts, time_limit=1e-3)
     with pytest.warns(TimeLimitWarning, match="of 3000 texts were used"):
         clf.fit(X, y)
+
+
+@pytest.mark.parametrize(("tuned_layers", "expected"), [("auto", (1, 2)), (2, (0, 2))])
+def test_fit_when_few_epochs_are_left_then_fewer_layers_are_tuned(
+    tuned_layers, expected, classifier, texts, labels
+):
+    classifier.set_params(tuned_layers=tuned_layers, max_epochs=9, time_limit=1e-3)
+    message = "1 of 2 layers were tuned" if tuned_layers == "auto" else "of 9 epochs"
+    with pytest.warns(TimeLimitWarning, match=message):
+        classifier.fit(texts, labels)
+    assert classifier.config_.model.tuned_layers == expected
+    again = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(again.predict(texts), classifier.predict(texts))
