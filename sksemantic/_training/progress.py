@@ -175,8 +175,11 @@ class Progress:
         self._phases.setdefault(name, _Phase())
         self._update(name)
 
-    def expect(self, seconds: Mapping[str, float]) -> None:
-        """Take the forecast of phases to come; say what it comes to."""
+    def expect(
+        self, seconds: Mapping[str, float], costs: Mapping[str, BatchCost] | None = None
+    ) -> None:
+        """Take the forecast of phases, and of batches by kind; say what it comes to."""
+        self.costs = self.costs if costs is None else costs
         for name, expected in seconds.items():
             self._phases.setdefault(name, _Phase()).expected = expected
         self._update()

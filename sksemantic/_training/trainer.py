@@ -113,8 +113,7 @@ class Trainer:
         plan = self.planner.plan(data, label_texts, self.limit, can_cut_layers)
         self.module = self.planner.module
         n_texts = plan.n_texts, count_texts(data, label_texts)
-        self.progress.costs = plan.costs
-        self.progress.expect(plan.phases)
+        self.progress.expect(plan.phases, plan.costs)
         self.config, data, is_held_out = plan.config, plan.data, plan.is_held_out
         label_texts = plan.label_texts
         probing = Probing(
