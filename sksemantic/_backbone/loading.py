@@ -24,15 +24,15 @@ from sksemantic._backbone.layers import (
     record_calls,
     refuse_model_errors,
 )
+from sksemantic._backbone.source import BackboneSource
 from sksemantic._backbone.tokenizer import check_tokenizer_files
 from sksemantic._backbone.torch_state import torch_generator
+from sksemantic._backbone.weight_files import check_weight_files
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-    from sksemantic._backbone.source import BackboneSource
 
 # Earlier releases build a wrong tokenizer from a GGUF file, without an error.
 _GGUF_SINCE = Version("5.23")
@@ -54,7 +54,7 @@ _OUTPUT_EMBEDDINGS = {"lm_head.weight", "embed_out.weight", "output.weight"}
 class BackboneConfig:
     """Which weights, and how they are to be held."""
 
-    source: "BackboneSource"
+    source: BackboneSource
     device: torch.device
     dtype: torch.dtype
     prefix_mechanism: str = "auto"  # by name
@@ -72,6 +72,7 @@ def load_weights(
     Refuse weights that cannot be loaded safely, or are not complete.
     """
     source = config.source
+    check_weight_files(source)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if source.gguf_file is not None:
         options["gguf_file"] = source.gguf_file
@@ -94,7 +95,7 @@ def load_weights(
             "Only safetensors and GGUF weights of architectures that transformers "
             "itself implements are loaded; pickled weights and remote code never are."
         ) from exc
-    _check_complete(source, info)
+    _check_complete(source, info, has_encoder=_has_encoder_and_decoder(model))
     check_tokenizer_files(source, tokenizer)
     text_model: Any = _text_model(model)
     if not hasattr(model, "hf_device_map"):
@@ -133,16 +134,32 @@ def _placement(config: BackboneConfig) -> dict[str, Any]:
 
 def _text_model(model: "PreTrainedModel") -> "PreTrainedModel":
     """Return the part that reads text: of encoder and decoder the encoder."""
-    if model.config.is_encoder_decoder:
+    if _has_encoder_and_decoder(model):
         return model.get_encoder()
     if model.config.get_text_config() is not model.config:  # with vision, or audio
         return model.get_decoder()
     return model
 
 
-def _check_complete(source: "BackboneSource", info: dict[str, Any]) -> None:
-    """Refuse weights that leave part of the model at random; poolers are not used."""
-    missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
+def _has_encoder_and_decoder(model: "PreTrainedModel") -> bool:
+    """Whether it is of both kinds; the config of an encoder saved alone denies it."""
+    parts = (getattr(model, name, None) for name in ("encoder", "decoder"))
+    has_both = all(isinstance(part, torch.nn.Module) for part in parts)
+    return has_both or bool(model.config.is_encoder_decoder)
+
+
+def _check_complete(
+    source: "BackboneSource", info: dict[str, Any], *, has_encoder: bool
+) -> None:
+    """Refuse weights that leave part of what is used of the model at random.
+
+    Poolers are not used, nor decoders: of a model that has both, the encoder reads.
+    """
+    missing = sorted(
+        key
+        for key in info["missing_keys"]
+        if "pooler" not in key and not (has_encoder and key.startswith("decoder."))
+    )
     if missing:
         raise UnsupportedBackboneError(
             f"The weights of model={source.name!r} ({source.location}) lack "
