@@ -9,6 +9,7 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
+from sksemantic._inputs.label_values import distinct
 from sksemantic._inputs.targets import check_labels
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import ClassifierTask
@@ -203,8 +204,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     texts a class on average there is no training, with fewer than 200 in all none is
     held out and training starts from the linear probe, at lower learning rates.
 
-    Pickles hold the trained values and the backbone's name, never the backbone.
-
     References
     ----------
     .. [1] N. J. Prottasha et al., "Parameter-efficient fine-tuning of large language
@@ -330,14 +329,14 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
                 "columns as np.arange(n_labels) for several labels a text."
             )
         if classes is not None:
-            passed = np.unique(check_labels(classes, np.asarray(classes).size))
+            passed = distinct(check_labels(classes, np.asarray(classes, object).size))
             if known is not None and not np.array_equal(passed, known):
                 raise ValueError(
                     f"`classes={classes!r}` is not the same as on the last call to "
                     f"partial_fit or fit, was: {known!r}."
                 )
             known = passed
-        self._fitted = self._fit(X, y, sample_weight, is_partial=True, classes=known)
+        self._keep(self._fit(X, y, sample_weight, is_partial=True, classes=known))
         return self
 
     def predict(self, X: Any) -> "NDArray":

@@ -8,11 +8,12 @@ import numpy as np
 from seqeval.metrics import f1_score
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_class_weight
 
 from sksemantic._base import BaseSKTuning
+from sksemantic._inputs.class_weight import weights_of_classes
 from sksemantic._inputs.columns import check_words
 from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._inputs.prompt import TEXT, Prompt
 from sksemantic._inputs.targets import check_word_labels
 from sksemantic._tasks.base import Targets
@@ -218,7 +219,8 @@ class SKTuningTokenClassifier(
         X : sequence of length n_samples
             Each text as a list of words, or as one str, which is split at white space.
         y : sequence of length n_samples
-            The labels of each text's words: lists of str or int.
+            The labels of each text's words: lists of str or int. A word whose label is
+            None, NaN or -100 has none, and is not trained on.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the texts in the loss.
         groups : array-like of shape (n_samples,), default=None
@@ -239,7 +241,7 @@ class SKTuningTokenClassifier(
         UnsupportedBackboneError
             If the weights cannot be loaded safely, or take no semantic prefix.
         """
-        self._fitted = self._fit(X, y, sample_weight, groups)
+        self._keep(self._fit(X, y, sample_weight, groups))
         return self
 
     def predict(self, X: Any) -> "NDArray":
@@ -323,8 +325,13 @@ class SKTuningTokenClassifier(
         .. [2] E. F. Tjong Kim Sang and F. De Meulder, "Introduction to the CoNLL-2003
            shared task", CoNLL 2003.
         """
-        predicted = self.predict(X).tolist()
-        true = check_word_labels(y, check_words(X))
+        predicted, true = [], []
+        labels = check_word_labels(y, check_words(X))
+        for own, of_text in zip(self.predict(X), labels, strict=True):
+            pairs = zip(own, of_text, strict=True)
+            known = [(a, b) for a, b in pairs if b is not None]
+            predicted.append([a for a, _ in known])
+            true.append([b for _, b in known])
         if all(_ENTITY_LABEL.fullmatch(str(label)) for label in self.classes_):
             return float(f1_score(true, predicted, zero_division=0))
         weights = np.ones(len(true)) if sample_weight is None else sample_weight
@@ -360,20 +367,21 @@ class SKTuningTokenClassifier(
         if not any(texts):
             raise ValueError("X has no words: all texts are empty.")
         labels = check_word_labels(y, texts)
-        flat = np.array([label for text in labels for label in text])
-        classes = np.unique(flat)
+        flat = [label for text in labels for label in text]
+        is_labelled = np.array([label is not None for label in flat])
+        values = np.array([label for label in flat if label is not None])
+        classes = distinct(values)
         if len(classes) < 2:
             raise ValueError(
-                "y must hold at least two labels. Got one only, "
-                f"{classes.tolist()[0]!r}."
+                "y must hold at least two labels. Got "
+                + (f"one only, {classes.tolist()[0]!r}." if len(classes) else "none.")
             )
-        codes = np.searchsorted(classes, flat)
+        codes = np.full(len(flat), -1)
+        codes[is_labelled] = own = positions(values, classes)
         class_weights = None
         if self.class_weight is not None:
-            class_weights = compute_class_weight(
-                self.class_weight, classes=classes, y=flat
-            )
-            class_weights /= class_weights[codes].mean()
+            class_weights = weights_of_classes(self.class_weight, classes, own)
+            class_weights /= class_weights[own].mean()
         task = TokenClassification(classes, class_weights)
         if former is not None:
             task.check_same(former)
@@ -411,7 +419,10 @@ class SKTuningTokenClassifier(
             groups = groups[origins]
         elif len(np.unique(origins)) < len(origins):
             groups = origins  # the windows of one text
-        return TextDataset(rows, targets, weights, word_positions, groups)
+        data = TextDataset(rows, None, weights, word_positions, groups)
+        if targets is None:
+            return data
+        return data.with_labelled_words(targets)
 
 
 def _split(values: "NDArray", texts: list[list[str]]) -> "list[NDArray]":

@@ -1,26 +1,34 @@
 """Errors and warnings raised by sksemantic.
 
 SKSemanticError
+ ├── BackboneMismatchError      (ValueError)  other weights than those of the fit
  ├── BackboneNotFoundError      (ValueError)  no weights under that name, anywhere
  └── UnsupportedBackboneError   (ValueError)  weights found, but they cannot be used
 UserWarning
  ├── TruncationWarning          some texts were cut to `max_length` tokens
  ├── FallbackWarning            the linear probe is clearly better, and is used
- └── TimeLimitWarning           a fit left something out to be done in time
+ ├── TimeLimitWarning           a fit left something out to be done in time
+ └── UnreadableTextWarning      the tokenizer knows nothing in some texts
 """
 
 __all__ = [
+    "BackboneMismatchError",
     "BackboneNotFoundError",
     "FallbackWarning",
     "SKSemanticError",
     "TimeLimitWarning",
     "TruncationWarning",
+    "UnreadableTextWarning",
     "UnsupportedBackboneError",
 ]
 
 
 class SKSemanticError(Exception):
     """Base class of all errors defined by sksemantic."""
+
+
+class BackboneMismatchError(SKSemanticError, ValueError):
+    """The backbone has other weights than those that the estimator was fitted on."""
 
 
 class BackboneNotFoundError(SKSemanticError, ValueError):
@@ -47,3 +55,7 @@ class FallbackWarning(UserWarning):
 
 class TimeLimitWarning(UserWarning):
     """A fit left out epochs, or texts, to be done within its `time_limit`."""
+
+
+class UnreadableTextWarning(UserWarning):
+    """Some texts hold no token that the tokenizer knows: they all look alike."""

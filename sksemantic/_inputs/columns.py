@@ -1,6 +1,6 @@
 """Checks of X: texts in any form that users have them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,19 @@ def _refuse_containers(X: Any, expected: str = _EXPECTED) -> None:
             f"{expected} Got {type(X).__name__} instead, which can be read only once, "
             "while texts are counted, tokenised and sorted. Pass list(X)."
         )
-    if hasattr(X, "toarray") or isinstance(X, dict | set) or not hasattr(X, "__len__"):
+    if isinstance(X, Set):
+        raise TypeError(
+            f"{expected} Got {type(X).__name__} instead, which has no order: nobody "
+            "could tell which result is of which text. Pass sorted(X)."
+        )
+    if hasattr(X, "toarray") or isinstance(X, Mapping) or not hasattr(X, "__len__"):
         raise TypeError(f"{expected} Got {type(X).__name__} instead.")
+    if hasattr(X, "column_names") and hasattr(X, "features"):  # of Hugging Face
+        raise TypeError(
+            f"{expected} Got a whole {type(X).__name__} with the columns "
+            f"{X.column_names} instead. Pass one of them, such as "
+            f"X[{X.column_names[0]!r}], or several as X.to_pandas()[[...]]."
+        )
     if getattr(X, "shape", None) == ():
         raise ValueError(f"{expected} Got a 0-dimensional array instead.")
 

@@ -55,6 +55,11 @@ class Ragged:
             None if seconds is None else seconds[indices],
         )
 
+    def keep(self, is_kept: "NDArray") -> "Ragged":
+        """Return the sequences with some of their values, by a mask of all (m,)."""
+        n_kept = np.concatenate([[0], np.cumsum(is_kept)])[self.starts]
+        return Ragged(self.flat[is_kept], np.diff(n_kept))
+
     def positions(self, indices: "NDArray") -> "NDArray":
         """Return where in `flat` the values of these sequences are, in this order."""
         lengths = self.lengths[indices]
@@ -196,6 +201,23 @@ class TextDataset(Dataset):
             for head, ids, positions in zip(heads, self.token_ids, words, strict=True)
         ]
 
+    def different(self) -> "tuple[TextDataset, NDArray]":
+        """Return one of each kind of equal texts, and for each text which one it is."""
+        n = len(self)
+        if n < 2:
+            return self, np.arange(n)
+        keys = self.keys()
+        if self.pair_texts is not None:
+            alone = TextDataset(self.pair_texts).keys()
+            keys = [
+                b"".join(x) for x in zip(keys, alone[::2], alone[1::2], strict=True)
+            ]
+        first: dict[bytes, int] = {}
+        places = np.array([first.setdefault(key, len(first)) for key in keys])
+        if len(first) == n:
+            return self, places
+        return self.take(np.unique(places, return_index=True)[1]), places
+
     def take(self, indices: "NDArray") -> "TextDataset":
         """Return the texts at these indices, in this order."""
         if len(self) == len(indices) == 1:  # a prediction of one text is to be fast
@@ -215,6 +237,22 @@ class TextDataset(Dataset):
             None if pairs is None else pairs.take(both),
             n_windows,
         )
+
+    def with_labelled_words(self, targets: "NDArray") -> "TextDataset":
+        """Return the texts with targets of their words (n_rows,).
+
+        Words of a negative target have no label: they are not read, and texts that have
+        no others are left out.
+        """
+        words = self.word_positions
+        assert words is not None
+        is_labelled = targets >= 0
+        words = words.keep(is_labelled)
+        data = TextDataset(
+            self.token_ids, targets[is_labelled], self.weights, words, self.groups
+        )
+        chosen = np.flatnonzero(words.lengths)
+        return data if len(chosen) == len(data) else data.take(chosen)
 
     def by_length(self) -> "tuple[TextDataset, NDArray]":
         """Return the texts from short to long, and their former indices (n,).

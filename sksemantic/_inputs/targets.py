@@ -9,11 +9,20 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from sksemantic._inputs.columns import SHOWN_ROWS, as_list, name_rows, refuse_surrogates
+from sksemantic._inputs.label_values import (
+    check_one_kind,
+    distinct,
+    flat_objects,
+    positions,
+    python_values,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WORD_LABELS = "y must be a sequence of lists of labels, one label for each word."
+_LARGEST_TARGET = 1e100
+_UNLABELLED_WORD = -100  # as transformers and torch mark it
 _INDICATORS = (
     "y must be an indicator matrix of shape (n_samples, n_labels) for several labels a "
     "text."
@@ -35,14 +44,12 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
                 f"{_INDICATORS} Got a {type(label).__name__} in row {i} instead. "
                 "Convert them: MultiLabelBinarizer().fit_transform(y)."
             )
-    kinds = {type(label).__name__ for label in y.tolist()}
-    if len(kinds) > 1 and "str" in kinds:
-        raise ValueError(
-            "y must hold labels of one kind, all str or all numbers. Got a mix of "
-            f"{', '.join(sorted(kinds))} instead."
-        )
     if y.dtype == object:
-        y = np.array(y.tolist())  # object columns of str, int or bool
+        labels = python_values(y)
+        kind = check_one_kind(labels)
+        if kind not in ("str", "number", "bytes"):
+            return np.fromiter(labels, object, len(labels))
+        y = np.array(labels)
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise ValueError("Input y contains infinity; labels must be finite.")
     check_classification_targets(y)
@@ -50,14 +57,17 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
 
 
 def check_word_labels(y: Any, texts: list[list[str]]) -> list[list[Any]]:
-    """Return the labels of each text's words: one for each word, all str or all int."""
+    """Return the labels of each text's words: one for each word, all str or all int.
+
+    None stands for a word without a label, which y marks by None, NaN, NA or -100.
+    """
     _refuse_none(y)
     if isinstance(y, str | bytes) or not hasattr(y, "__len__"):
         raise ValueError(f"{_WORD_LABELS} Got {type(y).__name__} instead.")
     rows = as_list(y)
     check_consistent_length(texts, rows)
     labels = [_labels_of(row, texts[i], i) for i, row in enumerate(rows)]
-    flat = [(i, label) for i, row in enumerate(labels) for label in row]
+    flat = [(i, x) for i, row in enumerate(labels) for x in row if x is not None]
     kind = str if any(isinstance(label, str) for _, label in flat) else Integral
     for i, label in flat:
         if not isinstance(label, kind):
@@ -80,7 +90,15 @@ def _labels_of(row: Any, words: list[str], i: int) -> list[Any]:
             f"{_WORD_LABELS} Row {i} has {len(words)} words and {len(row)} labels: "
             f"{words[:SHOWN_ROWS]}... and {list(row[:SHOWN_ROWS])}..."
         )
-    return list(row)
+    return [None if _is_unlabelled(label) else label for label in row]
+
+
+def _is_unlabelled(label: Any) -> bool:
+    """Whether a word has no label: a missing value, or -100 as in transformers."""
+    if isinstance(label, str):
+        return False
+    is_missing = np.ndim(label) == 0 and pd.isna(label) is True
+    return is_missing or (isinstance(label, Integral) and label == _UNLABELLED_WORD)
 
 
 def check_targets(y: Any, n_texts: int) -> "NDArray":
@@ -99,9 +117,16 @@ def check_targets(y: Any, n_texts: int) -> "NDArray":
             "y must hold numbers for a regressor. Got str instead. Use "
             "SKTuningClassifier for labels, or convert them: y.astype(float)."
         )
-    return check_array(
+    y = check_array(
         y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=True
     )
+    size = np.abs(y).reshape(len(y), -1).max(axis=1, initial=0)
+    if size.max(initial=0) > _LARGEST_TARGET:
+        raise ValueError(
+            f"y must hold numbers of at most {_LARGEST_TARGET:g} in size, as their "
+            f"squares are summed up. Got {size.max():g} in row {size.argmax()} instead."
+        )
+    return y
 
 
 def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
@@ -136,6 +161,12 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
             "SKTuningRegressor."
         )
     return values.astype(np.float32)
+
+
+def column_names(y: Any) -> "NDArray | None":
+    """Return the names (n_labels,) of a table's columns, if it has any."""
+    names = getattr(y, "column_names", getattr(y, "columns", None))
+    return None if names is None else np.array([*map(str, names)], dtype=object)
 
 
 def check_threshold(threshold: Any, n_labels: int | None) -> "NDArray":
@@ -174,20 +205,21 @@ def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
         for text in texts:
             refuse_surrogates(text, f"the 'label_texts' parameter, label {label!r}")
         texts_of[label] = [text.strip() for text in texts]
-    labels = np.unique(labels)
+    labels = distinct(labels)
     return labels, [texts_of[label] for label in labels.tolist()]
 
 
 def refuse_unnamed(labels: "NDArray", named: "NDArray") -> None:
     """Refuse labels (n,) that are not among the `named` ones (K,)."""
+    is_named = positions(labels, named) >= 0
     if len(labels) and (labels.dtype.kind in "US") != (named.dtype.kind in "US"):
         raise ValueError(
             "The 'label_texts' parameter must have the labels of y as keys, of the "
             f"same kind. Got {named.tolist()} for the labels "
-            f"{np.unique(labels).tolist()[:5]}, which never occur in it."
+            f"{distinct(labels).tolist()[:5]}, which never occur in it."
         )
-    unnamed = np.setdiff1d(labels, named)
-    if len(unnamed):
+    if not is_named.all():
+        unnamed = distinct(labels[~is_named])
         raise ValueError(
             "The 'label_texts' parameter must name every label of y. Got "
             f"{named.tolist()}, without {unnamed.tolist()[:5]}. Unlabelled texts "
@@ -212,7 +244,8 @@ def as_array(y: Any) -> "NDArray":
             f"Input y contains NaN: {np.ma.count_masked(y)} values are masked. Drop "
             "these rows from X and y."
         )
-    array = np.asarray(y)
+    objects = flat_objects(y)
+    array = np.asarray(y) if objects is None else objects
     return array.astype(object) if array.dtype.kind == "T" else array
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sksemantic._inputs.dataset import Ragged
+from sksemantic._inputs.unreadable import warn_of_unreadable
 from sksemantic._inputs.windows import (
     cut_longest_first,
     equal_windows,
@@ -173,7 +174,11 @@ class Template:
     def _encode_columns(self, columns: list[list[str]]) -> list[list["NDArray"]]:
         pairs = zip(self._spaces, columns, strict=True)
         is_causal = self._backbone.is_causal
-        return [self._encode(*pair, is_continuation=is_causal) for pair in pairs]
+        encoded = [self._encode(*pair, is_continuation=is_causal) for pair in pairs]
+        if self._backbone.tokenizer.unk_token_id is not None:
+            for texts in encoded:
+                warn_of_unreadable(texts, self._backbone.unknown_id)
+        return encoded
 
     def _encode_words(
         self, texts: list[list[str]], budget: int

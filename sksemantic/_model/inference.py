@@ -50,12 +50,18 @@ def _forward_all(
 ) -> "NDArray":
     """Run batches of similar length without gradient, and restore the order.
 
+    Of equal texts one is run.
+
     Of a text that has several windows the mean is returned: that of its features, or of
     its scores, which is what the head makes of the mean features.
     """
     if data.n_windows is not None:
         rows = _forward_all(module, data.windows(), forward, on_batch)
         return data.mean_over_windows(rows)
+    different, places = data.different()
+    if len(different) < len(data):
+        rows = _forward_all(module, different, forward, on_batch)
+        return rows[different.rows_of(places)]
     by_length, order = data.by_length()
     with torch.inference_mode(), shared_cpus():
         condition = module.kept_condition()

@@ -8,6 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch.nn import functional as F
 
+from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._tasks.base import Task
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
@@ -35,14 +36,15 @@ class ClassifierTask(Task):
 
     def encode(self, y: "NDArray") -> "NDArray":
         """Return class indices (n,) of labels (n,)."""
-        unknown = np.setdiff1d(y, self.classes)
-        if len(unknown):
+        indices = positions(y, self.classes)
+        if (indices < 0).any():
+            unknown = distinct(y[indices < 0])
             raise ValueError(
                 f"y contains {len(unknown)} label(s) that are not among the classes: "
                 f"{unknown[:5].tolist()}. The classes are {self.classes.tolist()}; "
                 "they are fixed by the first call."
             )
-        return np.searchsorted(self.classes, y)
+        return indices
 
     def check_same(self, other: Task) -> None:
         """Refuse another kind of target, and another set of classes."""

@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_consistent_length
 
+from sksemantic._inputs.class_weight import weights_of_classes
+from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._inputs.targets import (
+    as_array,
     check_indicators,
     check_label_texts,
     check_labels,
     check_threshold,
+    column_names,
     refuse_unnamed,
     unlabelled_rows,
 )
@@ -22,6 +25,8 @@ from sksemantic._tasks.ordinal import Ordinal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,15 @@ class LabelEncoder:
                     f"np.arange({len(numbers)}), with several labels a text. Got "
                     f"{classes.tolist()} instead."
                 )
-            task = self._make_task(numbers, former, is_multilabel=True)
+            names = column_names(y)
+            task = self._make_task(numbers, former, MultiLabel(numbers, names))
             return Targets(task, task.encode(indicators), weights)
         if self.label_texts is not None and classes is None:
             return self._encode_with_label_texts(y, n_texts, weights, former)
         y = check_labels(y, n_texts)
-        task = self._make_task(np.unique(y) if classes is None else classes, former)
-        return Targets(task, task.encode(y), self._weigh_classes(task, y, weights))
+        task = self._make_task(distinct(y) if classes is None else classes, former)
+        values = task.encode(y)
+        return Targets(task, values, self._weigh_classes(task, y, weights))
 
     def _encode_with_label_texts(
         self,
@@ -78,7 +85,7 @@ class LabelEncoder:
         if y is not None and np.ndim(y) == 1 and not {-1, "-1"} & {*self.label_texts}:
             check_consistent_length(range(n_texts), y)
             labelled = np.flatnonzero(~unlabelled_rows(y))
-            y = np.asarray(y)[labelled]
+            y = as_array(y)[labelled]
             weights = None if weights is None else weights[labelled]
             n_texts = len(labelled)
         y = check_labels(y, n_texts) if n_texts else classes[:0]
@@ -91,10 +98,10 @@ class LabelEncoder:
         self,
         classes: "NDArray",
         former: ClassifierTask | None,
-        *,
-        is_multilabel: bool = False,
+        multilabel: MultiLabel | None = None,
     ) -> ClassifierTask:
         """Return the task of a fresh fit, or the former one if it is the same."""
+        is_multilabel = multilabel is not None
         if len(classes) < 2:
             raise ValueError(
                 "A classifier needs texts of at least two classes. Got one class only, "
@@ -114,10 +121,8 @@ class LabelEncoder:
                 "The 'label_texts' parameter must be None with several labels a text, "
                 "and with ordered classes."
             )
-        task: ClassifierTask = Classification(classes)
-        if is_multilabel:
-            task = MultiLabel(classes)
-        elif is_ordinal:
+        task: ClassifierTask = multilabel or Classification(classes)
+        if is_ordinal:
             task = Ordinal.from_parameter(classes, self.ordinal)
         self.check_threshold(task)
         if former is not None:
@@ -127,7 +132,16 @@ class LabelEncoder:
     def check_threshold(self, task: ClassifierTask) -> "NDArray":
         """Return the threshold, or those of several labels."""
         n_labels = len(task.classes) if task.is_multilabel else None
-        return check_threshold(self.threshold, n_labels)
+        found = check_threshold(self.threshold, n_labels)
+        if n_labels is None and found != _DEFAULT_THRESHOLD:
+            raise ValueError(
+                "The 'threshold' parameter must be left at 0.5 with one label a text: "
+                "it is for several. Got "
+                f"{self.threshold!r} instead. To move the threshold between two "
+                "classes, wrap the estimator in sklearn.model_selection."
+                "FixedThresholdClassifier or TunedThresholdClassifierCV."
+            )
+        return found
 
     def _weigh_classes(
         self, task: ClassifierTask, y: "NDArray", weights: "NDArray | None"
@@ -137,8 +151,6 @@ class LabelEncoder:
             return weights
         if weights is None:
             weights = np.ones(len(y), np.float32)
-        classes = task.classes
-        if not isinstance(self.class_weight, dict):
-            classes = np.unique(y)  # "balanced" is not defined for the others
-        class_weights = compute_class_weight(self.class_weight, classes=classes, y=y)
-        return weights * class_weights[np.searchsorted(classes, y)]
+        indices = positions(y, task.classes)
+        of_classes = weights_of_classes(self.class_weight, task.classes, indices)
+        return weights * of_classes[indices]

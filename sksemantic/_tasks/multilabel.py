@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit, log_expit
 from torch.nn import functional as F
 
-from sksemantic._tasks.base import log_odds
+from sksemantic._tasks.base import Task, log_odds
 from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 
@@ -22,11 +22,31 @@ class MultiLabel(ClassifierTask, name="multilabel"):
     ----------
     classes : ndarray of shape (n_labels,)
         The numbers of the columns of y.
+    label_names : ndarray of shape (n_labels,) or None
+        The names of the columns of y, if it had any.
     """
 
     first_loss = "log-loss"
     skorch_kind = "labels"
     is_multilabel = True
+
+    def __init__(
+        self, classes: "NDArray", label_names: "NDArray | None" = None
+    ) -> None:
+        super().__init__(classes)
+        self.label_names = label_names
+
+    def check_same(self, other: Task) -> None:
+        """Refuse another number of labels, and others of the same number."""
+        super().check_same(other)
+        assert isinstance(other, MultiLabel)
+        now, before = self.label_names, other.label_names
+        if now is None or before is None or np.array_equal(now, before):
+            return
+        raise ValueError(
+            "y must have the columns of the fit before, in their order: "
+            f"{before.tolist()}. Got {now.tolist()} instead."
+        )
 
     def encode(self, y: "NDArray") -> "NDArray":
         """Return indicators (n, n_labels) as they are."""
@@ -85,6 +105,10 @@ class MultiLabel(ClassifierTask, name="multilabel"):
     def log_probabilities(self, scores: "NDArray") -> "NDArray":
         """Return their logarithms (n, n_labels)."""
         return log_expit(scores)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the classes, and the names of the columns."""
+        return super().to_state() | {"label_names": self.label_names}
 
     def logits(self, scores: "NDArray") -> "NDArray":
         """Return logits (n, n_labels)."""

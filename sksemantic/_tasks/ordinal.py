@@ -8,6 +8,8 @@ import torch
 from scipy.special import expit, log_expit
 from torch.nn import functional as F
 
+from sksemantic._inputs.label_values import positions
+from sksemantic._inputs.targets import as_array
 from sksemantic._tasks.base import Task, log_odds
 from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
@@ -145,10 +147,12 @@ def _ranks(classes: "NDArray", ordinal: Any) -> "NDArray":
                 f"Got {ordinal!r} instead."
             )
         return np.arange(len(classes))
-    order = np.asarray(ordinal)
-    if order.shape != classes.shape or not np.array_equal(np.sort(order), classes):
+    order = as_array(ordinal)
+    order = order if classes.dtype == object else np.array(order.tolist())
+    places = positions(order, classes) if order.ndim == 1 else np.zeros(0)
+    if not np.array_equal(np.sort(places), np.arange(len(classes))):
         raise ValueError(
             "The 'ordinal' parameter must list every class of y once: "
             f"{classes.tolist()}. Got {order.tolist()} instead."
         )
-    return np.argsort(np.searchsorted(classes, order))
+    return np.argsort(places)

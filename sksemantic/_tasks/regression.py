@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HUBER_DELTA = 1.35  # of standardised targets: 95 % as efficient as the mean (Huber)
+_LARGEST_TARGET = 1e15  # standardised; its square has to be finite in float32
 _SMALLEST_ERROR = 1e-3  # of standardised targets: keeps the reweighting finite
 _NORMAL_MAD = 1.4826  # standard deviation over median absolute deviation, if normal
 
@@ -73,6 +74,14 @@ class Regression(Task, name="regression"):
                 f"fitted with {self.n_outputs}."
             )
         standardised = (columns - self.center) / self.scale
+        row, column = np.unravel_index(np.abs(standardised).argmax(), columns.shape)
+        if abs(standardised[row, column]) > _LARGEST_TARGET:
+            raise ValueError(
+                f"y must not be further than {_LARGEST_TARGET:g} times the spread "
+                f"({self.scale[column]:g}) from the median ({self.center[column]:g}): "
+                "training in float32 cannot tell the others apart. Got "
+                f"{columns[row, column]:g} in row {row} instead."
+            )
         return standardised.reshape(y.shape).astype(np.float32)
 
     def check_same(self, other: Task) -> None:
@@ -157,5 +166,8 @@ def _median(values: "NDArray", weights: "NDArray | None") -> tuple[float, float]
     if weights is not None:
         values = values[weights > 0]
     median = float(np.median(values))
-    spread = _NORMAL_MAD * float(np.median(np.abs(values - median)))
-    return median, spread or _mean(values, None)[1]
+    deviations = np.abs(values - median)
+    spread = np.median(deviations)
+    if spread == 0 and deviations.any():  # of more than half that are equal
+        spread = np.median(deviations[deviations > 0])
+    return median, _NORMAL_MAD * float(spread) or 1.0

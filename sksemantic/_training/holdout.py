@@ -1,11 +1,13 @@
 """Which texts are held out, and which ones the linear probe is fitted on."""
 
 import math
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sksemantic._inputs.dataset import TextDataset
+from sksemantic._warnings import user_stacklevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +47,20 @@ def draw_held_out(
         is_held_out = _draw(strata, lambda n: int(share * n), rng)
     is_held_out &= data.weights > 0
     return is_held_out & ~_whole_strata(data, strata, is_held_out)
+
+
+def warn_of_none_held_out(config: "TrainingConfig", n_texts: int) -> None:
+    """Say that early stopping, if it was asked for, has nothing to watch."""
+    if not config.early_stopping:
+        return
+    warnings.warn(
+        f"early_stopping=True has no effect: of {n_texts} labelled texts none could be "
+        "held out, as classes, or groups, are too small for a part of each, so all "
+        "epochs are trained. Pass more texts, raise training__validation_fraction, or "
+        "set early_stopping=False.",
+        UserWarning,
+        stacklevel=user_stacklevel(),
+    )
 
 
 def _whole_strata(

@@ -32,6 +32,7 @@ from sksemantic._training.head import (
     init_head,
     set_feature_scale,
 )
+from sksemantic._training.holdout import warn_of_none_held_out
 from sksemantic._training.net import build_net
 from sksemantic._training.plan import Planner, count_texts
 from sksemantic._training.probe import LabelTexts, Probing
@@ -99,14 +100,11 @@ class Trainer:
         self,
         data: "TextDataset",
         *,
-        is_fresh: bool = True,
+        is_fresh: bool = True,  # else a warm start: head and scale stay as they are
         can_cut_layers: bool = False,
         label_texts: LabelTexts | None = None,
     ) -> TrainingResult:
-        """Train, and leave the trained model or the linear probe in the module.
-
-        With `is_fresh=False` (warm start) head and feature scale stay as they are.
-        """
+        """Train, and leave the trained model or the linear probe in the module."""
         n_epochs = int(self.config.max_epochs)
         all_layers = self.module.config.n_tuned_layers
         self.progress.begin("measuring")
@@ -137,11 +135,11 @@ class Trainer:
         if is_held_out.any():
             result = self._train_and_compare(data, is_held_out, probing, probe)
         else:
+            warn_of_none_held_out(self.config, len(data))
             net = self._train(self._net(), data)
             has_prior = isinstance(self.task, ClassifierTask) and label_texts is None
             temperature = self.config.temperature if has_prior else 1.0
-            history = self._finish(net, data)
-            result = TrainingResult(history, probe, temperature=temperature)
+            result = TrainingResult(self._finish(net, data), probe, None, temperature)
         n_layers = self.module.config.n_tuned_layers, all_layers
         self.limit.warn(n_texts, (len(result.history), n_epochs), n_layers)
         return result

@@ -92,7 +92,7 @@ BAD_LABELS = {
     "polars null": (pl.Series(["a", None, "b"] * 8), "8 labels are missing"),
     "str and int": (
         np.array(["a", 1] * 12, dtype=object),
-        "labels of one kind.* Got a mix of int, str instead",
+        "labels of one kind.* Got a mix of kinds instead",
     ),
 }
 

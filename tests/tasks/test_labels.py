@@ -102,7 +102,7 @@ def test_class_weight_when_balanced_and_a_label_has_no_text_then_others_count():
     ("y", "parameters", "message"),
     [
         (["a"] * 4, {}, r"at least two classes\. Got one class only, \['a'\]"),
-        ([0, 1, 0, 1], {"class_weight": {0: 1, 2: 2}}, "not in class_weight"),
+        ([0, 1, 0, 1], {"class_weight": {0: 1, 2: 2}}, "not among"),
         (
             TABLE,
             {"class_weight": "balanced"},

@@ -175,6 +175,7 @@ def test_held_out_texts_when_the_probe_is_ahead_then_join_unless_it_is_clearly(
         (slice(24), {"early_stopping": True, "validation_fraction": 0.01}),
     ],
 )
+@pytest.mark.filterwarnings("ignore:early_stopping=True has no effect")
 def test_held_out_texts_when_there_are_too_few_then_none_and_no_comparison(
     rows, options, fast, texts, labels
 ):
@@ -182,6 +183,13 @@ def test_held_out_texts_when_there_are_too_few_then_none_and_no_comparison(
     clf.fit(texts[rows], labels[rows])
     assert clf.comparison_ is None
     assert len(clf.history_) == 2
+
+
+def test_early_stopping_when_no_text_is_held_out_then_warns(fast, texts, labels):
+    options = {"early_stopping": True, "validation_fraction": 0.01}
+    clf = SKTuningClassifier(**with_training(fast, **options))
+    with pytest.warns(UserWarning, match="of 24 labelled texts none could be held out"):
+        clf.fit(texts, labels)
 
 
 @pytest.mark.parametrize(
