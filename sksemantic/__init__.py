@@ -3,9 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0.dev0"
+from sksemantic._version import __version__ as __version__
 
 __all__ = [
+    "BackboneMismatchError",
     "BackboneNotFoundError",
     "FallbackWarning",
     "SKSemanticError",
@@ -15,6 +16,7 @@ __all__ = [
     "TimeLimitWarning",
     "TrainingConfig",
     "TruncationWarning",
+    "UnreadableTextWarning",
     "UnsupportedBackboneError",
     "cache_limits",
     "clear_cache",
@@ -23,6 +25,7 @@ __all__ = [
 # Public names are imported when first touched, so that `import sksemantic` stays
 # instant; torch and transformers follow only when a model is fitted.
 _HOMES = {
+    "BackboneMismatchError": "exceptions",
     "BackboneNotFoundError": "exceptions",
     "FallbackWarning": "exceptions",
     "SKSemanticError": "exceptions",
@@ -32,6 +35,7 @@ _HOMES = {
     "TimeLimitWarning": "exceptions",
     "TrainingConfig": "_training.config",
     "TruncationWarning": "exceptions",
+    "UnreadableTextWarning": "exceptions",
     "UnsupportedBackboneError": "exceptions",
     "cache_limits": "_cache",
     "clear_cache": "_cache",
@@ -44,11 +48,13 @@ if TYPE_CHECKING:
     from sksemantic._token_classifier import SKTuningTokenClassifier
     from sksemantic._training.config import TrainingConfig
     from sksemantic.exceptions import (
+        BackboneMismatchError,
         BackboneNotFoundError,
         FallbackWarning,
         SKSemanticError,
         TimeLimitWarning,
         TruncationWarning,
+        UnreadableTextWarning,
         UnsupportedBackboneError,
     )
 

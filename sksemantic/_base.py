@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import replace
 from numbers import Integral, Real
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +13,6 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._backbone.device import resolve_device
 from sksemantic._backbone.registry import load_backbone
@@ -36,6 +34,7 @@ from sksemantic._inputs.validation import (
 from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
+from sksemantic._saving.pretrained import Pretrained
 from sksemantic._tasks.base import Targets
 from sksemantic._training.build import (
     Parameters,
@@ -48,6 +47,7 @@ from sksemantic._training.config import TrainingConfig
 from sksemantic._training.display import make_display
 from sksemantic._training.estimate import FitTimeEstimate
 from sksemantic._training.fitted import FittedModel
+from sksemantic._training.fitted_state import FittedState
 from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
 from sksemantic._training.probe import read_label_texts
@@ -65,7 +65,12 @@ _ADAPTERS = ("low_rank", "linear", "embedding")
 
 
 class BaseSKTuning(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, NestedParameters, ABC
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    Pretrained,
+    FittedState,
+    NestedParameters,
+    ABC,
 ):
     """Frozen backbone, semantic prefix, trainable adapter and head.
 
@@ -106,21 +111,6 @@ class BaseSKTuning(
         "model_kwargs": vars(ModelOptions()),
     }
 
-    # What `fit` leaves is one object; all public attributes are read off it.
-    config_ = property(attrgetter("_model.config"))
-    history_ = property(attrgetter("_model.result.history"))
-    linear_probe_ = property(attrgetter("_model.result.linear_probe"))
-    comparison_ = property(attrgetter("_model.result.comparison"))
-    timing_ = property(attrgetter("_model.timing"))
-    prompt_ = property(attrgetter("config_.model.prompt"))
-    prefix_mechanism_ = property(attrgetter("config_.model.backbone.prefix_mechanism"))
-    n_layers_ = property(attrgetter("config_.model.backbone.n_layers"))
-    backbone_source_ = property(attrgetter("config_.model.backbone.source"))
-    n_virtual_tokens_ = property(attrgetter("config_.model.n_virtual_tokens"))
-    n_trainable_params_ = property(attrgetter("_model.n_trained"))
-    n_features_in_ = property(attrgetter("_model.columns.n_features_in_"))
-    feature_names_in_ = property(attrgetter("_model.columns.feature_names_in_"))
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
@@ -155,7 +145,7 @@ class BaseSKTuning(
         UnsupportedBackboneError
             If the weights cannot be loaded safely, or take no semantic prefix.
         """
-        self._fitted = self._fit(X, y, sample_weight, groups)
+        self._keep(self._fit(X, y, sample_weight, groups))
         return self
 
     def estimate_fit_time(
@@ -314,10 +304,6 @@ class BaseSKTuning(
         """What a bar is called: it shares 80 columns with what it shows."""
         return type(self).__name__.removeprefix("SKTuning")
 
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether `fit` or `partial_fit` has been called."""
-        return "_fitted" in self.__dict__
-
     def __sklearn_tags__(self):
         """Declare texts as input."""
         tags = super().__sklearn_tags__()
@@ -326,32 +312,9 @@ class BaseSKTuning(
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep the trained values and the backbone's name, never the backbone."""
-        state = dict(super().__getstate__())
-        if "_fitted" in state:
-            state["_fitted"] = state["_fitted"].to_state()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the trained values; the backbone is loaded when first needed."""
-        state = dict(state)
-        if "_fitted" in state:
-            state["_fitted"] = FittedModel.from_state(state["_fitted"])
-        super().__setstate__(state)
-
-    @property
-    def _model(self) -> FittedModel:
-        check_is_fitted(self)
-        return self._fitted
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._model.n_features
-
     def _load(self) -> "tuple[SemanticModule, Template]":
         """Return the fitted module, and what lays out its texts."""
-        return self._model.load(resolve_device(self.device))
+        return self._model.load(resolve_device(self.device), self.model)
 
     def _load_with_data(self, X: Any) -> tuple[SemanticModule, TextDataset]:
         """Return the fitted module, and checked and tokenised texts."""

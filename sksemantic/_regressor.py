@@ -239,7 +239,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self : SKTuningRegressor
             The estimator.
         """
-        self._fitted = self._fit(X, y, sample_weight, is_partial=True)
+        self._keep(self._fit(X, y, sample_weight, is_partial=True))
         return self
 
     def predict(self, X: Any) -> "NDArray":

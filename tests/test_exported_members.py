@@ -6,6 +6,7 @@ import sksemantic
 from sksemantic import exceptions
 
 PUBLIC = [
+    "BackboneMismatchError",
     "BackboneNotFoundError",
     "FallbackWarning",
     "SKSemanticError",
@@ -15,6 +16,7 @@ PUBLIC = [
     "TimeLimitWarning",
     "TrainingConfig",
     "TruncationWarning",
+    "UnreadableTextWarning",
     "UnsupportedBackboneError",
     "cache_limits",
     "clear_cache",

@@ -11,8 +11,9 @@ PACKAGE = Path(sksemantic.__file__).parent
 
 # From the bottom up: a room imports from those before it, for types as well.
 ORDER = (
-    "_warnings exceptions < _backbone < _cache < _inputs < _model < _tasks "
-    "< _training < _base < _classifier _regressor _token_classifier < __init__"
+    "_version _warnings exceptions < _backbone < _cache < _inputs < _model < _tasks "
+    "< _training < _saving < _base < _classifier _regressor _token_classifier "
+    "< __init__"
 )
 LEVEL = {
     room: level
@@ -80,9 +81,11 @@ def test_transformers_when_imported_then_by_the_backbone_alone(module):
 
 
 @every_file
-def test_hub_when_imported_then_to_find_a_source_alone(module):
+def test_hub_when_imported_then_to_find_and_to_save_alone(module):
     packages = {name.split(".")[0] for name in imports(module)}
-    assert module == "_backbone.source" or "huggingface_hub" not in packages
+    places = {"_backbone.source", "_saving.card"}
+    places |= {"_saving.pretrained", "_saving.reading"}
+    assert module in places or "huggingface_hub" not in packages
 
 
 @every_file

@@ -4,6 +4,7 @@ Tried in this order: local directory, `.gguf` file, installed weights package, h
 cache, hub. Nothing here imports torch or transformers, so a wrong name fails at once.
 """
 
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,7 +16,9 @@ from huggingface_hub.errors import (
     HFValidationError,
     LocalEntryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
+from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import BackboneNotFoundError
 
 
@@ -40,11 +43,45 @@ def resolve(name: str, revision: str | None = None) -> BackboneSource:
     return _hub(name, revision, tried)
 
 
+def resolve_id(name: str, revision: str | None = None) -> BackboneSource:
+    """Find the weights of a hub id, without looking for a path of that name."""
+    tried: list[str] = []
+    try:
+        validate_repo_id(name)
+    except HFValidationError as exc:
+        tried.append(f"hub: {name!r:.60} is not a valid hub id")
+        raise _not_found_error(name, tried) from exc
+    for place in (_weights_package, _hub_cache):
+        source = place(name, revision, tried)
+        if source is not None:
+            return source
+    return _hub(name, revision, tried)
+
+
 def find_again(source: BackboneSource) -> BackboneSource:
     """Find the weights of a fitted estimator, where they were or by their name."""
     if (Path(source.location) / (source.gguf_file or "config.json")).is_file():
         return source
     return resolve(source.name, source.revision)
+
+
+def warn_if_lost(source: BackboneSource) -> None:
+    """Warn if weights can neither be found again nor fetched. The hub is not asked."""
+    if (Path(source.location) / (source.gguf_file or "config.json")).is_file():
+        return
+    tried: list[str] = []
+    for place in (_local_directory, _gguf_file, _weights_package, _hub_cache):
+        if place(source.name, source.revision, tried) is not None:
+            return
+    if source.origin in ("hub", "hub cache") and not constants.HF_HUB_OFFLINE:
+        return
+    warnings.warn(
+        "The backbone of this fitted estimator cannot be found; set_params(model=...) "
+        "says where it is, before the first prediction. "
+        f"{_not_found_error(source.name, tried)}",
+        UserWarning,
+        stacklevel=user_stacklevel(),
+    )
 
 
 def _local_directory(
@@ -135,7 +172,7 @@ def _hub_cache(
 
 
 # What a backbone needs: neither pickled weights nor other frameworks' files.
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+NEEDED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _NOT_NEEDED = ["*/*", "consolidated*"]
 
 
@@ -148,7 +185,7 @@ def _hub(name: str, revision: str | None, tried: list[str]) -> BackboneSource:
         folder = snapshot_download(
             name,
             revision=revision,
-            allow_patterns=_HUB_FILES,
+            allow_patterns=NEEDED_FILES,
             ignore_patterns=_NOT_NEEDED,
         )
     except HFValidationError as exc:

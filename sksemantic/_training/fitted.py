@@ -1,28 +1,36 @@
 """The fitted model: everything that `fit` leaves, in one object."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from skorch.history import History
 
+from sksemantic._backbone.fingerprint import fingerprint
+from sksemantic._backbone.source import (
+    BackboneSource,
+    find_again,
+    resolve,
+)
+from sksemantic._backbone.torch_state import torch_state
 from sksemantic._model.config import ModelConfig
 from sksemantic._model.module import load_model
 from sksemantic._tasks.base import Task
 from sksemantic._tasks.linear_probe import LinearProbe
 from sksemantic._training.comparison import Comparison
 from sksemantic._training.config import TrainingConfig
+from sksemantic._training.optimizer_state import with_tensors, without_tensors
 from sksemantic._training.progress import FitTiming
 from sksemantic._training.trainer import TrainingResult
+from sksemantic.exceptions import BackboneMismatchError, BackboneNotFoundError
 
 if TYPE_CHECKING:
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
 
-_FORMAT = 1  # of the saved state; raised by every change that older code cannot read
 _NOT_TRAINED = ("feature_mean", "feature_scale")
 
 
@@ -54,7 +62,13 @@ class FittedModel:
     timing : FitTiming
     weights : dict of str to ndarray
         Of adapter and head, and the scale of the features.
+    n_texts : int
+        How many labelled texts there were.
+    fingerprint : str or None
+        Of the backbone's weights.
     """
+
+    FORMAT: ClassVar[int] = 2  # raised by every change that older code cannot read
 
     config: Config
     task: Task
@@ -62,6 +76,8 @@ class FittedModel:
     columns: SimpleNamespace
     timing: FitTiming
     weights: dict[str, "np.ndarray"]
+    n_texts: int = 0
+    fingerprint: str | None = None
     # The module around the shared backbone, and what lays out its texts. Both are made
     # again when they are first needed after unpickling.
     _loaded: "list[tuple[SemanticModule, Template]]" = field(default_factory=list)
@@ -76,6 +92,7 @@ class FittedModel:
         result: TrainingResult,
         columns: dict[str, Any],
         timing: FitTiming,
+        n_texts: int,
     ) -> "FittedModel":
         """Return the model of a module that has been trained."""
         state = module.state_dict()
@@ -83,7 +100,17 @@ class FittedModel:
         config = Config(module.config, training)
         names = SimpleNamespace(**columns)
         loaded = [(module, template)]
-        return cls(config, task, result, names, timing, weights, loaded)
+        return cls(
+            config=config,
+            task=task,
+            result=result,
+            columns=names,
+            timing=timing,
+            weights=weights,
+            n_texts=n_texts,
+            fingerprint=fingerprint(module.config.backbone.source),
+            _loaded=loaded,
+        )
 
     @property
     def n_trained(self) -> int:
@@ -96,14 +123,75 @@ class FittedModel:
         """How many features the head reads."""
         return self.weights["head.weight"].shape[1]
 
-    def load(self, device: torch.device) -> "tuple[SemanticModule, Template]":
-        """Return module and template; on the device if they have to be made first."""
-        if not self._loaded:
-            module, template = load_model(self.config.model, device)
-            self.copy_weights_to(module)
-            module.eval()
-            self._loaded.append((module, template))
+    def load(
+        self, device: torch.device, model: str | None = None
+    ) -> "tuple[SemanticModule, Template]":
+        """Return module and template; on the device if they have to be made first.
+
+        `model` says where else the backbone may be.
+        """
+        if self._loaded:
+            return self._loaded[0]
+        with torch_state:  # another thread waits, and finds them made
+            if not self._loaded:
+                fitted = self.find_backbone(model)
+                module, template = load_model(fitted.config.model, device)
+                self.copy_weights_to(module)
+                module.eval()
+                self._loaded.append((module, template))
         return self._loaded[0]
+
+    def find_backbone(self, model: str | None = None) -> "FittedModel":
+        """Return the model with the place where its backbone is now, and verify it.
+
+        It is where it was, or else where `model` says.
+
+        Raises
+        ------
+        BackboneNotFoundError
+        BackboneMismatchError
+        """
+        source = self.config.model.backbone.source
+        try:
+            fitted = self.with_source(find_again(source))
+            fitted.verify_backbone()
+        except (BackboneNotFoundError, BackboneMismatchError):
+            if model is None or model == source.name:
+                raise
+            fitted = self.with_source(resolve(model, source.revision))
+            fitted.verify_backbone()
+        return fitted
+
+    def with_source(
+        self, source: BackboneSource, *, is_other: bool = False
+    ) -> "FittedModel":
+        """Return the model with another place of its backbone, or another backbone."""
+        config = self.config.model
+        backbone = replace(config.backbone, source=source)
+        return replace(
+            self,
+            config=replace(self.config, model=replace(config, backbone=backbone)),
+            fingerprint=fingerprint(source) if is_other else self.fingerprint,
+            _loaded=[],
+        )
+
+    def verify_backbone(self) -> None:
+        """Refuse a backbone of other weights than those of the fit.
+
+        Raises
+        ------
+        BackboneMismatchError
+        """
+        source = self.config.model.backbone.source
+        if self.fingerprint in (None, fingerprint(source)):
+            return
+        raise BackboneMismatchError(
+            f"The backbone {source.name!r} ({source.origin}, {source.location}) has "
+            "other weights than the estimator was fitted on: their SHA-256 is "
+            f"{fingerprint(source)}, that of the fit was {self.fingerprint}. Put the "
+            "weights of the fit there, say where they are with set_params(model=...), "
+            "or fit again. from_pretrained(..., verify_backbone=False) takes others."
+        )
 
     def copy_weights_to(self, module: "SemanticModule") -> None:
         """Give a module these weights.
@@ -136,7 +224,7 @@ class FittedModel:
         """Return the model as a versioned dictionary of arrays and JSON values."""
         probe, comparison = self.result.linear_probe, self.result.comparison
         return {
-            "format": _FORMAT,
+            "format": self.FORMAT,
             "model": self.config.model.to_dict(),
             "training": self.config.training.to_dict(),
             "task": {"name": self.task.name, "values": self.task.to_state()},
@@ -150,7 +238,9 @@ class FittedModel:
             "comparison": None if comparison is None else asdict(comparison),
             "temperature": self.result.temperature,
             "timing": asdict(self.timing),
-            "optimizer": _without_tensors(self.result.optimizer_state),
+            "optimizer": without_tensors(self.result.optimizer_state),
+            "n_texts": self.n_texts,
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
@@ -162,10 +252,10 @@ class FittedModel:
         ValueError
             If the state was saved in another format.
         """
-        if state.get("format") != _FORMAT:
+        if state.get("format") != cls.FORMAT:
             raise ValueError(
                 f"The saved estimator has format {state.get('format')}; this version "
-                f"of sksemantic reads format {_FORMAT}. Fit and save it again, or "
+                f"of sksemantic reads format {cls.FORMAT}. Fit and save it again, or "
                 "install the version that saved it."
             )
         columns = dict(state["columns"])
@@ -178,7 +268,7 @@ class FittedModel:
             linear_probe=None if probe is None else LinearProbe(**probe),
             comparison=None if comparison is None else Comparison(**comparison),
             temperature=state["temperature"],
-            optimizer_state=_with_tensors(state["optimizer"]),
+            optimizer_state=with_tensors(state["optimizer"]),
         )
         return cls(
             config=Config(
@@ -190,31 +280,11 @@ class FittedModel:
             columns=SimpleNamespace(**columns),
             timing=FitTiming(**state["timing"]),
             weights=state["weights"],
+            n_texts=state["n_texts"],
+            fingerprint=state["fingerprint"],
         )
 
 
 def _flat(config: ModelConfig) -> dict[str, Any]:
     values = asdict(config)
     return values.pop("backbone") | values
-
-
-def _without_tensors(optimizer_state: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return an optimizer's state in arrays and JSON values."""
-    if optimizer_state is None:
-        return None
-    moments = {
-        str(number): {name: value.cpu().numpy() for name, value in each.items()}
-        for number, each in optimizer_state["state"].items()
-    }
-    return {**optimizer_state, "state": moments}
-
-
-def _with_tensors(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return the optimizer's state of `_without_tensors`."""
-    if values is None:
-        return None
-    moments = {
-        int(number): {name: torch.tensor(value) for name, value in each.items()}
-        for number, each in values["state"].items()
-    }
-    return {**values, "state": moments}

@@ -92,6 +92,7 @@ class Job:
             result,
             self.request.columns,
             trainer.progress.end(),
+            len(data),
         )
 
     def estimate(self) -> FitTimeEstimate:

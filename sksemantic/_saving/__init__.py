@@ -1,0 +1,1 @@
+"""Fitted estimators in directories: safetensors, JSON and a model card."""

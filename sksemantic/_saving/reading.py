@@ -1,0 +1,103 @@
+"""What is in a saved directory, and where its backbone is."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from sksemantic._backbone.source import BackboneSource, resolve, resolve_id
+from sksemantic._saving.checks import BrokenFile, check, check_entries
+from sksemantic._saving.directory import place_of
+from sksemantic._saving.values import from_json
+from sksemantic.exceptions import BackboneNotFoundError
+
+SCHEMA = 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+BACKBONE = "backbone"  # the subdirectory of its files
+_MOST_CONFIG_BYTES = 1 << 28
+_ENTRIES = {
+    "schema": int,
+    "class": str,
+    "parameters": dict[str, Any],
+    "fitted": dict[str, Any],
+    "has_backbone": bool,
+    "versions": dict[str, str],
+}
+
+
+def parameters_from_json(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
+    known = cls._get_param_names()
+    unknown = sorted(values.keys() - {*known})
+    if unknown:
+        raise BrokenFile(f"{cls.__name__} has no parameter {unknown[0]!r:.60}")
+    return values
+
+
+def download(name: str, **options: Any) -> Path:
+    """Return the directory of a model on the hub, in the hub's cache."""
+    patterns = [CONFIG, WEIGHTS, CARD, f"{BACKBONE}/*"]
+    return Path(snapshot_download(name, allow_patterns=patterns, **options))
+
+
+def read_directory(
+    directory: Path, name: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what is in the files of a directory, as far as its form is right."""
+    file = place_of(directory, CONFIG)
+    try:
+        if file.stat().st_size > _MOST_CONFIG_BYTES:
+            raise BrokenFile(f"{CONFIG} is too large")
+        config = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as exc:
+        raise BrokenFile(f"there is no {CONFIG}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise BrokenFile(f"{CONFIG} is no JSON ({exc})") from exc
+    if not isinstance(config, dict) or "schema" not in config:
+        raise BrokenFile(f"{CONFIG} was not written by save_pretrained of sksemantic")
+    schema = config["schema"]
+    if schema != SCHEMA:
+        raise BrokenFile(
+            f"{CONFIG} has the schema {schema!r:.60}, and this version reads {SCHEMA}: "
+            "install a newer one"
+        )
+    check_entries(_ENTRIES, config, CONFIG)
+    if config["class"] != name:
+        raise BrokenFile(f"it holds a {config['class']:.60}: call that from_pretrained")
+    try:
+        for part in ("parameters", "fitted"):
+            config[part] = from_json(config[part])
+            check(dict[str, Any], config[part], part)
+        tensors = load_file(place_of(directory, WEIGHTS))
+    except FileNotFoundError as exc:
+        raise BrokenFile(f"there is no {WEIGHTS}") from exc
+    except (ValueError, KeyError, TypeError, SafetensorError) as exc:
+        raise BrokenFile(str(exc)) from exc
+    return config, tensors
+
+
+def find_backbone(
+    saved: BackboneSource, model: str | None, bundled: Path | None
+) -> BackboneSource:
+    """Return where the backbone is: where it was asked for, bundled, or by its id."""
+    if model is not None:
+        return resolve(model, saved.revision)
+    if bundled is not None:
+        name = saved.gguf_file or CONFIG
+        if Path(name).name != name or not (bundled / name).is_file():
+            raise BackboneNotFoundError(
+                f"{str(bundled)!r} lacks the file {name!r:.60} of the backbone."
+            )
+        return replace(saved, location=str(bundled.resolve()))
+    if saved.origin in ("directory", "gguf file"):
+        raise BackboneNotFoundError(
+            f"The estimator was fitted on the backbone {saved.name!r}, a {saved.origin}"
+            " which is not saved with it, and a path in a file is not followed. Say "
+            f"where it is: from_pretrained(..., model={saved.name!r}), or save it with "
+            "the estimator: save_pretrained(..., backbone=True)."
+        )
+    return resolve_id(saved.name, saved.revision)
