@@ -50,6 +50,11 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
         if kind not in ("str", "number", "bytes"):
             return np.fromiter(labels, object, len(labels))
         y = np.array(labels)
+    if y.dtype.kind == "S":  # as newer releases of scikit-learn do
+        raise TypeError(
+            "y must hold labels that are no bytes. Decode them: "
+            "[label.decode() for label in y]."
+        )
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise ValueError("Input y contains infinity; labels must be finite.")
     check_classification_targets(y)

@@ -113,7 +113,10 @@ def _array_from_json(value: Mapping[str, Any], depth: int) -> "np.ndarray":
         raise ValueError(f"values that are no {name!r:.60}")
     if dtype.kind == "U" and any(4 * len(each) > dtype.itemsize for each in values):
         raise ValueError(f"text too long for {name!r:.60}")
-    return np.array(values, dtype).reshape(shape)
+    array = np.array(values, dtype)
+    if dtype.kind in "iu" and array.tolist() != values:  # numpy 1 wraps them around
+        raise ValueError(f"numbers too large for {name!r:.60}")
+    return array.reshape(shape)
 
 
 def _longest(values: list[Any]) -> int:
