@@ -99,6 +99,7 @@ class Job:
         """Foresee the fit; change nothing."""
         with shared_cpus():
             trainer, can_cut = self.trainer, self._can_cut_layers
+            trainer.progress.begin("measuring")
             plan = trainer.planner.plan(
                 self.data, self.label_texts, trainer.limit, can_cut
             )

@@ -19,6 +19,14 @@ def test_estimate_when_asked_then_nothing_is_fitted(classifier, texts, labels):
     assert estimate.peak_bytes > 50e6  # no Python with torch is smaller
 
 
+def test_estimate_when_batches_are_measured_then_this_does_not_count(
+    classifier, texts, labels
+):
+    phases = classifier.estimate_fit_time([f"{t} so" for t in texts], labels).phases
+    assert phases["tokenising"] < 0.1  # of two dozen texts
+    assert "measuring" not in phases
+
+
 def test_estimate_when_printed_then_is_a_sentence(classifier, texts, labels):
     text = str(classifier.estimate_fit_time(texts, labels))
     assert text.startswith("About ")
