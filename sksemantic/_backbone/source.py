@@ -5,6 +5,7 @@ cache, hub. Nothing here imports torch or transformers, so a wrong name fails at
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -33,14 +34,15 @@ class BackboneSource:
     revision: str | None = None  # branch, tag or commit (hub and hub cache only)
 
 
+# Takes a name, a revision, and a list of what was tried in vain, to which it adds.
+_Place = Callable[[str, str | None, list[str]], BackboneSource | None]
+
+
 def resolve(name: str, revision: str | None = None) -> BackboneSource:
     """Find the weights called `name`; if there are none, say what was tried."""
     tried: list[str] = []
-    for place in (_local_directory, _gguf_file, _weights_package, _hub_cache):
-        source = place(name, revision, tried)
-        if source is not None:
-            return source
-    return _hub(name, revision, tried)
+    places = (_local_directory, _gguf_file, _weights_package, _hub_cache)
+    return _first(places, name, revision, tried) or _hub(name, revision, tried)
 
 
 def resolve_id(name: str, revision: str | None = None) -> BackboneSource:
@@ -51,28 +53,21 @@ def resolve_id(name: str, revision: str | None = None) -> BackboneSource:
     except HFValidationError as exc:
         tried.append(f"hub: {name!r:.60} is not a valid hub id")
         raise _not_found_error(name, tried) from exc
-    for place in (_weights_package, _hub_cache):
-        source = place(name, revision, tried)
-        if source is not None:
-            return source
-    return _hub(name, revision, tried)
+    places = (_weights_package, _hub_cache)
+    return _first(places, name, revision, tried) or _hub(name, revision, tried)
 
 
 def find_again(source: BackboneSource) -> BackboneSource:
     """Find the weights of a fitted estimator, where they were or by their name."""
-    if (Path(source.location) / (source.gguf_file or "config.json")).is_file():
-        return source
-    return resolve(source.name, source.revision)
+    return source if _is_there(source) else resolve(source.name, source.revision)
 
 
 def warn_if_lost(source: BackboneSource) -> None:
     """Warn if weights can neither be found again nor fetched. The hub is not asked."""
-    if (Path(source.location) / (source.gguf_file or "config.json")).is_file():
-        return
     tried: list[str] = []
-    for place in (_local_directory, _gguf_file, _weights_package, _hub_cache):
-        if place(source.name, source.revision, tried) is not None:
-            return
+    places = (_local_directory, _gguf_file, _weights_package, _hub_cache)
+    if _is_there(source) or _first(places, source.name, source.revision, tried):
+        return
     if source.origin in ("hub", "hub cache") and not constants.HF_HUB_OFFLINE:
         return
     warnings.warn(
@@ -82,6 +77,19 @@ def warn_if_lost(source: BackboneSource) -> None:
         UserWarning,
         stacklevel=user_stacklevel(),
     )
+
+
+def _is_there(source: BackboneSource) -> bool:
+    """Whether the files are where they were."""
+    return (Path(source.location) / (source.gguf_file or "config.json")).is_file()
+
+
+def _first(
+    places: "tuple[_Place, ...]", name: str, revision: str | None, tried: list[str]
+) -> BackboneSource | None:
+    """Return what the first place has that has anything; `tried` says of the others."""
+    found = (place(name, revision, tried) for place in places)
+    return next((source for source in found if source is not None), None)
 
 
 def _local_directory(

@@ -99,8 +99,7 @@ def _split_columns(X: Any) -> tuple[list[list[Any]], tuple[str, ...] | None]:
     if len(shape) > 2:
         raise ValueError(f"{_EXPECTED} Got shape {tuple(shape)} instead.")
     if len(shape) == 2:
-        # Those of pyarrow, and of others.
-        names = getattr(X, "column_names", getattr(X, "columns", None))
+        names = names_of_columns(X)
         if names is not None:
             is_named = all(isinstance(name, str) for name in names)
             names = tuple(map(str, names)) if is_named else None
@@ -109,6 +108,11 @@ def _split_columns(X: Any) -> tuple[list[list[Any]], tuple[str, ...] | None]:
     if rows and isinstance(rows[0], list | tuple | np.ndarray):
         return _transposed(rows), None
     return [rows], None
+
+
+def names_of_columns(table: Any) -> Any:
+    """Return the names of a table's columns, or None; pyarrow has its own word."""
+    return getattr(table, "column_names", getattr(table, "columns", None))
 
 
 def _column(X: Any, i: int) -> Any:

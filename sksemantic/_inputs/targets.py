@@ -8,7 +8,13 @@ import pandas as pd
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from sksemantic._inputs.columns import SHOWN_ROWS, as_list, name_rows, refuse_surrogates
+from sksemantic._inputs.columns import (
+    SHOWN_ROWS,
+    as_list,
+    name_rows,
+    names_of_columns,
+    refuse_surrogates,
+)
 from sksemantic._inputs.label_values import (
     check_one_kind,
     distinct,
@@ -170,7 +176,7 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
 
 def column_names(y: Any) -> "NDArray | None":
     """Return the names (n_labels,) of a table's columns, if it has any."""
-    names = getattr(y, "column_names", getattr(y, "columns", None))
+    names = names_of_columns(y)
     return None if names is None else np.array([*map(str, names)], dtype=object)
 
 

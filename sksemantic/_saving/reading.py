@@ -31,6 +31,7 @@ _ENTRIES = {
 
 
 def parameters_from_json(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a class; refuse those that it does not have."""
     known = cls._get_param_names()
     unknown = sorted(values.keys() - {*known})
     if unknown:
