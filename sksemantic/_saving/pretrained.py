@@ -161,7 +161,7 @@ class Pretrained:
             check_parameters(estimator.get_params(deep=False), cls.__name__)  # type: ignore[attr-defined]
             if device is not None:
                 estimator.device = device  # type: ignore[attr-defined]
-            fitted = from_files(config["fitted"], tensors, "")
+            fitted = from_files(config["fitted"], tensors)
         except (ValueError, TypeError) as exc:
             raise BrokenFile(
                 f"{str(directory)!r} holds no {cls.__name__} that this version of "

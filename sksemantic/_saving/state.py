@@ -55,8 +55,8 @@ def to_files(model: FittedModel) -> tuple[dict[str, Any], Tensors]:
     return values, {name: np.ascontiguousarray(v) for name, v in tensors.items()}
 
 
-def from_files(values: dict[str, Any], tensors: Tensors, location: str) -> FittedModel:
-    """Return the model of `to_files`, whose backbone is at `location`.
+def from_files(values: dict[str, Any], tensors: Tensors) -> FittedModel:
+    """Return the model of `to_files`; where its backbone is, it does not know.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def from_files(values: dict[str, Any], tensors: Tensors, location: str) -> Fitte
     _check_tensors(tensors)
     weights = _part(tensors, "weights.")
     state["weights"] = weights
-    state["model"] = _model(values["model"], weights, location)
+    state["model"] = _model(values["model"], weights)
     n_outputs = state["model"]["n_outputs"]
     read_task(values["task"], n_outputs)
     _check_training(values["training"])
@@ -109,8 +109,8 @@ def _check_tensors(tensors: Tensors) -> None:
             raise BrokenFile(f"the tensor {name!r:.60} has values that are not finite")
 
 
-def _model(values: dict[str, Any], weights: Tensors, location: str) -> dict[str, Any]:
-    """Return a checked model config, with the place of its backbone."""
+def _model(values: dict[str, Any], weights: Tensors) -> dict[str, Any]:
+    """Return a checked model config, with no place of its backbone."""
     check_entries(
         {"backbone": dict[str, Any]},
         {"backbone": values.get("backbone")},
@@ -120,7 +120,7 @@ def _model(values: dict[str, Any], weights: Tensors, location: str) -> dict[str,
     check(dict[str, Any], backbone.get("source"), "model.backbone.source")
     if "location" in backbone["source"]:
         raise BrokenFile("model.backbone.source has a location, which is never saved")
-    source = backbone["source"] | {"location": location}
+    source = backbone["source"] | {"location": ""}
     check_fields(BackboneSource, source, "model.backbone.source")
     checked = backbone | {"source": BackboneSource(**source)}
     if checked.pop("dtype", None) not in _DTYPES:
