@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import replace
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from sksemantic._inputs.nested_parameters import NestedParameters
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._inputs.validation import (
     check_columns,
+    check_directory,
     check_enough,
     check_groups,
     check_weights,
@@ -30,10 +32,12 @@ from sksemantic._inputs.validation import (
     labelled_part,
     mean_one,
     random_source,
+    resumable,
 )
 from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
+from sksemantic._saving.checkpoint_store import open_store
 from sksemantic._saving.pretrained import Pretrained
 from sksemantic._tasks.base import Targets
 from sksemantic._training.build import (
@@ -46,6 +50,7 @@ from sksemantic._training.build import (
 from sksemantic._training.config import TrainingConfig
 from sksemantic._training.display import make_display
 from sksemantic._training.estimate import FitTimeEstimate
+from sksemantic._training.faults import explained_faults
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.fitted_state import FittedState
 from sksemantic._training.job import Job, Request
@@ -103,6 +108,7 @@ class BaseSKTuning(
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "checkpoint_dir": [str, Path, None],
         "verbose": ["verbose"],
     }
 
@@ -174,10 +180,17 @@ class BaseSKTuning(
 
         `is_partial` is for one more epoch at constant rates.
         """
-        with Progress(make_display(self._shown_name, self.verbose)) as progress:
+        display = make_display(self._shown_name, self.verbose)
+        with explained_faults(), Progress(display) as progress:
             progress.begin("checks")
             request = self._check(*args, is_partial=is_partial, **kwargs)
-            return self._prepare(request, progress).run()
+            directory = None if is_partial else self.checkpoint_dir
+            if directory is None:
+                return self._prepare(request, progress).run()
+            check_directory("checkpoint_dir", directory)
+            rng = resumable(random_source(self.random_state, 0))
+            job = self._prepare(request, progress, rng)
+            return job.run(open_store(directory, job))
 
     def _check(
         self,

@@ -2,6 +2,7 @@
 
 from numbers import Real
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -143,6 +144,11 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Seconds that `fit` may take. For that it trains fewer epochs and, last, reads
         fewer texts, with a `TimeLimitWarning`.
 
+    checkpoint_dir : str or Path, default=None
+        Where `fit` saves its state, after each epoch and every two minutes. The same
+        call of `fit`, in another process too, goes on from there; once it has
+        finished, with a `random_state`, it returns at once.
+
     verbose : int, default=0
         1 shows a bar for the whole fit with the time left, or a line a minute where
         there is no terminal; 2 shows a line for each epoch.
@@ -260,6 +266,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         warm_start: bool = False,
         random_state: "int | np.random.RandomState | None" = None,
         time_limit: float | None = None,
+        checkpoint_dir: "str | Path | None" = None,
         verbose: int = 0,
     ) -> None:
         self.model = model
@@ -283,6 +290,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.warm_start = warm_start
         self.random_state = random_state
         self.time_limit = time_limit
+        self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

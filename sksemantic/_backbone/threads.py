@@ -34,13 +34,18 @@ _LOAD = Path("/proc/loadavg")
 
 
 @contextmanager
-def shared_cpus() -> Iterator[None]:
+def shared_cpus(n_threads: int | None = None) -> Iterator[None]:
     """Compute with no more threads than CPUs, which sleep where CPUs are short.
 
-    What users have set stays as it is, and afterwards all is as it was before.
+    What users have set stays as it is, and afterwards all is as it was before. A fit
+    that goes on computes with as many threads as it has begun with.
     """
     with ExitStack() as stack:
-        if not _is_set(_NUMBER_SETTINGS):
+        if n_threads is not None:
+            if n_threads != torch.get_num_threads():
+                stack.callback(torch.set_num_threads, torch.get_num_threads())
+                torch.set_num_threads(n_threads)
+        elif not _is_set(_NUMBER_SETTINGS):
             stack.enter_context(_no_more_threads_than_cpus())
         if not _is_set(_WAIT_SETTINGS) and torch.get_num_threads() > 1:
             for openmp in _openmp_libraries():

@@ -2,6 +2,8 @@
 
 from collections.abc import Sized
 from numbers import Integral
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,6 +166,31 @@ def random_source(random_state: Any, n_done: int) -> np.random.RandomState:
     if n_done and isinstance(random_state, Integral):
         return np.random.RandomState([int(random_state), n_done])
     return check_random_state(random_state)
+
+
+def resumable(source: np.random.RandomState) -> np.random.RandomState:
+    """Return a source of chance whose state a fit may set; not numpy's global one."""
+    if source is not np.random.mtrand._rand:
+        return source
+    return np.random.RandomState(source.randint(np.iinfo(np.int32).max))
+
+
+def check_directory(name: str, directory: "str | Path") -> None:
+    """Make a directory if there is none; refuse one that cannot be written to.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            pass
+    except OSError as exc:
+        raise ValueError(
+            f"The '{name}' parameter must be a directory that can be written to, or "
+            f"made. Got {str(directory)!r} instead: {exc}."
+        ) from exc
 
 
 def check_enough(texts: Sized) -> None:

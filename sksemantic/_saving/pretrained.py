@@ -81,7 +81,7 @@ class Pretrained:
             "parameters": _parameters_to_json(self),
             "fitted": values,
             "has_backbone": backbone,
-            "versions": _versions(),
+            "versions": versions(),
         }
         text = json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False)
         directory = Path(save_directory)
@@ -229,7 +229,8 @@ def _writes_card(file: Path) -> bool:
     return not file.exists() or CARD_MARK in file.read_text("utf-8", errors="replace")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of what decides the results, this package's first."""
     found = {name: version(name) for name in _LIBRARIES}
     return {"sksemantic": __version__, **found}
 
@@ -238,6 +239,8 @@ def _parameters_to_json(estimator: Any) -> dict[str, Any]:
     """Return the parameters; those that only Python could hold are left out."""
     saved, left_out = {}, []
     for name, value in estimator.get_params(deep=False).items():
+        if name == "checkpoint_dir":  # a place on this machine
+            continue
         if name == "training" and value:
             value = {key: each for key, each in value.items() if key != "callbacks"}
             left_out += ["training__callbacks"] * ("callbacks" in estimator.training)

@@ -7,7 +7,7 @@ join the training, in which the scores grow: by how much is measured on other te
 those that are trained on before and afterwards.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -51,6 +51,17 @@ class Calibration:
             return
         self._held_out = scores, held_out
         self._size = self._size_of_scores(module)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what was noted, for another run of the same fit."""
+        scores = None if self._held_out is None else self._held_out[0]
+        return {"scores": scores, "size": self._size}
+
+    def restore(self, state: dict[str, Any], held_out: "TextDataset") -> None:
+        """Take over what an earlier run has noted of these texts."""
+        self._size = state["size"]
+        if state["scores"] is not None:
+            self._held_out = state["scores"], held_out
 
     def temperature(self, module: "SemanticModule") -> float:
         """Return the temperature of a module that may have been trained since."""

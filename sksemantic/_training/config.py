@@ -114,6 +114,9 @@ class TrainingConfig:
         With `label_texts` and fewer labelled texts a class there is no training at all.
     linear_probe : LinearProbeConfig
         How the linear probe is fitted; not a part of the `training` parameter.
+    checkpoint_seconds : float, default=120.0
+        Seconds between two savings within an epoch, with a `checkpoint_dir`; the state
+        is also saved after each epoch.
     callbacks : tuple, default=()
         Callbacks of skorch, added to the estimator's own. Held-out texts then do not
         join.
@@ -159,6 +162,7 @@ class TrainingConfig:
     few_labels: int = 200
     min_texts_per_class: int = 4
     linear_probe: LinearProbeConfig = field(default_factory=LinearProbeConfig)
+    checkpoint_seconds: float = 120.0
     callbacks: tuple[Any, ...] = ()
     time_limit: float | None = None
     verbose: int = 0

@@ -24,7 +24,7 @@ from sksemantic._training.comparison import Comparison
 from sksemantic._training.config import TrainingConfig
 from sksemantic._training.optimizer_state import with_tensors, without_tensors
 from sksemantic._training.progress import FitTiming
-from sksemantic._training.trainer import TrainingResult
+from sksemantic._training.result import TrainingResult
 from sksemantic.exceptions import BackboneMismatchError, BackboneNotFoundError
 
 if TYPE_CHECKING:

@@ -111,7 +111,12 @@ def at_most(
     """Return the texts, or as many of them, drawn at random."""
     if len(data) <= max_texts:
         return data
-    return data.take(np.sort(rng.permutation(len(data))[:max_texts]))
+    return data.take(draw_at_most(len(data), max_texts, rng))
+
+
+def draw_at_most(n_texts: int, n_drawn: int, rng: np.random.RandomState) -> "NDArray":
+    """Draw so many of these texts, in order."""
+    return np.sort(rng.permutation(n_texts)[:n_drawn])
 
 
 def _draw(

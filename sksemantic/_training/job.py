@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sksemantic._backbone.threads import shared_cpus
+from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.probe import LabelTexts
+from sksemantic._training.result import TrainingResult
 from sksemantic._training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -70,20 +72,40 @@ class Job:
     data: "TextDataset"
     label_texts: LabelTexts | None = None
 
-    def run(self) -> FittedModel:
-        """Train."""
-        trainer, former, data = self.trainer, self.request.former, self.data
-        with shared_cpus():
-            if self.request.is_partial:
-                former_result = None if former is None else former.result
-                result = trainer.partial_fit(data, former=former_result)
-            else:
-                result = trainer.fit(
-                    data,
-                    is_fresh=former is None,
-                    can_cut_layers=self._can_cut_layers,
-                    label_texts=self.label_texts,
-                )
+    def run(self, store: Store | None = None) -> FittedModel:
+        """Train, or go on from what an earlier run has left in the store."""
+        trainer = self.trainer
+        finished = None if store is None else store.finished()
+        if finished is not None:
+            model, extra = finished
+            trainer.rng.set_state(extra["rng"])
+            trainer.progress.end()
+            return model.with_source(trainer.module.config.backbone.source)
+        checkpoint = Checkpoint(
+            store, trainer.config.checkpoint_seconds, trainer.progress, trainer.rng
+        )
+        with shared_cpus(checkpoint.n_threads):
+            result = self._train(checkpoint)
+        model = self._fitted(result)
+        if store is not None and not result.is_interrupted:
+            store.finish(model, {"rng": trainer.rng.get_state()})
+        return model
+
+    def _train(self, checkpoint: Checkpoint) -> TrainingResult:
+        trainer, former = self.trainer, self.request.former
+        if self.request.is_partial:
+            former_result = None if former is None else former.result
+            return trainer.partial_fit(self.data, former=former_result)
+        return trainer.fit(
+            self.data,
+            checkpoint,
+            is_fresh=former is None,
+            can_cut_layers=self._can_cut_layers,
+            label_texts=self.label_texts,
+        )
+
+    def _fitted(self, result: TrainingResult) -> FittedModel:
+        trainer = self.trainer
         return FittedModel.from_training(
             trainer.module,
             self.template,
@@ -92,7 +114,7 @@ class Job:
             result,
             self.request.columns,
             trainer.progress.end(),
-            len(data),
+            len(self.data),
         )
 
     def estimate(self) -> FitTimeEstimate:

@@ -1,12 +1,15 @@
 """The skorch net: trains adapter and head, and nothing else."""
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from sksemantic._inputs.batching import Batch, ordered_batches, train_batches
@@ -21,10 +24,16 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
 
 
+class TrainingOver(KeyboardInterrupt):
+    """Ends training as skorch's callbacks do, and as Ctrl-C does."""
+
+
 class _SemanticNet(NeuralNet):
     """How all nets feed the module and weigh the loss.
 
-    Batches of more tokens than `token_budget`, padding included, are run in parts.
+    Batches of more tokens than `token_budget`, padding included, are run in parts. The
+    next epoch leaves out the first `n_batches_done`: an earlier run has trained on
+    them.
     """
 
     module_: "SemanticModule"
@@ -32,6 +41,8 @@ class _SemanticNet(NeuralNet):
 
     interrupted_ = False
     is_time_up_ = False
+    is_diverged_ = False
+    n_batches_done = 0
 
     def __init__(
         self,
@@ -48,24 +59,34 @@ class _SemanticNet(NeuralNet):
 
     @property
     def is_over(self) -> bool:
-        """Whether the user or the time limit has ended training."""
-        return self.interrupted_ or self.is_time_up_
+        """Whether the user, the time limit or a loss that is no number ended it."""
+        return self.interrupted_ or self.is_time_up_ or self.is_diverged_
+
+    def fit_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Train some epochs; note a user's Ctrl-C, which skorch takes for a normal end.
+
+        Early stopping ends training by the same exception, but between epochs.
+        """
+        try:
+            return super().fit_loop(*args, **kwargs)
+        except TrainingOver:
+            raise
+        except KeyboardInterrupt as exc:
+            self.interrupted_ = not _is_early_stopping(exc)
+            raise
 
     def run_single_epoch(
-        self, iterator: Iterable[Batch], training: bool, *args: Any, **kwargs: Any
+        self, iterator: Iterable[Batch], training: bool, prefix: str, **kwargs: Any
     ) -> None:
-        """Run an epoch, or as much of it as there is time for.
-
-        A user's Ctrl-C is noted, which skorch takes for a normal end. Callbacks end
-        training by the same exception, but between epochs.
-        """
+        """Run an epoch, or as much of it as is left, and as there is time for."""
+        n_done = 0
         if training:
-            iterator = self._in_time(iterator)
-        try:
-            super().run_single_epoch(iterator, training, *args, **kwargs)
-        except KeyboardInterrupt:
-            self.interrupted_ = True
-            raise
+            n_done, self.n_batches_done = self.n_batches_done, 0
+            iterator = self._in_time(islice(iterator, n_done, None))
+        super().run_single_epoch(iterator, training, prefix, **kwargs)
+        if n_done:
+            count = f"{prefix}_batch_count"
+            self.history.record(count, n_done + self.history[-1, count])
 
     def _in_time(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield batches, one at least, while there is time for another."""
@@ -79,8 +100,17 @@ class _SemanticNet(NeuralNet):
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """End training if time is up, before there is a row for another epoch."""
         if self.is_time_up_:
-            raise KeyboardInterrupt  # as callbacks do it
+            raise TrainingOver
         super().on_epoch_begin(net, **kwargs)
+
+    def on_batch_end(
+        self, net: NeuralNet, training: bool = False, loss: Any = 0.0, **kwargs: Any
+    ) -> None:
+        """End training where the loss is no number: no later step would mend it."""
+        super().on_batch_end(net, training=training, loss=loss, **kwargs)
+        if training and not math.isfinite(loss):
+            self.is_diverged_ = True
+            raise TrainingOver
 
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
         """Run the module over one batch; weights are for the loss alone."""
@@ -171,6 +201,15 @@ _PROBABILITIES: dict[str, Any] = {
     "labels": torch.sigmoid,
     "numbers": None,
 }
+
+
+def _is_early_stopping(error: BaseException) -> bool:
+    """Whether skorch's callback has raised this, and not the user."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    raised_in = None if place is None else place.tb_frame.f_locals.get("self")
+    return isinstance(raised_in, EarlyStopping)
 
 
 def _size(inputs: dict[str, Tensor]) -> tuple[int, int]:

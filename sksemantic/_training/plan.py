@@ -1,14 +1,14 @@
 """What a fit is going to do: with which texts, for how many epochs, in what time."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sksemantic._training.config import from_linear_probe
+from sksemantic._training.config import TrainingConfig, from_linear_probe
 from sksemantic._training.forecast import Forecaster
 from sksemantic._training.holdout import (
-    at_most,
+    draw_at_most,
     draw_held_out,
     draw_texts,
     held_out_share,
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
-    from sksemantic._training.config import TrainingConfig
     from sksemantic._training.probe import LabelTexts
 
 # With a head that starts from zero fewer than two epochs are no better than the linear
@@ -44,6 +43,8 @@ class Plan:
         With as many epochs as there is time for.
     data : TextDataset
         The texts that there is time for.
+    label_texts : LabelTexts or None
+        With the texts without labels that there is time for.
     is_held_out : ndarray of shape (n,), bool
         None are held out where there are few labels.
     has_training : bool
@@ -52,17 +53,19 @@ class Plan:
         Forecast of the seconds of each phase.
     costs : dict of str to BatchCost
         See `Forecaster`.
-    label_texts : LabelTexts or None
-        With the texts without labels that there is time for.
+    chosen, unlabelled : ndarray or None
+        Which of all texts, with a label and without, there is time for; None for all.
     """
 
-    config: "TrainingConfig"
+    config: TrainingConfig
     data: "TextDataset"
+    label_texts: "LabelTexts | None"
     is_held_out: "NDArray"
     has_training: bool
     phases: dict[str, float]
     costs: dict[str, BatchCost]
-    label_texts: "LabelTexts | None" = None
+    chosen: "NDArray | None" = None
+    unlabelled: "NDArray | None" = None
 
     @property
     def n_texts(self) -> int:
@@ -73,6 +76,17 @@ class Plan:
     def n_epochs(self) -> int:
         """How many epochs are begun."""
         return int(self.config.max_epochs)
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what another run of the fit needs to plan the same."""
+        return {
+            "config": self.config.to_dict(),
+            "is_held_out": self.is_held_out,
+            "phases": self.phases,
+            "costs": {kind: asdict(cost) for kind, cost in self.costs.items()},
+            "chosen": self.chosen,
+            "unlabelled": self.unlabelled,
+        }
 
 
 def count_texts(data: "TextDataset", label_texts: "LabelTexts | None") -> int:
@@ -88,7 +102,7 @@ class Planner:
         self,
         module: "SemanticModule",
         task: "Task",
-        config: "TrainingConfig",
+        config: TrainingConfig,
         rng: np.random.RandomState,
     ) -> None:
         self._task = task
@@ -118,6 +132,34 @@ class Planner:
                 plan = self._plan_within(limit, data, label_texts)
         return plan
 
+    def plan_again(
+        self,
+        state: dict[str, Any],
+        data: "TextDataset",
+        label_texts: "LabelTexts | None",
+        limit: TimeLimit,
+        tuned_layers: tuple[int, int],
+    ) -> Plan:
+        """Return the plan of an earlier run of this fit."""
+        if tuned_layers != self.module.config.tuned_layers:
+            self.module = self.module.with_upper_half(0)
+        config = TrainingConfig.from_dict(state["config"])
+        config = replace(config, callbacks=self._config.callbacks)
+        chosen, unlabelled = state["chosen"], state["unlabelled"]
+        phases = state["phases"]
+        limit.foresee(phases)
+        limit.after = phases.get("comparison", 0.0)
+        return Plan(
+            config,
+            *_take(data, label_texts, chosen, unlabelled),
+            is_held_out=state["is_held_out"],
+            has_training=True,
+            phases=phases,
+            costs={kind: BatchCost(**cost) for kind, cost in state["costs"].items()},
+            chosen=chosen,
+            unlabelled=unlabelled,
+        )
+
     def _plan_within(
         self,
         limit: TimeLimit,
@@ -128,29 +170,35 @@ class Planner:
         limit.foresee(plan.phases)
         n_texts = limit.n_texts(plan.phases, plan.n_texts)
         if n_texts < plan.n_texts:
-            plan = self._plan_all(*self._part(data, label_texts, n_texts))
+            chosen, unlabelled = self._draw(data, label_texts, n_texts)
+            part = _take(data, label_texts, chosen, unlabelled)
+            plan = self._plan_all(*part)
+            plan = replace(plan, chosen=chosen, unlabelled=unlabelled)
         if plan.has_training:
             n_epochs = limit.n_epochs(plan.phases, plan.n_epochs)
             is_few = limit.epochs_left < min(_FEW_EPOCHS, plan.n_epochs)
             plan = _with_epochs(plan, n_epochs, is_few=is_few)
         return plan
 
-    def _part(
+    def _draw(
         self, data: "TextDataset", label_texts: "LabelTexts | None", n_texts: int
-    ) -> "tuple[TextDataset, LabelTexts | None]":
-        """Return so many texts of all, those with labels first, up to a half."""
-        unlabelled = None if label_texts is None else label_texts.unlabelled
-        n_others = 0 if unlabelled is None else len(unlabelled)
+    ) -> "tuple[NDArray | None, NDArray | None]":
+        """Draw so many texts of all, those with labels first, up to a half."""
+        others = None if label_texts is None else label_texts.unlabelled
+        n_others = 0 if others is None else len(others)
         n_labelled = min(len(data), max(n_texts // 2, n_texts - n_others))
+        chosen = unlabelled = None
         if n_labelled < len(data):
             strata = self._task.strata(data.targets, len(data))
             strata = 2 * strata + (data.weights > 0)  # some that count, of each class
             share = n_labelled / len(data)
-            data = data.take(draw_texts(data, strata, share, self._rng))
-        if label_texts is not None and unlabelled is not None:
-            others = at_most(unlabelled, max(0, n_texts - len(data)), self._rng)
-            label_texts = replace(label_texts, unlabelled=others)
-        return data, label_texts
+            chosen = draw_texts(data, strata, share, self._rng)
+        if others is not None:
+            n_read = len(data) if chosen is None else len(chosen)
+            n_left = max(0, n_texts - n_read)
+            if n_left < n_others:
+                unlabelled = draw_at_most(n_others, n_left, self._rng)
+        return chosen, unlabelled
 
     def _plan_all(self, data: "TextDataset", label_texts: "LabelTexts | None") -> Plan:
         """Plan a fit to all these texts, however long it takes."""
@@ -173,7 +221,23 @@ class Planner:
             phases = self.forecaster.phases(
                 data, is_held_out, unlabelled=unlabelled, has_training=has_training
             )
-        return Plan(config, data, is_held_out, has_training, phases, costs, label_texts)
+        return Plan(config, data, label_texts, is_held_out, has_training, phases, costs)
+
+
+def _take(
+    data: "TextDataset",
+    label_texts: "LabelTexts | None",
+    chosen: "NDArray | None",
+    unlabelled: "NDArray | None",
+) -> "tuple[TextDataset, LabelTexts | None]":
+    """Return the texts that were chosen, with labels and without."""
+    if chosen is not None:
+        data = data.take(chosen)
+    if label_texts is not None and unlabelled is not None:
+        assert label_texts.unlabelled is not None
+        others = label_texts.unlabelled.take(unlabelled)
+        label_texts = replace(label_texts, unlabelled=others)
+    return data, label_texts
 
 
 def _with_epochs(plan: Plan, n_epochs: int, *, is_few: bool) -> Plan:

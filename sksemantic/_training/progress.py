@@ -210,6 +210,19 @@ class Progress:
         self.display.finish(f"done in {duration(total)}")
         return FitTiming(total, phases, forecast)
 
+    def to_state(self) -> dict[str, float]:
+        """Return how far it is, for another run of the same fit."""
+        training = self._phases.get("training", _Phase())
+        seconds = self.seconds_of("training") if "training" in self._phases else 0.0
+        return {"elapsed": self.elapsed, "seconds": seconds, "done": training.done}
+
+    def go_on_from(self, state: Mapping[str, float]) -> None:
+        """Add what an earlier run of this fit has done."""
+        self._start -= state["elapsed"]
+        training = self._phases.setdefault("training", _Phase())
+        training.seconds += state["seconds"]
+        training.done += state["done"]
+
     def _close_phase(self) -> None:
         """Add the time until now to the phase of now."""
         now = time.perf_counter()

@@ -193,15 +193,17 @@ def test_fit_when_few_texts_have_a_weight_then_some_of_these_are_left(
     ("n_texts", "expected"),
     [(1000, (50, 950)), (100, (50, 50)), (60, (30, 30)), (20, (10, 10))],
 )
-def test_part_when_texts_have_no_label_then_half_are_such_with_one(n_texts, expected):
+def test_draw_when_texts_have_no_label_then_half_are_such_with_one(n_texts, expected):
     labelled = TextDataset([[1]] * 50, np.arange(50) % 2)
     others = TextDataset([[1]] * 950)
     label_texts = LabelTexts(np.zeros((2, 3)), others)
     planner = Planner.__new__(Planner)
     planner._task = Classification(np.arange(2))
     planner._rng = np.random.RandomState(0)
-    data, label_texts = planner._part(labelled, label_texts, n_texts)
-    assert (len(data), len(label_texts.unlabelled)) == expected
+    chosen, unlabelled = planner._draw(labelled, label_texts, n_texts)
+    n_labelled = 50 if chosen is None else len(chosen)
+    n_others = 950 if unlabelled is None else len(unlabelled)
+    assert (n_labelled, n_others) == expected
 
 
 @pytest.mark.filterwarnings("ignore::sksemantic.TimeLimitWarning")

@@ -1,0 +1,179 @@
+"""The epochs of a fit: a net that trains, is interrupted, and keeps what it learned."""
+
+import sys
+import warnings
+from copy import deepcopy
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from skorch.helper import predefined_split
+
+from sksemantic._training.callbacks import TailAverage, make_callbacks
+from sksemantic._training.checkpoint import Checkpoint
+from sksemantic._training.net import build_net
+from sksemantic._warnings import user_stacklevel
+from sksemantic.exceptions import FallbackWarning
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sksemantic._inputs.dataset import TextDataset
+    from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Task
+    from sksemantic._training.config import TrainingConfig
+    from sksemantic._training.time_limit import TimeLimit
+
+
+class Epochs:
+    """Trains a module epoch by epoch, from where an earlier run has stopped.
+
+    `held_out` are the texts that are read after each epoch, without being trained on.
+    """
+
+    def __init__(
+        self,
+        module: "SemanticModule",
+        task: "Task",
+        config: "TrainingConfig",
+        rng: "np.random.RandomState",
+        dropout_generator: torch.Generator,
+        limit: "TimeLimit",
+        checkpoint: Checkpoint | None = None,
+        held_out: "TextDataset | None" = None,
+    ) -> None:
+        is_one_epoch = checkpoint is None
+        callbacks = make_callbacks(
+            config,
+            limit,
+            has_held_out=held_out is not None,
+            has_constant_rates=is_one_epoch,
+        )
+        if checkpoint is not None:
+            callbacks.append(checkpoint.callback())
+        self._progress = limit.progress
+        self._n_former = 0
+        self.net = build_net(
+            module, task, config, callbacks, rng, dropout_generator, limit
+        )
+        if held_out is not None:
+            self.net.set_params(train_split=predefined_split(held_out.windows()))
+        if checkpoint is not None:
+            checkpoint.resume(self.net)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the user, the time limit or a loss that is no number ended it."""
+        return self.net.is_over
+
+    def go_on_from(
+        self, history: list[dict[str, Any]], optimizer_state: dict[str, Any] | None
+    ) -> None:
+        """Go on after earlier epochs, with their moments and the rates of now."""
+        self.net.history.extend(history)
+        self._n_former = len(history)
+        if optimizer_state is not None:
+            optimizer = self.net.optimizer_
+            groups = optimizer.state_dict()["param_groups"]
+            state = optimizer_state | {"param_groups": groups}
+            optimizer.load_state_dict(deepcopy(state))
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether there was a step."""
+        rows = self.net.history[self._n_former :]
+        return len(rows) > 1 or bool(rows and rows[-1].get("batches", [True]))
+
+    def train(self, data: "TextDataset", until: int | None = None) -> None:
+        """Train up to some epoch, by default the last, unless it was interrupted.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the user has interrupted it before anything was learned, or within a
+            cross-validation, where the score of half a training would mislead.
+        """
+        self._progress.begin("training")
+        net = self.net
+        if net.is_over:
+            return
+        n_left = (until or net.max_epochs) - len(net.history)
+        try:
+            net.partial_fit(data, epochs=max(0, n_left))
+        except KeyboardInterrupt:  # while it begins, or ends
+            net.interrupted_ = True
+        if net.interrupted_ and (not self.has_learned or _is_cross_validated()):
+            raise KeyboardInterrupt
+
+    def without_held_out(self) -> None:
+        """Read no texts after an epoch any more."""
+        self.net.set_params(train_split=None)
+
+    def interrupt(self) -> None:
+        """End training here, as if the user had interrupted an epoch."""
+        if _is_cross_validated():
+            raise KeyboardInterrupt
+        self.net.interrupted_ = True
+
+    def end(self) -> list[dict[str, Any]]:
+        """Give the module the averaged weights; return the history of the epochs.
+
+        Another call changes nothing.
+        """
+        net = self.net
+        for _, callback in net.callbacks_:
+            if isinstance(callback, TailAverage) and not net.is_diverged_:
+                callback.apply(net.module_)
+        for row in net.history:
+            row.pop("batches", None)  # grow without end
+        net.optimizer_.zero_grad(set_to_none=True)
+        net.module_.eval()
+        return net.history
+
+    def warn_if_interrupted(self) -> None:
+        """Say what an interrupted fit has left."""
+        net = self.net
+        if net.interrupted_:
+            warnings.warn(
+                f"Training was interrupted in epoch {len(net.history)} of "
+                f"{net.max_epochs}; the estimator keeps what it has learned.",
+                UserWarning,
+                stacklevel=user_stacklevel(),
+            )
+
+    def refuse_divergence(self) -> None:
+        """Raise if the loss was no number.
+
+        Raises
+        ------
+        ValueError
+        """
+        if self.net.is_diverged_:
+            raise ValueError(f"{self._divergence} The estimator is as it was before.")
+
+    def warn_of_divergence(self) -> None:
+        """Say that the linear probe is used."""
+        warnings.warn(
+            f"{self._divergence} The linear probe on the frozen backbone is used.",
+            FallbackWarning,
+            stacklevel=user_stacklevel(),
+        )
+
+    @property
+    def _divergence(self) -> str:
+        return (
+            f"Training diverged: in epoch {len(self.net.history)} the loss was not "
+            "finite. Lower learning rates ('lr', training={'head_lr': ...}) may help, "
+            "or targets without outliers."
+        )
+
+
+def _is_cross_validated() -> bool:
+    """Whether this fit is one of a search, or of a cross-validation."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module == "sklearn.model_selection._validation":
+            return True
+        frame = frame.f_back
+    return False
