@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EpochTimer
 
 if TYPE_CHECKING:
     from skorch import NeuralNet
@@ -184,10 +184,9 @@ class SaveState(Callback):
         self.checkpoint.save(net, self.rng.get_state(), is_within=False)
 
 
-def _own_callbacks(net: "NeuralNet") -> list[tuple[str, Callback]]:
-    """Return all but skorch's own: ours, and the user's."""
-    default = {name for name, _ in net.get_default_callbacks()}
-    return [(name, each) for name, each in net.callbacks_ if name not in default]
+def _callbacks(net: "NeuralNet") -> list[tuple[str, Callback]]:
+    """Return the callbacks by name, but for the one that holds the time of day."""
+    return [(n, each) for n, each in net.callbacks_ if not isinstance(each, EpochTimer)]
 
 
 def _callback_states(net: "NeuralNet") -> Tree:
@@ -197,25 +196,29 @@ def _callback_states(net: "NeuralNet") -> Tree:
     left out.
     """
     states: Tree = {}
-    for callback_name, callback in _own_callbacks(net):
+    for callback_name, callback in _callbacks(net):
         learned = {k: v for k, v in vars(callback).items() if k.endswith("_")}
-        values = {k: v for k, v in learned.items() if _is_tree(v)}
-        objects = {
-            name: value.state_dict()
-            for name, value in learned.items()
-            if hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
+        objects = {k: v.state_dict() for k, v in learned.items() if _has_state(v)}
+        states[callback_name] = {
+            "values": {k: v for k, v in learned.items() if _is_tree(v)},
+            "objects": {k: v for k, v in objects.items() if _is_tree(v)},
         }
-        states[callback_name] = {"values": values, "objects": objects}
     return states
 
 
+def _has_state(value: Any) -> bool:
+    """Whether it is a schedule of torch, or is kept in the same way."""
+    methods = ("state_dict", "load_state_dict")
+    return not isinstance(value, type) and all(hasattr(value, m) for m in methods)
+
+
 def _restore_callbacks(net: "NeuralNet", states: Tree, device: torch.device) -> None:
-    for callback_name, callback in _own_callbacks(net):
+    for callback_name, callback in _callbacks(net):
         state = states.get(callback_name, {"values": {}, "objects": {}})
         for name, value in state["values"].items():
             setattr(callback, name, _copied(value, device))
         for name, value in state["objects"].items():
-            if hasattr(getattr(callback, name, None), "load_state_dict"):
+            if _has_state(getattr(callback, name, None)):
                 getattr(callback, name).load_state_dict(_copied(value, device))
 
 
