@@ -84,11 +84,11 @@ class ComparedTraining:
             comparison = None
         train = self._data if has_joined else self._others
         epochs.train(train)
-        history = epochs.end()
         is_classifier = isinstance(self._task, ClassifierTask)
         temperature = config.temperature if is_classifier else 1.0
         final_probe = probe
         try:
+            history = epochs.end()
             self._fit_head_to_windows(train)
             self._progress.begin("comparison")
             comparison = comparison or self._compare()
@@ -97,6 +97,7 @@ class ComparedTraining:
             final_probe = replace(final_probe, cv_loss=probe.cv_loss)
         except KeyboardInterrupt:
             epochs.interrupt()
+            history = epochs.end()
         epochs.warn_if_interrupted()
         if comparison is not None and comparison.kept == "linear_probe":
             fallback = self._start | head_state(self._module, final_probe)
@@ -150,7 +151,7 @@ class ComparedTraining:
         return replace(comparison, has_joined=comparison.kept == "trained")
 
     def _fit_head_to_windows(self, train: "TextDataset") -> None:
-        if not self._epochs.net.is_diverged_:
+        if not self._epochs.is_diverged:
             module, task = self._module, self._task
             fit_head_to_windows(module, task, train, self._config, self._rng)
 

@@ -79,10 +79,17 @@ class Epochs:
             optimizer.load_state_dict(deepcopy(state))
 
     @property
+    def is_diverged(self) -> bool:
+        """Whether the loss, or a weight, is no number."""
+        weights = self.net.module_.parameters()
+        return self.net.is_diverged_ or not all(w.isfinite().all() for w in weights)
+
+    @property
     def has_learned(self) -> bool:
         """Whether there was a step."""
         rows = self.net.history[self._n_former :]
-        return len(rows) > 1 or bool(rows and rows[-1].get("batches", [True]))
+        batches = [batch for row in rows for batch in row.get("batches", [])]
+        return any("train_loss" in each for each in [*rows, *batches])
 
     def train(self, data: "TextDataset", until: int | None = None) -> None:
         """Train up to some epoch, by default the last, unless it was interrupted.
@@ -148,7 +155,7 @@ class Epochs:
         ------
         ValueError
         """
-        if self.net.is_diverged_:
+        if self.is_diverged:
             raise ValueError(f"{self._divergence} The estimator is as it was before.")
 
     def warn_of_divergence(self) -> None:

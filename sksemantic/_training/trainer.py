@@ -11,7 +11,6 @@
 With early stopping the texts stay held out and the best epoch is restored.
 """
 
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -200,19 +199,25 @@ class Trainer:
         start = deepcopy(self.module.state_dict())
         epochs = self._epochs(checkpoint)
         epochs.train(data)
-        history = epochs.end()
-        temperature = 1.0
-        if isinstance(self.task, ClassifierTask) and has_prior:
-            temperature = self.config.temperature
+        try:
+            history = epochs.end()
+            if not epochs.is_diverged:
+                fit_head_to_windows(self.module, self.task, data, self.config, self.rng)
+        except KeyboardInterrupt:
+            epochs.interrupt()
+            history = epochs.end()
         epochs.warn_if_interrupted()
-        if epochs.net.is_diverged_:
+        if epochs.is_diverged:
             self.module.load_state_dict(start | head_state(self.module, probe))
             epochs.warn_of_divergence()
             return TrainingResult(history, probe)
-        with suppress(KeyboardInterrupt):  # the head as it was trained serves as well
-            fit_head_to_windows(self.module, self.task, data, self.config, self.rng)
+        has_temperature = isinstance(self.task, ClassifierTask) and has_prior
         return TrainingResult(
-            history, probe, None, temperature, is_interrupted=epochs.net.interrupted_
+            history,
+            probe,
+            None,
+            self.config.temperature if has_temperature else 1.0,
+            is_interrupted=epochs.net.interrupted_,
         )
 
     def _train_and_compare(
