@@ -107,6 +107,7 @@ class BaseSKTuning(
         "training": [dict, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
+        "early_stopping": ["boolean"],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "checkpoint_dir": [str, Path, None],
         "verbose": ["verbose"],

@@ -130,7 +130,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
 
     training : dict, default=None
         Fields of `TrainingConfig` that replace those of the preset, such as
-        ``{"head_lr": 1e-3, "early_stopping": True}``; each as ``training__head_lr`` in
+        ``{"head_lr": 1e-3, "contrast": 0}``; each as ``training__head_lr`` in
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
 
     warm_start : bool, default=False
@@ -139,6 +139,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
+
+    early_stopping : bool, default=False
+        Whether to end the training when the loss of held-out texts has not fallen for
+        three epochs, and to restore the best epoch; they are not trained on then.
 
     time_limit : float, default=None
         Seconds that `fit` may take. For that it trains fewer epochs and, last, reads
@@ -265,6 +269,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         training: "dict | None" = None,
         warm_start: bool = False,
         random_state: "int | np.random.RandomState | None" = None,
+        early_stopping: bool = False,
         time_limit: float | None = None,
         checkpoint_dir: "str | Path | None" = None,
         verbose: int = 0,
@@ -289,6 +294,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         self.training = training
         self.warm_start = warm_start
         self.random_state = random_state
+        self.early_stopping = early_stopping
         self.time_limit = time_limit
         self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose

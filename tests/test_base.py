@@ -139,6 +139,8 @@ BAD_PARAMETERS = {
     "training": [3],
     "warm_start": ["yes", None],
     "random_state": ["seed", -1],
+    "early_stopping": ["yes", 1],
+    "checkpoint_dir": [1, True],
     "time_limit": [0, -1, "short"],
     "verbose": [-1, "much"],
 }

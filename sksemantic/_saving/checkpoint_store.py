@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from sksemantic._saving.digest import KEY_LENGTH, digest, facts_of
 from sksemantic._saving.directory import (
@@ -23,6 +23,7 @@ from sksemantic._saving.directory import (
     place_of,
     replace_files,
     settle,
+    write_tensors,
 )
 from sksemantic._saving.state import from_files, to_files
 from sksemantic._saving.values import Unsavable, from_json, to_json
@@ -91,7 +92,7 @@ class CheckpointStore:
             if not self._is_full:
                 warnings.warn(
                     f"The state of this fit cannot be saved in {str(self._folder)!r}: "
-                    f"{exc}. The fit goes on; what was saved before stays.",
+                    f"{exc}. The fit goes on.",
                     UserWarning,
                     stacklevel=user_stacklevel(),
                 )
@@ -137,7 +138,8 @@ class CheckpointStore:
             return None
         try:
             values = json.loads(path.read_text("utf-8"))
-            tensors = load_file(place_of(self._folder, _tensors(name)))
+            file = place_of(self._folder, _tensors(name))
+            tensors = load_file(file) if file.exists() else {}
             return _joined(from_json(values), tensors)
         except Exception as exc:  # safetensors has its own, and no base for it
             self._warn_of_broken(name, exc)
@@ -150,7 +152,8 @@ class CheckpointStore:
             values = to_json(_split(tree, tensors))
             text = json.dumps(values, allow_nan=False)
             writers[_json(name)] = partial(Path.write_text, data=text, encoding="utf-8")
-            writers[_tensors(name)] = partial(_save_tensors, tensors)
+            if tensors:
+                writers[_tensors(name)] = partial(write_tensors, tensors)
         replace_files(self._folder, writers)
 
     def _warn_of_broken(self, name: str, error: Exception) -> None:
@@ -206,10 +209,6 @@ def _json(name: str) -> str:
 
 def _tensors(name: str) -> str:
     return f"{name}.safetensors"
-
-
-def _save_tensors(tensors: dict[str, np.ndarray], path: Path) -> None:
-    save_file(tensors, path, {"format": "np"})
 
 
 def _split(value: Any, tensors: dict[str, np.ndarray]) -> Any:

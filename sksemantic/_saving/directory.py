@@ -11,6 +11,12 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors.numpy import save
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _STAGED = ".sksemantic-staged-"
 _COMMITTED = ".sksemantic-committed"
@@ -35,6 +41,11 @@ def replace_files(
     writers : dict of str to callable
         By name in the directory, what writes it to a path. If one raises, all is as it
         was before.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or does not allow it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     settle(directory)
@@ -46,11 +57,24 @@ def replace_files(
             write(staged / name)
         _sync_all(staged)
         _commit(staged, directory / _COMMITTED)
-    except BaseException:
+    except BaseException as exc:
         shutil.rmtree(staged, ignore_errors=True)
+        if isinstance(exc, OSError):
+            message = f"{exc.strerror}; {str(directory)!r} stays as it was"
+            raise OSError(exc.errno, message) from exc
         raise
     _sync(directory)
     settle(directory)
+
+
+def write_tensors(tensors: Mapping[str, "np.ndarray"], path: Path) -> None:
+    """Write a file of safetensors; its own writer has errors of its own.
+
+    Raises
+    ------
+    OSError
+    """
+    path.write_bytes(save(dict(tensors), {"format": "np"}))
 
 
 def _commit(staged: Path, committed: Path) -> None:

@@ -10,12 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from huggingface_hub import HfApi
-from safetensors.numpy import save_file
 
 from sksemantic._saving.bundle import copy_backbone
 from sksemantic._saving.card import CARD_MARK, model_card
 from sksemantic._saving.checks import BrokenFile
-from sksemantic._saving.directory import place_of, replace_files
+from sksemantic._saving.directory import place_of, replace_files, write_tensors
 from sksemantic._saving.reading import (
     BACKBONE,
     CARD,
@@ -64,6 +63,8 @@ class Pretrained:
         NotFittedError
         ValueError
             If a label, or a parameter, is of a type that cannot be saved.
+        OSError
+            If the disk is full, or does not allow it; what was there before stays.
         """
         model: FittedModel = self._model  # type: ignore[attr-defined]
         source = model.config.model.backbone.source
@@ -87,7 +88,7 @@ class Pretrained:
         directory = Path(save_directory)
         writers: dict[str, Callable[[Path], object]] = {
             CONFIG: partial(Path.write_text, data=text, encoding="utf-8"),
-            WEIGHTS: lambda path: save_file(tensors, path, {"format": "np"}),
+            WEIGHTS: partial(write_tensors, tensors),
         }
         if _writes_card(directory / CARD):
             card = model_card(type(self).__name__, model, backbone)

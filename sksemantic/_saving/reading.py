@@ -1,6 +1,7 @@
 """What is in a saved directory, and where its backbone is."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from sksemantic._saving.values import from_json
 from sksemantic.exceptions import BackboneNotFoundError
 
 SCHEMA = 1
+# By schema: what turns a config of it, as JSON holds it, into one of the next schema.
+# Fields that are new, and have a default, need no schema of their own.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 BACKBONE = "backbone"  # the subdirectory of its files
 _MOST_CONFIG_BYTES = 1 << 28
@@ -60,12 +64,7 @@ def read_directory(
         raise BrokenFile(f"{CONFIG} is no JSON ({exc})") from exc
     if not isinstance(config, dict) or "schema" not in config:
         raise BrokenFile(f"{CONFIG} was not written by save_pretrained of sksemantic")
-    schema = config["schema"]
-    if schema != SCHEMA:
-        raise BrokenFile(
-            f"{CONFIG} has the schema {schema!r:.60}, and this version reads {SCHEMA}: "
-            "install a newer one"
-        )
+    config = _upgraded(config)
     check_entries(_ENTRIES, config, CONFIG)
     if config["class"] != name:
         raise BrokenFile(f"it holds a {config['class']:.60}: call that from_pretrained")
@@ -79,6 +78,22 @@ def read_directory(
     except (ValueError, KeyError, TypeError, SafetensorError) as exc:
         raise BrokenFile(str(exc)) from exc
     return config, tensors
+
+
+def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config of an earlier schema in the form of the present one."""
+    schema = config["schema"]
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
+        raise BrokenFile(
+            f"{CONFIG} has the schema {schema!r:.60}, and this version reads up to "
+            f"{SCHEMA}: install a newer one"
+        )
+    for former in range(schema, SCHEMA):
+        try:
+            config = UPGRADES[former](config) | {"schema": former + 1}
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise BrokenFile(f"{CONFIG} is not of the schema {former} ({exc})") from exc
+    return config
 
 
 def find_backbone(

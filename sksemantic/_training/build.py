@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from sksemantic._tasks.base import Targets, Task
 
 Parameters = Mapping[str, Any]  # of an estimator, by name
-_OF_ESTIMATOR = ("lr", "max_epochs", "batch_size", "time_limit", "verbose")
+_OF_ESTIMATOR = (
+    "lr",
+    "max_epochs",
+    "batch_size",
+    "early_stopping",
+    "time_limit",
+    "verbose",
+)
 
 
 def check_parameters(parameters: Parameters, caller: str) -> None:

@@ -17,8 +17,9 @@ class TrainingConfig:
 
     The estimators choose a preset by the backbone and the task, replace in it what the
     `training` parameter says, and keep the result as ``config_.training``. The defaults
-    are those for one text a row and an encoder. `lr`, `batch_size`, `max_epochs` and
-    `verbose` are parameters of the estimator, and no keys of `training`.
+    are those for one text a row and an encoder. `lr`, `batch_size`, `max_epochs`,
+    `early_stopping`, `time_limit` and `verbose` are parameters of the estimator, and no
+    keys of `training`.
 
     Attributes
     ----------
@@ -103,8 +104,9 @@ class TrainingConfig:
     max_calibration_texts : int, default=200
         Training texts by which the growth of the scores is measured.
     early_stopping : bool, default=False
-        Whether the texts stay held out, and the epoch with the lowest `valid_loss` on
-        them is restored. With few labels no text is held out, and nothing is watched.
+        The estimator's parameter: whether the texts stay held out, and the epoch with
+        the lowest `valid_loss` on them is restored. With few labels no text is held
+        out, and nothing is watched.
     n_iter_no_change : int, default=3
         Epochs without a lower `valid_loss` before early stopping.
     few_labels : int, default=200

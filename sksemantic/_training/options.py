@@ -11,7 +11,14 @@ from sklearn.utils._param_validation import (
 )
 from skorch.callbacks import Callback
 
-_OWN_PARAMETERS = ("lr", "max_epochs", "batch_size", "time_limit", "verbose")
+_OWN_PARAMETERS = (
+    "lr",
+    "max_epochs",
+    "batch_size",
+    "early_stopping",
+    "time_limit",
+    "verbose",
+)
 _NATURAL = [Interval(Integral, 0, None, closed="left")]
 _POSITIVE = [Interval(Integral, 1, None, closed="left")]
 _RATE = [Interval(Real, 0, None, closed="neither")]
@@ -46,7 +53,6 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "temperature": _RATE,
     "temperature_weight": _NOT_NEGATIVE,
     "max_calibration_texts": _POSITIVE,
-    "early_stopping": ["boolean"],
     "n_iter_no_change": _POSITIVE,
     "few_labels": _NATURAL,
     "min_texts_per_class": _NATURAL,

@@ -78,7 +78,7 @@ KINDS = {
     "back to the linear probe": (SKTuningClassifier, {"lr": 100.0}),
     "early stopping": (
         SKTuningClassifier,
-        {"training__early_stopping": True, "training__n_iter_no_change": 1},
+        {"early_stopping": True, "training__n_iter_no_change": 1},
     ),
     "the user's schedule": (SKTuningClassifier, {"training__callbacks": [SCHEDULE]}),
     "none held out": (SKTuningClassifier, {"training__max_validation_texts": 1}),

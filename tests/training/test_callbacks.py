@@ -48,9 +48,7 @@ def test_epoch_scoring_when_given_then_history_has_the_score(
 def test_valid_accuracy_when_fitted_with_held_out_texts_then_is_in_history(
     classifier, texts, labels
 ):
-    classifier.set_params(
-        training__early_stopping=True, training__validation_fraction=0.3
-    )
+    classifier.set_params(early_stopping=True, training__validation_fraction=0.3)
     classifier.fit(texts, labels)
     best = int(np.argmin(classifier.history_[:, "valid_loss"]))
     expected = 1 - classifier.comparison_.trained[0]  # of the restored epoch
@@ -134,9 +132,9 @@ def test_verbose_when_two_then_shows_one_line_per_epoch(
 ):
     y = targets if make is SKTuningRegressor else targets > 3
     estimator = make(**{**fast, "max_epochs": 3}, verbose=2)
-    estimator.set_params(
-        training__early_stopping=True, training__validation_fraction=0.3
-    ).fit(texts, y)
+    estimator.set_params(early_stopping=True, training__validation_fraction=0.3).fit(
+        texts, y
+    )
     out, err = capfd.readouterr()
     *lines, last = out.split("\n")
     assert (last, err) == ("", "")

@@ -143,9 +143,8 @@ def test_fit_when_interrupted_between_epochs_without_callbacks_then_trains_no_mo
 def test_fit_when_early_stopping_ends_it_then_nothing_is_said(
     classifier, texts, labels
 ):
-    stopping = {"early_stopping": True, "n_iter_no_change": 1}
-    params = with_training(classifier.get_params(deep=False), **stopping)
-    classifier = SKTuningClassifier(**params).set_params(lr=10.0, max_epochs=50)
+    stopping = {"early_stopping": True, "training__n_iter_no_change": 1}
+    classifier.set_params(lr=10.0, max_epochs=50, **stopping)
     messages = fit_quietly(classifier, texts, labels)
     assert len(classifier.history_) < 50
     assert not any("interrupted" in message for message in messages)

@@ -7,7 +7,7 @@ from sksemantic._training.options import OPTION_NAMES, check_training_options
 
 def test_options_when_compared_then_are_the_fields_that_are_no_parameters():
     fields = set(TrainingConfig.__dataclass_fields__)
-    own = {"lr", "max_epochs", "batch_size", "time_limit", "verbose"}
+    own = {"lr", "max_epochs", "batch_size", "early_stopping", "time_limit", "verbose"}
     assert set(OPTION_NAMES) == fields - own - {"linear_probe"}
 
 
@@ -33,7 +33,7 @@ def test_callbacks_when_classes_or_named_then_are_accepted():
         ({"contrast": -1}, "'training__contrast'"),
         ({"validation_fraction": 1.0}, "'training__validation_fraction'"),
         ({"n_iter_no_change": 0}, "'training__n_iter_no_change'"),
-        ({"early_stopping": "yes"}, "'training__early_stopping'"),
+        ({"early_stopping": True}, "must not hold 'early_stopping'"),
         ({"callbacks": "print"}, "'training__callbacks'"),
         ({"pooling": "max"}, "'training__pooling'"),
         ({"text_rank": -1}, "'training__text_rank'"),

@@ -172,22 +172,22 @@ def test_held_out_texts_when_the_probe_is_ahead_then_join_unless_it_is_clearly(
     ("rows", "options"),
     [
         (slice(2, 4), {}),
-        (slice(24), {"early_stopping": True, "validation_fraction": 0.01}),
+        (slice(24), {"early_stopping": True, "training__validation_fraction": 0.01}),
     ],
 )
 @pytest.mark.filterwarnings("ignore:early_stopping=True has no effect")
 def test_held_out_texts_when_there_are_too_few_then_none_and_no_comparison(
     rows, options, fast, texts, labels
 ):
-    clf = SKTuningClassifier(**with_training(fast, **options))
+    clf = SKTuningClassifier(**fast).set_params(**options)
     clf.fit(texts[rows], labels[rows])
     assert clf.comparison_ is None
     assert len(clf.history_) == 2
 
 
 def test_early_stopping_when_no_text_is_held_out_then_warns(fast, texts, labels):
-    options = {"early_stopping": True, "validation_fraction": 0.01}
-    clf = SKTuningClassifier(**with_training(fast, **options))
+    params = with_training(fast, validation_fraction=0.01)
+    clf = SKTuningClassifier(**params, early_stopping=True)
     with pytest.warns(UserWarning, match="of 24 labelled texts none could be held out"):
         clf.fit(texts, labels)
 
@@ -232,7 +232,7 @@ def test_comparison_when_texts_have_weights_then_light_ones_hardly_count(
 
 
 def test_early_stopping_when_on_then_texts_stay_held_out(classifier, many, many_labels):
-    classifier.set_params(training__early_stopping=True)
+    classifier.set_params(early_stopping=True)
     classifier.set_params(training__validation_fraction=0.25).fit(many, many_labels)
     assert classifier.comparison_.n_texts == 18
     assert batch_counts(classifier) == [7, 7]
@@ -243,7 +243,7 @@ def test_early_stopping_when_loss_stops_falling_then_restores_the_best_epoch(
     classifier, many, coin_labels, steps
 ):
     classifier.set_params(
-        training__early_stopping=True,
+        early_stopping=True,
         training__validation_fraction=0.3,
         training__n_iter_no_change=2,
         training__callbacks=[steps],
@@ -354,9 +354,7 @@ def test_partial_fit_when_pickled_before_then_goes_on_as_without(
 def test_partial_fit_when_early_stopping_then_epoch_is_not_undone(
     classifier, texts, labels
 ):
-    classifier.set_params(
-        training__early_stopping=True, training__validation_fraction=0.3
-    )
+    classifier.set_params(early_stopping=True, training__validation_fraction=0.3)
     classifier.fit(texts, labels)
     before = values_of(classifier.get_module())
     for _ in range(2):
