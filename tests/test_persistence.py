@@ -182,6 +182,13 @@ def test_pickle_when_of_another_format_then_says_which(fitted):
         SKTuningClassifier().__setstate__(state)
 
 
+def test_repr_when_just_unpickled_then_loads_no_backbone(fitted):
+    copied = with_pickle(fitted)
+    assert FAST["prompt"] in repr(copied)
+    assert "Fitted" in copied._repr_html_()
+    assert not copied._fitted._loaded
+
+
 @pytest.mark.parametrize("saved", ["0.0.1", None])
 def test_pickle_when_of_another_version_then_warns_and_works(saved, fitted, texts):
     state = fitted.__getstate__()
