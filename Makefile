@@ -43,7 +43,7 @@ help:
 	@echo "make test-floors     all tests with the lowest versions accepted (several GB)"
 	@echo "make dist            the wheel and the source distribution, in dist, installed and tried"
 	@echo "make audit           known vulnerabilities of the locked versions (needs the network)"
-	@echo "make licenses        the page with the licenses of the dependencies"
+	@echo "make licenses        docs/licenses.md, the licences of the dependencies"
 	@echo "make lock            renew constraints.txt, the versions the other targets install"
 	@echo "make clean           remove the environments and everything built"
 

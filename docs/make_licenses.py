@@ -93,14 +93,14 @@ def write_page():
         table_line([f"`{name}`", f"`{own[name].specifier}`", license_of(name)])
         for name in sorted(own)
     ]
-    heading = ("package", "versions", "license")
+    heading = ("package", "versions", "licence")
     write_part(PAGE, "direct", table(heading, rows))
     rows = [
         table_line([f"`{name}`", ", ".join(sorted(parents)), license_of(name)])
         for name, parents in sorted(runtime_dependencies().items())
         if name not in own
     ]
-    write_part(PAGE, "indirect", table(("package", "needed by", "license"), rows))
+    write_part(PAGE, "indirect", table(("package", "needed by", "licence"), rows))
 
 
 if __name__ == "__main__":
