@@ -25,12 +25,12 @@ CHECKED := sksemantic tests examples benchmarks docs
 
 # What another environment exports must not leak into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
-test test-fast test-floors test-newest test-benchmarks: export HF_HUB_OFFLINE := 1
+test test-fast test-floors test-newest test-benchmarks dist: export HF_HUB_OFFLINE := 1
 # Two processes of one thread each: torch's threads stand in one another's way.
-test test-fast test-floors test-newest test-benchmarks: export OMP_NUM_THREADS := 1
+test test-fast test-floors test-newest test-benchmarks dist: export OMP_NUM_THREADS := 1
 
 .PHONY: help quickstart test test-fast lint test-benchmarks test-newest test-floors docs
-.PHONY: lock clean
+.PHONY: dist lock audit licenses clean
 
 help:
 	@echo "make quickstart      train and compare on a real data set"
@@ -41,6 +41,9 @@ help:
 	@echo "make docs            the documentation as HTML, in docs/_build"
 	@echo "make test-newest     all tests with every dependency at its newest release"
 	@echo "make test-floors     all tests with the lowest versions accepted (several GB)"
+	@echo "make dist            the wheel and the source distribution, in dist, installed and tried"
+	@echo "make audit           known vulnerabilities of the locked versions (needs the network)"
+	@echo "make licenses        docs/licenses.md, the licences of the dependencies"
 	@echo "make lock            renew constraints.txt, the versions the other targets install"
 	@echo "make clean           remove the environments and everything built"
 
@@ -70,6 +73,20 @@ test-floors: $(FLOORS_VENV)/.installed-test
 
 docs: $(VENV)/.installed-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -b html docs docs/_build
+
+# Built without isolation, as all is; installed into an environment of its own each.
+dist: $(VENV)/.installed-test
+	rm -rf dist
+	$(VENV)/bin/python -m hatchling build
+	DIST=dist $(VENV)/bin/python -m pytest -q tests/test_dist.py
+
+# Strict: a version that the service does not know has not been audited.
+audit: | $(VENV)/.created
+	@$(VENV)/bin/python $(PIP_INSTALL) pip-audit
+	$(VENV)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+licenses: $(VENV)/.installed
+	$(VENV)/bin/python docs/make_licenses.py
 
 lock: | $(VENV)/.created
 	@$(VENV)/bin/python $(PIP_INSTALL) uv

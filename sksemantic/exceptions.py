@@ -7,6 +7,7 @@ SKSemanticError
 UserWarning
  ├── TruncationWarning          some texts were cut to `max_length` tokens
  ├── FallbackWarning            the linear probe is clearly better, and is used
+ ├── InconsistentVersionWarning another version of sksemantic made the pickle
  ├── TimeLimitWarning           a fit left something out to be done in time
  └── UnreadableTextWarning      the tokenizer knows nothing in some texts
 """
@@ -15,6 +16,7 @@ __all__ = [
     "BackboneMismatchError",
     "BackboneNotFoundError",
     "FallbackWarning",
+    "InconsistentVersionWarning",
     "SKSemanticError",
     "TimeLimitWarning",
     "TruncationWarning",
@@ -50,6 +52,13 @@ class FallbackWarning(UserWarning):
     errors, after half of the epochs and again at the end. The numbers in the message
     are the first losses of ``comparison_``, such as error rates, not the losses of
     ``history_``. In a search such a candidate is scored with the linear probe.
+    """
+
+
+class InconsistentVersionWarning(UserWarning):
+    """An estimator was pickled by another version of sksemantic than the one in use.
+
+    As scikit-learn's warning of this name, which is for its own estimators.
     """
 
 

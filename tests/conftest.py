@@ -13,6 +13,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
 import numpy as np
+import offline
 import pytest
 import torch
 from skorch.callbacks import Callback
@@ -95,6 +96,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(fallback, append=False)
         if THOROUGH & {*getattr(item, "fixturenames", ())}:
             item.add_marker("thorough")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _offline():
+    offline.block()
 
 
 @pytest.fixture(autouse=True)
@@ -213,14 +219,15 @@ def run_python(tmp_path):
     """Return a function that runs code in a fresh interpreter, and gives its output."""
 
     def run(code, **environment):
-        paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+        paths = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             **environment,
         }
+        start = "import offline; offline.block()\n"
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(code)],
+            [sys.executable, "-c", start + textwrap.dedent(code)],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

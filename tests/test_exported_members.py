@@ -9,6 +9,7 @@ PUBLIC = [
     "BackboneMismatchError",
     "BackboneNotFoundError",
     "FallbackWarning",
+    "InconsistentVersionWarning",
     "SKSemanticError",
     "SKTuningClassifier",
     "SKTuningRegressor",

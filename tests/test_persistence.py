@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 from conftest import FAST, LABELS, METHODS, TEXTS
 
-from sksemantic import BackboneNotFoundError, SKTuningClassifier
+from sksemantic import (
+    BackboneNotFoundError,
+    InconsistentVersionWarning,
+    SKTuningClassifier,
+    __version__,
+)
 
 
 def with_pickle(estimator):
@@ -175,3 +180,24 @@ def test_pickle_when_of_another_format_then_says_which(fitted):
     state["_fitted"] = state["_fitted"] | {"format": 99}
     with pytest.raises(ValueError, match="has format 99; this version .* reads format"):
         SKTuningClassifier().__setstate__(state)
+
+
+def test_repr_when_just_unpickled_then_loads_no_backbone(fitted):
+    copied = with_pickle(fitted)
+    assert FAST["prompt"] in repr(copied)
+    assert "Fitted" in copied._repr_html_()
+    assert not copied._fitted._loaded
+
+
+@pytest.mark.parametrize("saved", ["0.0.1", None])
+def test_pickle_when_of_another_version_then_warns_and_works(saved, fitted, texts):
+    state = fitted.__getstate__()
+    assert state.pop("_sksemantic_version") == __version__
+    copied = SKTuningClassifier()
+    message = f"pickled by version {saved or 'unknown'} .* read by version"
+    with pytest.warns(InconsistentVersionWarning, match=message):
+        copied.__setstate__(state | ({"_sksemantic_version": saved} if saved else {}))
+    assert "_sksemantic_version" not in vars(copied)
+    np.testing.assert_array_equal(
+        copied.predict_proba(texts), fitted.predict_proba(texts)
+    )

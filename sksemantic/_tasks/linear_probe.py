@@ -5,19 +5,19 @@ clearly better.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
-from sklearn.metrics import get_scorer, log_loss
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import StratifiedKFold
 
 from sksemantic._tasks.blas_threads import one_blas_thread
 from sksemantic._tasks.label_prior import maximum_a_posteriori
 from sksemantic._tasks.linear_probe_config import LinearProbeConfig
+from sksemantic._tasks.unpatched import fit_unpatched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,8 +134,7 @@ class ProbeFitter:
         intercept = np.where(shares > 0.5, 1, -1) * config.certain_log_odds
         for k, column in enumerate(columns):
             if 0 < shares[k] < 1:
-                model = self._logistic(penalty)
-                model.fit(column.features, column.y, sample_weight=column.weights)
+                model = self._logistic(column, penalty)
                 coef[k], intercept[k] = model.coef_[0], model.intercept_[0]
         return LinearProbe(coef, intercept, penalty, cv_loss)
 
@@ -173,7 +172,7 @@ class ProbeFitter:
         penalties = self.config.ridge_penalties if penalty is None else [penalty]
         model = RidgeCV(alphas=penalties)
         with config_context(enable_metadata_routing=False):  # the user's, for our fit
-            model.fit(features, y, sample_weight=weights)
+            fit_unpatched(model, features, y, sample_weight=weights)
         coef = model.coef_.reshape(y.shape[1], -1)
         intercept = np.reshape(model.intercept_, -1)
         if reweigh is not None:
@@ -182,7 +181,7 @@ class ProbeFitter:
                 errors = y[:, k] - features @ coef[k] - intercept[k]
                 for _ in range(self.config.n_reweightings):
                     again = weights * reweigh(errors)
-                    ridge.fit(features, y[:, k], sample_weight=again)
+                    fit_unpatched(ridge, features, y[:, k], sample_weight=again)
                     errors = y[:, k] - ridge.predict(features)
                 coef[k], intercept[k] = ridge.coef_, ridge.intercept_
         return LinearProbe(
@@ -193,17 +192,18 @@ class ProbeFitter:
         """Return coefficients (K, C) and intercepts (K,) of the K classes of rows."""
         if np.ptp(rows.y) == 0:  # the others are too rare to have been drawn
             return np.zeros((1, rows.features.shape[1])), np.zeros(1)
-        model = self._logistic(penalty)
-        model.fit(rows.features, rows.y, sample_weight=rows.weights)
+        model = self._logistic(rows, penalty)
         if len(model.classes_) > 2:
             return model.coef_, model.intercept_
         signs = np.array([-0.5, 0.5])  # scikit-learn keeps one row: spread it over two
         return signs[:, None] * model.coef_, signs * model.intercept_
 
-    def _logistic(self, penalty: float) -> LogisticRegression:
-        return LogisticRegression(
+    def _logistic(self, rows: ProbeRows, penalty: float) -> LogisticRegression:
+        model = LogisticRegression(
             C=1 / penalty, max_iter=self.config.max_iter, tol=self.config.tol
         )
+        fit_unpatched(model, rows.features, rows.y, sample_weight=rows.weights)
+        return model
 
     def _draw(self, rows: ProbeRows) -> ProbeRows:
         order = self.rng.permutation(len(rows.y))
@@ -215,40 +215,47 @@ class ProbeFitter:
         None if there are too few rows of a class.
         """
         rows, config = self._draw(rows), self.config
-        counts = np.unique(rows.y, return_counts=True)[1]
+        classes, y, counts = np.unique(rows.y, return_inverse=True, return_counts=True)
         n_folds = min(config.n_folds, counts.min(initial=config.n_folds))
-        if n_folds < 2 or len(counts) < 2:
+        if n_folds < 2 or len(classes) < 2:
             return None
-        with config_context(enable_metadata_routing=True):  # weights in fit and score
-            model = self._logistic(1.0).set_fit_request(sample_weight=True)
-            scorer = get_scorer("neg_log_loss").set_score_request(sample_weight=True)
-            search = GridSearchCV(
-                model,
-                {"C": [1 / penalty for penalty in config.penalties]},
-                scoring=scorer,
-                cv=StratifiedKFold(n_folds),
-                refit=False,
-            )
-            search.fit(rows.features, rows.y, sample_weight=rows.weights)
-        return -search.cv_results_["mean_test_score"]
+        rows = replace(rows, y=y)
+        return _mean_losses(rows, n_folds, config.penalties, self._logits_of)
 
     def _prior_cv_losses(self, prior: "NDArray", rows: ProbeRows) -> "NDArray":
         """Return the cross-validated log-loss of each penalty of the distance."""
-        rows, config = self._draw(rows), self.config
-        losses = np.zeros(len(config.prior_penalties))
-        for train, test in StratifiedKFold(config.n_folds).split(rows.features, rows.y):
-            for i, penalty in enumerate(config.prior_penalties):
-                coef, intercept = maximum_a_posteriori(
-                    prior, *rows.take(train).arrays, penalty, config.max_iter
-                )
-                held_out = rows.take(test)
-                losses[i] += log_loss(
-                    held_out.y,
-                    softmax(held_out.features @ coef.T + intercept, axis=1),
-                    labels=np.arange(len(prior)),
-                    sample_weight=held_out.weights,
-                )
-        return losses / config.n_folds
+        config = self.config
+
+        def fit(rows: ProbeRows, penalty: float) -> "tuple[NDArray, NDArray]":
+            return maximum_a_posteriori(prior, *rows.arrays, penalty, config.max_iter)
+
+        rows = self._draw(rows)
+        return _mean_losses(rows, config.n_folds, config.prior_penalties, fit)
+
+
+def _mean_losses(
+    rows: ProbeRows,
+    n_folds: int,
+    penalties: tuple[float, ...],
+    fit: "Callable[[ProbeRows, float], tuple[NDArray, NDArray]]",
+) -> "NDArray":
+    """Return the log-loss of each penalty, the mean of stratified folds.
+
+    `fit` returns coefficients (K, C) and intercepts (K,).
+    """
+    losses = np.zeros(len(penalties))
+    for train, test in StratifiedKFold(n_folds).split(rows.features, rows.y):
+        read, held_out = rows.take(train), rows.take(test)
+        for i, penalty in enumerate(penalties):
+            coef, intercept = fit(read, penalty)
+            losses[i] += _log_loss(held_out, held_out.features @ coef.T + intercept)
+    return losses / n_folds
+
+
+def _log_loss(rows: ProbeRows, logits: "NDArray") -> float:
+    of_classes = log_softmax(logits, axis=1)  # (n, K)
+    of_rows = -of_classes[np.arange(len(rows.y)), rows.y]
+    return float(np.average(of_rows, weights=rows.weights))
 
 
 def _best(

@@ -1,5 +1,6 @@
 """What `fit` leaves in an estimator: one object, its attributes, and its pickle."""
 
+import warnings
 from operator import attrgetter
 from typing import Any
 
@@ -8,6 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._backbone.source import warn_if_lost
 from sksemantic._training.fitted import FittedModel
+from sksemantic._version import __version__
+from sksemantic._warnings import user_stacklevel
+from sksemantic.exceptions import InconsistentVersionWarning
 
 
 class FittedState(BaseEstimator):
@@ -41,7 +45,7 @@ class FittedState(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep the trained values and the backbone's name, never the backbone."""
-        state = dict(super().__getstate__())
+        state = dict(super().__getstate__(), _sksemantic_version=__version__)
         if "_fitted" in state:
             state["_fitted"] = state["_fitted"].to_state()
         return state
@@ -49,10 +53,22 @@ class FittedState(BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the trained values; the backbone is loaded when first needed."""
         state = dict(state)
+        self._warn_of_version(state.pop("_sksemantic_version", "unknown"))
         if "_fitted" in state:
             state["_fitted"] = FittedModel.from_state(state["_fitted"])
             warn_if_lost(state["_fitted"].config.model.backbone.source)
         super().__setstate__(state)
+
+    def _warn_of_version(self, saved: str) -> None:
+        if saved != __version__:
+            warnings.warn(
+                f"{type(self).__name__} was pickled by version {saved} of sksemantic, "
+                f"and is read by version {__version__}. It may fail or predict "
+                "otherwise: install the version that saved it, or keep estimators "
+                "with save_pretrained, whose files later versions check and read.",
+                InconsistentVersionWarning,
+                stacklevel=user_stacklevel(),
+            )
 
     @property
     def _model(self) -> FittedModel:

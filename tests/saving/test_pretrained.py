@@ -357,3 +357,11 @@ def test_load_when_warnings_are_errors_then_is_silent(fitted, saved):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load(fitted, saved)
+
+
+def test_load_when_another_version_saved_it_then_is_silent(fitted, saved):
+    change(saved, lambda config: config["versions"].update(sksemantic="0.0.1"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = load(fitted, saved)
+    np.testing.assert_array_equal(outputs(loaded, TEXTS), outputs(fitted, TEXTS))
