@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import with_training
+from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import LRScheduler
 
 from sksemantic import (
@@ -274,3 +275,29 @@ def test_read_when_written_then_trees_come_back_with_their_types(tmp_path):
     assert (found["numbers"], found["list"]) == (tree["numbers"], tree["list"])
     other = CheckpointStore(tmp_path, {"of": "others"}, keeps_result=True)
     assert other.read("state") is None
+
+
+def test_search_when_killed_then_goes_on_and_finds_the_same(
+    fast, texts, labels, tmp_path, monkeypatch
+):
+    def search(place):
+        clf = SKTuningClassifier(**fast, checkpoint_dir=place)
+        grid = {"prompt": ["rate the film", "is it good?"], "lr": [1e-3, 1e-2]}
+        return GridSearchCV(clf, grid, cv=2, refit=False)
+
+    # Fits of a search share what was computed of the same texts, else.
+    monkeypatch.setattr(activations, "_limit", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = search(None).fit(texts, labels).cv_results_
+        with pytest.raises(Killed), killed_after(14):
+            search(tmp_path).fit(texts, labels)
+        finished = [*tmp_path.glob("*/finished.json")]
+        assert 0 < len(finished) < 8
+        times = {file: file.stat().st_mtime_ns for file in finished}
+        resumed = search(tmp_path).fit(texts, labels).cv_results_
+    assert all(file.stat().st_mtime_ns == times[file] for file in finished)
+    assert len([*tmp_path.glob("*/finished.json")]) == 8
+    for fold in range(2):
+        name = f"split{fold}_test_score"
+        np.testing.assert_array_equal(resumed[name], whole[name])

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sksemantic import (
     SKTuningRegressor,
     SKTuningTokenClassifier,
 )
+from sksemantic._saving import pretrained, reading
 
 NUMBERS = np.where(np.array(LABELS) == "good", 5.0, 1.0)
 WORDS = [text.split() for text in TEXTS]
@@ -365,3 +367,58 @@ def test_load_when_another_version_saved_it_then_is_silent(fitted, saved):
         warnings.simplefilter("error")
         loaded = load(fitted, saved)
     np.testing.assert_array_equal(outputs(loaded, TEXTS), outputs(fitted, TEXTS))
+
+
+class Hub:
+    """What takes the place of the hub's client: it keeps what is uploaded."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.calls = []
+
+    def __call__(self, token=None):
+        self.calls.append({"token": token})
+        return self
+
+    def create_repo(self, repo_id, **options):
+        self.calls.append({"repo_id": repo_id, **options})
+        return SimpleNamespace(repo_id=f"someone/{repo_id}")
+
+    def upload_folder(self, *, folder_path, **options):
+        self.calls.append(options)
+        shutil.copytree(folder_path, self.folder)
+        return "https://hub/someone/sentiment/commit/1"
+
+
+def test_push_to_hub_when_called_then_uploads_what_is_saved(
+    fitted, tmp_path, monkeypatch
+):
+    hub = Hub(tmp_path / "repo")
+    monkeypatch.setattr(pretrained, "HfApi", hub)
+    address = fitted.push_to_hub("sentiment", private=True, token="secret")
+    assert address == "https://hub/someone/sentiment/commit/1"
+    credentials, created, uploaded = hub.calls
+    assert credentials == {"token": "secret"}
+    assert created == {"repo_id": "sentiment", "private": True, "exist_ok": True}
+    assert uploaded["repo_id"] == "someone/sentiment"
+    loaded = load(fitted, tmp_path / "repo")
+    np.testing.assert_array_equal(outputs(loaded, TEXTS), outputs(fitted, TEXTS))
+
+
+def test_from_pretrained_when_an_id_then_is_read_from_the_hubs_cache(
+    fitted, tmp_path, monkeypatch
+):
+    asked = []
+
+    def snapshot_download(name, **options):
+        asked.append((name, options))
+        fitted.save_pretrained(tmp_path / "snapshot")
+        return str(tmp_path / "snapshot")
+
+    monkeypatch.setattr(reading, "snapshot_download", snapshot_download)
+    loaded = load(fitted, "someone/sentiment", revision="v1", local_files_only=True)
+    np.testing.assert_array_equal(outputs(loaded, TEXTS), outputs(fitted, TEXTS))
+    ((name, options),) = asked
+    assert (name, options["revision"]) == ("someone/sentiment", "v1")
+    assert options["local_files_only"] is True
+    assert not any(p.endswith((".bin", ".pkl")) for p in options["allow_patterns"])
