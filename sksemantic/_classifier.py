@@ -33,7 +33,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     model : str, default="sentence-transformers/all-MiniLM-L6-v2"
         The backbone: a local directory, a `.gguf` file, or a hub id, looked up among
         installed weights packages, in the hub cache and on the hub, in this order.
-
     prompt : str, default=None
         A plain text, optionally with a ``{text}`` slot. What stands before the slot
         becomes the semantic prefix; what stands after it is appended to every text.
@@ -42,71 +41,56 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         slots is put together as the tokenizer does it, or a line each for causal
         backbones. Literal braces are doubled. None takes a default that suits the kind
         of backbone.
-
     method : {"prefix", "prompt"}, default="prefix"
         "prefix" gives every layer keys and values of the prompt; "prompt" gives the
         first layer its input embeddings.
-
     adapter : {"low_rank", "linear", "embedding"}, default="low_rank"
         "low_rank" maps hidden states through `adapter_rank` dimensions, "linear"
         through one full matrix per layer. "embedding" trains the prompt's token
         embeddings, which the backbone then reads again at every step.
-
     adapter_rank : int, default=8
         Inner size of the low-rank adapter.
-
     tuned_layers : "auto", "all", int or (int, int), default="auto"
         How many of the top layers have an adapted prefix, or the first of them and the
         one after the last, counted from 0 at the bottom. All others keep the frozen
         prefix; what lies below is computed once for each text, and kept for later
         epochs, folds and fits. "auto" is the upper two thirds for causal models, all
         layers for others. Only with `method="prefix"`.
-
     max_length : int, default=None
         Tokens read at once, special ones and the prompt's part after the slot included.
         None: as many as the backbone has positions for, up to 128 of a window, or 512.
-
     long_texts : {"auto", "truncate", "windows"}, default="auto"
         "truncate" cuts texts above `max_length` at the end, with a warning. "windows"
         reads all of them in windows of that length, the head the mean of the windows'
         features; each epoch trains on one, drawn at random. "auto" is "windows" for one
         text a row of encoders, if `max_length` is None.
-
     lr : float or "auto", default="auto"
         Learning rate of both adapters (AdamW), with linear warmup and decay. "auto" is
         2e-3 for causal models, 4e-3 for others; a quarter of it where the head starts
         from the linear probe, and a tenth for the adapter "linear".
-
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal models and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs; for
         180 steps in at most 90 epochs where encoders have few texts and `label_texts`.
-
     batch_size : int, default=32
         Texts per training step.
-
     class_weight : dict or "balanced", default=None
         Weights of the classes in the loss, as in scikit-learn. Not with several labels
         a text.
-
     ordinal : bool or list of labels, default=False
         Whether the classes are ordered: as they are sorted, or as they are listed. The
         head then has one output for each step from a class to the next [2]_, and
         `predict` returns the median class, which has the least expected distance.
-
     label_texts : dict of label to str or list of str, default=None
         What the labels are called. The classifier then starts from what the backbone
         itself makes of these texts, and predicts sensibly from few examples or none;
         see Notes. Every label has to be there; some may have no example. Texts with -1
         for a label count as unlabelled, and help to calibrate.
-
     threshold : float or array-like of shape (n_labels,), default=0.5
         With several labels a text, the probability from which `predict` gives a label.
         It may be set after `fit`.
-
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
-
     model_kwargs : dict, default=None
         How the backbone is loaded and run; each key as ``model_kwargs__dtype`` in
         `set_params` and `GridSearchCV`:
@@ -127,32 +111,25 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
           it to keys and values in the attention function, "kv_cache" passes it as a
           cache, "hidden_states" as the first states of every layer. By default "auto",
           the first of them that works.
-
     training : dict, default=None
         Fields of `TrainingConfig` that replace those of the preset, such as
         ``{"head_lr": 1e-3, "contrast": 0}``; each as ``training__head_lr`` in
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
-
     warm_start : bool, default=False
         Start `fit` from the values trained before, which must have the same shapes.
-
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
-
     early_stopping : bool, default=False
         Whether to end the training when the loss of held-out texts has not fallen for
         three epochs, and to restore the best epoch; they are not trained on then.
-
     time_limit : float, default=None
         Seconds that `fit` may take. For that it trains fewer epochs and, last, reads
         fewer texts, with a `TimeLimitWarning`.
-
     checkpoint_dir : str or Path, default=None
         Where `fit` saves its state, after each epoch and every two minutes. The same
         call of `fit`, in another process too, goes on from there; once it has
         finished, with a `random_state`, it returns at once.
-
     verbose : int, default=0
         1 shows a bar for the whole fit with the time left, or a line a minute where
         there is no terminal; 2 shows a line for each epoch.
@@ -162,31 +139,23 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     classes_ : ndarray of shape (n_classes,)
         Class labels, sorted. With several labels a text the columns of y, 0 to
         n_labels - 1.
-
     config_ : object
         Everything that was "auto", as it was decided: `config_.model` and
         `config_.training`, a `TrainingConfig`.
-
     history_ : skorch.history.History
         Losses and durations, epoch by epoch.
-
     linear_probe_, temperature_ : object, float
         Logistic regression on frozen features; what divides the logits in
         `predict_proba`.
-
     comparison_, timing_ : object
         Trained model against linear probe on held-out texts; seconds by phase.
-
     prompt_, prefix_mechanism_ : str
         The prompt in use, and how the backbone is given the prefix: "attention",
         "kv_cache" or "hidden_states"; None with `method="prompt"`.
-
     n_layers_, n_virtual_tokens_, n_trainable_params_ : int
         The backbone's layers that are run, tokens of the prefix, trained parameters.
-
     backbone_source_ : object
         Which weights are used, and from where.
-
     n_features_in_, feature_names_in_ : int, ndarray of shape (n_columns,)
         Of a table or 2-D array; the names if X was a DataFrame with strings for names.
 

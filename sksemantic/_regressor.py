@@ -29,7 +29,6 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
     model : str, default="sentence-transformers/all-MiniLM-L6-v2"
         The backbone: a local directory, a `.gguf` file, or a hub id, looked up among
         installed weights packages, in the hub cache and on the hub, in this order.
-
     prompt : str, default=None
         A plain text, optionally with a ``{text}`` slot. What stands before the slot
         becomes the semantic prefix; what stands after it is appended to every text.
@@ -38,93 +37,73 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         slots is put together as the tokenizer does it, or a line each for causal
         backbones. Literal braces are doubled. None takes a default that suits the kind
         of backbone.
-
     method : {"prefix", "prompt"}, default="prefix"
         "prefix" gives every layer keys and values of the prompt; "prompt" gives the
         first layer its input embeddings.
-
     adapter : {"low_rank", "linear", "embedding"}, default="low_rank"
         "low_rank" maps hidden states through `adapter_rank` dimensions, "linear"
         through one full matrix per layer. "embedding" trains the prompt's token
         embeddings, which the backbone then reads again at every step.
-
     adapter_rank : int, default=8
         Inner size of the low-rank adapter.
-
     tuned_layers : "auto", "all", int or (int, int), default="auto"
         How many of the top layers have an adapted prefix, or the first of them and the
         one after the last, counted from 0 at the bottom. All others keep the frozen
         prefix; what lies below is computed once for each text, and kept for later
         epochs, folds and fits. "auto" is the upper two thirds for causal models, all
         layers for others. Only with `method="prefix"`.
-
     max_length : int, default=None
         Tokens read at once, special ones and the prompt's part after the slot included.
         None: as many as the backbone has positions for, up to 128 of a window, or 512.
-
     long_texts : {"auto", "truncate", "windows"}, default="auto"
         "truncate" cuts texts above `max_length` at the end, with a warning. "windows"
         reads all of them in windows of that length, the head the mean of the windows'
         features; each epoch trains on one, drawn at random. "auto" is "windows" for one
         text a row of encoders, if `max_length` is None.
-
     lr : float or "auto", default="auto"
         Learning rate of adapter and text adapter (AdamW), with linear warmup and decay;
         that of the head is ``training={"head_lr": ...}``. "auto" is 2e-3 for causal
         models, 4e-3 for others; a quarter of it where the head starts from the linear
         probe, and a tenth for the adapter "linear".
-
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal models and 6 for others, 8 and
         9 with several targets, and more for few texts: enough for 120 steps, though
         never more than 30 epochs.
-
     batch_size : int, default=32
         Texts per training step.
-
     loss : {"squared_error", "huber", "absolute_error", "quantile"}, \
             default="squared_error"
         What is made small. The robust ones are for targets with outliers; "huber" is
         quadratic up to 1.35 robust standard deviations. "absolute_error" predicts
         medians, "quantile" the `quantile`.
-
     quantile : float, default=0.5
         Which one, between 0 and 1, with ``loss="quantile"``.
-
     device : str, default="auto"
         "cpu", "cuda", "cuda:N", "mps"; "auto" takes the best one present.
-
     model_kwargs : dict, default=None
         How the backbone is loaded and run: ``revision``, ``dtype``,
         ``quantization_config``, ``device_map``, ``n_layers`` and ``prefix_mechanism``,
         as described for `SKTuningClassifier`.
-
     training : dict, default=None
         Fields of `TrainingConfig` that replace those of the preset, such as
         ``{"head_lr": 1e-3, "contrast": 0}``; each as ``training__head_lr`` in
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
-
     warm_start : bool, default=False
         Start `fit` from the values trained before, instead of afresh. Adapter, text
         adapter and head must have the same shapes; another prompt is accepted.
-
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
-
     early_stopping : bool, default=False
         Whether to end the training when the loss of held-out texts has not fallen for
         three epochs, and to restore the best epoch; they are not trained on then.
-
     time_limit : float, default=None
         Seconds that `fit` may take. For that it trains fewer epochs and, last, reads
         fewer texts, with a `TimeLimitWarning`.
-
     checkpoint_dir : str or Path, default=None
         Where `fit` saves its state, after each epoch and every two minutes. The same
         call of `fit`, in another process too, goes on from there; once it has
         finished, with a `random_state`, it returns at once.
-
     verbose : int, default=0
         1 shows a bar for the whole fit with the time left, or a line a minute where
         there is no terminal; 2 shows a line for each epoch.
