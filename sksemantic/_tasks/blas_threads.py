@@ -6,25 +6,28 @@ on which the others spin: on two CPUs a logistic regression took seven times as 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
 
 from threadpoolctl import threadpool_limits
 
-_in_use = Lock()
+from sksemantic._backbone.torch_state import fork_safe_lock
+
+_lock = fork_safe_lock()
+_limits: list[threadpool_limits] = []  # one for each block that is open, the same one
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread, unless somebody in this process does so already.
+    """Limit BLAS to one thread, until the last block that is open is left.
 
-    BLAS has one number for all threads of Python: the one that comes second would find
-    the limit, and give back that.
+    BLAS has one number for all threads of Python.
     """
-    if not _in_use.acquire(blocking=False):
-        yield
-        return
+    with _lock:
+        limit = _limits[0] if _limits else threadpool_limits(1, user_api="blas")
+        _limits.append(limit)
     try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
+        yield
     finally:
-        _in_use.release()
+        with _lock:
+            _limits.pop()
+            if not _limits:
+                limit.restore_original_limits()
