@@ -5,14 +5,15 @@ on which the others spin: on two CPUs a logistic regression took seven times as 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from threadpoolctl import threadpool_limits
 
 from sksemantic._backbone.torch_state import fork_safe_lock
 
 _lock = fork_safe_lock()
-_limits: list[threadpool_limits] = []  # one for each block that is open, the same one
+_open: list[None] = []  # one entry for each block
+_limit = ExitStack()
 
 
 @contextmanager
@@ -22,12 +23,13 @@ def one_blas_thread() -> Iterator[None]:
     BLAS has one number for all threads of Python.
     """
     with _lock:
-        limit = _limits[0] if _limits else threadpool_limits(1, user_api="blas")
-        _limits.append(limit)
+        if not _open:
+            _limit.enter_context(threadpool_limits(1, user_api="blas"))
+        _open.append(None)
     try:
         yield
     finally:
         with _lock:
-            _limits.pop()
-            if not _limits:
-                limit.restore_original_limits()
+            _open.pop()
+            if not _open:
+                _limit.close()
