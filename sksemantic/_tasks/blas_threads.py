@@ -5,31 +5,26 @@ on which the others spin: on two CPUs a logistic regression took seven times as 
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from threading import Lock
 
 from threadpoolctl import threadpool_limits
 
-from sksemantic._backbone.torch_state import fork_safe_lock
-
-_lock = fork_safe_lock()
-_open: list[None] = []  # one entry for each block
-_limit = ExitStack()
+_in_use = Lock()
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread, until the last block that is open is left.
+    """Limit BLAS to one thread, unless somebody in this process does so already.
 
-    BLAS has one number for all threads of Python.
+    BLAS has one number for all threads of Python: the one that comes second would find
+    the limit, and give back that.
     """
-    with _lock:
-        if not _open:
-            _limit.enter_context(threadpool_limits(1, user_api="blas"))
-        _open.append(None)
-    try:
+    if not _in_use.acquire(blocking=False):
         yield
+        return
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
     finally:
-        with _lock:
-            _open.pop()
-            if not _open:
-                _limit.close()
+        _in_use.release()
