@@ -155,13 +155,6 @@ class _GnuOpenmp(_Openmp):
         self.n_threads = 1
         self.is_watched = False
         self.lock = fork_safe_lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
-        """Begin anew in the child of a fork, where the other threads are not."""
-        self.users.clear()
-        self.is_watched = False
 
     @contextmanager
     def sleeping(self) -> Iterator[None]:
