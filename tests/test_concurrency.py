@@ -356,13 +356,17 @@ def test_fork_when_another_thread_works_then_child_predicts_and_fits(
 
 
 def test_fits_when_repeated_then_leave_no_threads_and_no_files(fast):
-    fitted_to("classifier", fast)
     process = psutil.Process()
-    n_threads, n_files = threading.active_count(), process.num_fds()
+
+    def counts():
+        return threading.active_count(), process.num_fds()
+
+    fitted_to("classifier", fast)
+    before = counts()
     for _ in range(5):
         fitted_to("classifier", fast)
     end = time.monotonic() + 20
-    while threading.active_count() > n_threads and time.monotonic() < end:
-        time.sleep(0.1)  # until those end that watch over the processors
-    assert threading.active_count() <= n_threads
-    assert process.num_fds() == n_files
+    # Until those threads end that watch over the processors.
+    while any(map(int.__gt__, counts(), before)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(int.__gt__, counts(), before))
