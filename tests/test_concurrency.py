@@ -13,6 +13,7 @@ from functools import partial
 
 import joblib
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from conftest import LABELS, TEXTS
@@ -370,3 +371,16 @@ def test_fits_when_repeated_then_leave_no_threads_and_no_files(fast):
     while any(map(int.__gt__, counts(), before)) and time.monotonic() < end:
         time.sleep(0.1)
     assert not any(map(int.__gt__, counts(), before))
+
+
+def test_label_names_when_fitted_meanwhile_then_are_always_there(classifier):
+    table = pd.DataFrame({"old": [0, 1] * 12, "new": [1, 0, 0] * 8})
+    classifier.fit(TEXTS, table)
+
+    def check():
+        for _ in range(1000):
+            assert [*classifier.label_names_] == ["old", "new"]
+
+    until_done(lambda: [classifier.fit(TEXTS, table) for _ in range(3)], check, check)
+    classifier.fit(TEXTS, LABELS)
+    assert not hasattr(classifier, "label_names_")
