@@ -58,6 +58,7 @@ from sksemantic._training.options import OPTION_NAMES
 from sksemantic._training.probe import read_label_texts
 from sksemantic._training.progress import Progress, ReadingProgress
 from sksemantic._training.trainer import Trainer
+from sksemantic._training.training_lock import training_lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,8 +153,7 @@ class BaseSKTuning(
         UnsupportedBackboneError
             If the weights cannot be loaded safely, or take no semantic prefix.
         """
-        self._keep(self._fit(X, y, sample_weight, groups))
-        return self
+        return self._train(X, y, sample_weight, groups)
 
     def estimate_fit_time(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
@@ -175,6 +175,12 @@ class BaseSKTuning(
         request = self._check(X, y, sample_weight, groups)
         rng = deepcopy(random_source(self.random_state, 0))  # the fit's is not used up
         return self._prepare(request, Progress(), rng).estimate()
+
+    def _train(self, *args: Any, **kwargs: Any) -> Self:
+        """Fit, and keep what has come of it; a thread that does so too waits."""
+        with training_lock(self):
+            self._keep(self._fit(*args, **kwargs))
+        return self
 
     def _fit(self, *args: Any, is_partial: bool = False, **kwargs: Any) -> FittedModel:
         """Train afresh, or go on from the fitted model; leave that as it was.
@@ -282,7 +288,7 @@ class BaseSKTuning(
         -------
         torch.nn.Module
         """
-        return self._load()[0]
+        return self._load(self._model)[0]
 
     def transform(self, X: Any) -> "NDArray":
         """Embed texts: pooled hidden states after the trained semantic prefix.
@@ -299,13 +305,16 @@ class BaseSKTuning(
             the backbone's hidden size, or three times that for pairs whose texts are
             also read one by one.
         """
-        module, data = self._load_with_data(X)
+        module, data = self._load_with_data(self._model, X)
         with self._reading(data) as reading:
             return compute_features(module, data, reading.count)
 
-    def _scores(self, X: Any) -> "NDArray":
-        """Return the head's outputs (n, K) as float64."""
-        module, data = self._load_with_data(X)
+    def _scores(self, X: Any, model: FittedModel | None = None) -> "NDArray":
+        """Return the head's outputs (n, K) as float64.
+
+        Another thread may fit meanwhile: who makes labels of them passes the model.
+        """
+        module, data = self._load_with_data(model or self._model, X)
         with self._reading(data) as reading:
             return compute_scores(module, data, reading.count).astype(np.float64)
 
@@ -326,19 +335,21 @@ class BaseSKTuning(
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
-    def _load(self) -> "tuple[SemanticModule, Template]":
+    def _load(self, model: FittedModel) -> "tuple[SemanticModule, Template]":
         """Return the fitted module, and what lays out its texts."""
-        return self._model.load(resolve_device(self.device), self.model)
+        return model.load(resolve_device(self.device), self.model)
 
-    def _load_with_data(self, X: Any) -> tuple[SemanticModule, TextDataset]:
+    def _load_with_data(
+        self, model: FittedModel, X: Any
+    ) -> tuple[SemanticModule, TextDataset]:
         """Return the fitted module, and checked and tokenised texts."""
-        texts = self._check_like_fitted(X)
-        module, template = self._load()
+        texts = self._check_like_fitted(model, X)
+        module, template = self._load(model)
         return module, self._make_dataset(module, template, texts)
 
-    def _check_like_fitted(self, X: Any) -> Any:
+    def _check_like_fitted(self, model: FittedModel, X: Any) -> Any:
         """Check X; its columns must be those of the fit."""
-        config = self._model.config.model
+        config = model.config.model
         texts = self._check_texts(X, Prompt.parse(config.prompt))
         n_texts = self._n_texts(texts)
         if n_texts != config.n_texts:

@@ -10,14 +10,15 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
-from sksemantic._inputs.label_values import distinct
-from sksemantic._inputs.targets import check_labels
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import ClassifierTask
-from sksemantic._tasks.labels import LabelEncoder
+from sksemantic._tasks.labels import LabelEncoder, check_classes
+from sksemantic._training.training_lock import training_lock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from sksemantic._training.fitted import FittedModel
 
 
 class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
@@ -304,23 +305,10 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ValueError
             If `classes` is missing in the first call, or y holds a label not in it.
         """
-        known = self.classes_ if self.__sklearn_is_fitted__() else None
-        if known is None and classes is None:
-            raise ValueError(
-                "classes must be passed on the first call to partial_fit: all labels "
-                "that will ever occur, for example np.unique(y_all), or the number of "
-                "columns as np.arange(n_labels) for several labels a text."
-            )
-        if classes is not None:
-            passed = distinct(check_labels(classes, np.asarray(classes, object).size))
-            if known is not None and not np.array_equal(passed, known):
-                raise ValueError(
-                    f"`classes={classes!r}` is not the same as on the last call to "
-                    f"partial_fit or fit, was: {known!r}."
-                )
-            known = passed
-        self._keep(self._fit(X, y, sample_weight, is_partial=True, classes=known))
-        return self
+        with training_lock(self):
+            known = self.classes_ if self.__sklearn_is_fitted__() else None
+            known = check_classes(classes, known)
+            return self._train(X, y, sample_weight, is_partial=True, classes=known)
 
     def predict(self, X: Any) -> "NDArray":
         """Return the most probable label of each text, or all that are probable enough.
@@ -335,11 +323,12 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, as in `classes_`, or indicators of 0 and 1.
         """
-        task = self._task
+        model = self._model
+        task = _task_of(model)
         threshold = self._encoder.check_threshold(task)
-        scores = self._scores(X)
+        scores = self._scores(X, model)
         if task.is_multilabel:  # the threshold is one of probabilities
-            scores = scores / self.temperature_
+            scores = scores / model.result.temperature
         return task.predict(scores, threshold)
 
     def predict_proba(self, X: Any) -> "NDArray":
@@ -358,7 +347,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             Columns in the order of `classes_`. With several labels a text each column
             is a probability of its own.
         """
-        return self._task.probabilities(self._scores(X) / self.temperature_)
+        model = self._model
+        scores = self._scores(X, model) / model.result.temperature
+        return _task_of(model).probabilities(scores)
 
     def predict_log_proba(self, X: Any) -> "NDArray":
         """Return the log-probability of each class.
@@ -373,7 +364,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        return self._task.log_probabilities(self._scores(X) / self.temperature_)
+        model = self._model
+        scores = self._scores(X, model) / model.result.temperature
+        return _task_of(model).log_probabilities(scores)
 
     def decision_function(self, X: Any) -> "NDArray":
         """Return the logits.
@@ -389,7 +382,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             For two classes the log-odds of `classes_[1]`, else one logit per class or
             label, or one log-probability per ordered class.
         """
-        return self._task.logits(self._scores(X))
+        model = self._model
+        return _task_of(model).logits(self._scores(X, model))
 
     def __sklearn_tags__(self):
         """Declare that a text may have several labels."""
@@ -408,12 +402,6 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         return self._encoder.encode(y, len(texts), weights, former, classes)
 
     @property
-    def _task(self) -> ClassifierTask:
-        task = self._model.task
-        assert isinstance(task, ClassifierTask)
-        return task
-
-    @property
     def _encoder(self) -> LabelEncoder:
         return LabelEncoder(
             self.class_weight, self.ordinal, self.label_texts, self.threshold
@@ -430,3 +418,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         if n_texts == 2:
             return "Classify how the second text relates to the first."
         return "Classify the text by its sentiment, topic or intent."
+
+
+def _task_of(model: "FittedModel") -> ClassifierTask:
+    assert isinstance(model.task, ClassifierTask)
+    return model.task

@@ -232,8 +232,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         self : SKTuningRegressor
             The estimator.
         """
-        self._keep(self._fit(X, y, sample_weight, is_partial=True))
-        return self
+        return self._train(X, y, sample_weight, is_partial=True)
 
     def predict(self, X: Any) -> "NDArray":
         """Return the predicted number of each text.
@@ -248,7 +247,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
             In the units of y.
         """
-        return self._model.task.predict(self._scores(X))
+        model = self._model
+        return model.task.predict(self._scores(X, model))
 
     def __sklearn_tags__(self):
         """Declare several targets."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
+    from sksemantic._training.fitted import FittedModel
 
 _ENTITY_LABEL = re.compile(r"O|[BIESLU]-.+")
 
@@ -235,8 +236,7 @@ class SKTuningTokenClassifier(
         UnsupportedBackboneError
             If the weights cannot be loaded safely, or take no semantic prefix.
         """
-        self._keep(self._fit(X, y, sample_weight, groups))
-        return self
+        return self._train(X, y, sample_weight, groups)
 
     def predict(self, X: Any) -> "NDArray":
         """Return the most probable label of each word.
@@ -251,8 +251,9 @@ class SKTuningTokenClassifier(
         ndarray of shape (n_samples,), object
             A list of labels for each text.
         """
-        texts, scores = self._scores_of_words(X)
-        labels = self._model.task.predict(scores)
+        model = self._model
+        texts, scores = self._scores_of_words(model, X)
+        labels = model.task.predict(scores)
         return _by_text([part.tolist() for part in _split(labels, texts)])
 
     def predict_proba(self, X: Any) -> "NDArray":
@@ -269,10 +270,11 @@ class SKTuningTokenClassifier(
             For each text an array of shape (n_words, n_classes), columns in the order
             of `classes_`.
         """
-        texts, scores = self._scores_of_words(X)
-        task = self._model.task
-        assert isinstance(task, TokenClassification)
-        return _by_text(_split(task.probabilities(scores / self.temperature_), texts))
+        model = self._model
+        texts, scores = self._scores_of_words(model, X)
+        assert isinstance(model.task, TokenClassification)
+        probabilities = model.task.probabilities(scores / model.result.temperature)
+        return _by_text(_split(probabilities, texts))
 
     def transform(self, X: Any) -> "NDArray":
         """Embed words: their hidden states after the trained semantic prefix.
@@ -342,13 +344,14 @@ class SKTuningTokenClassifier(
         tags.target_tags.required = True
         return tags
 
-    def _scores_of_words(self, X: Any) -> "tuple[list[list[str]], NDArray]":
+    def _scores_of_words(
+        self, model: "FittedModel", X: Any
+    ) -> "tuple[list[list[str]], NDArray]":
         """Return the words of each text, and the logits of all words (n_words, K)."""
-        _ = self._model  # raises NotFittedError first
         texts = check_words(X)
         if not any(texts):
-            return texts, np.empty((0, len(self.classes_)))
-        return texts, self._scores(texts)
+            return texts, np.empty((0, model.task.n_outputs))
+        return texts, self._scores(texts, model)
 
     def _encode_targets(
         self,

@@ -1,6 +1,5 @@
 """Backbones: frozen language models, inspected and tested when they are made."""
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +24,7 @@ from sksemantic._backbone.tokenizer import (
     find_special_tokens,
     find_start_id,
 )
+from sksemantic._backbone.torch_state import torch_state
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Backbone:
         self.config = config
         self._load = load
         self._mechanism_name = config.prefix_mechanism if config else "auto"
+        self._mechanism: PrefixMechanism | None = None
         self.special_tokens = find_special_tokens(tokenizer)
         self.pair_tokens = find_pair_tokens(tokenizer, model)
         self.adds_leading_space = adds_leading_space(tokenizer)
@@ -89,7 +90,7 @@ class Backbone:
         other = object.__new__(Backbone)
         vars(other).update(vars(self), config=config)
         other._mechanism_name = config.prefix_mechanism
-        vars(other).pop("prefix_mechanism", None)
+        other._mechanism = None
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Backbone":
@@ -102,17 +103,22 @@ class Backbone:
             raise TypeError("A backbone without a source cannot be pickled.")
         return self._load, (self.config,)
 
-    @cached_property
+    @property
     def prefix_mechanism(self) -> "PrefixMechanism":
         """The mechanism that gives it a prefix, chosen and tested at first use."""
-        return choose_prefix_mechanism(
-            self.model, self.is_causal, self.has_layer_hooks, self._mechanism_name
-        )
+        if self._mechanism is None:
+            with torch_state:  # a fork waits for this too
+                self._mechanism = self._mechanism or choose_prefix_mechanism(
+                    self.model,
+                    self.is_causal,
+                    self.has_layer_hooks,
+                    self._mechanism_name,
+                )
+        return self._mechanism
 
     def has_mechanism(self, name: str) -> bool:
         """Whether a mechanism was asked for, or has been chosen."""
-        chosen = vars(self).get("prefix_mechanism")
-        return name in (self._mechanism_name, getattr(chosen, "name", None))
+        return name in (self._mechanism_name, getattr(self._mechanism, "name", None))
 
     def max_text_length(self, method: str, n_prompt: int) -> int:
         """Return how many tokens a text may have after a prompt of P tokens."""

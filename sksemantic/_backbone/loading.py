@@ -2,11 +2,10 @@
 
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModel, AutoTokenizer
 from transformers import __version__ as transformers_version
 from transformers.quantizers import AutoQuantizationConfig
-from transformers.utils import logging as transformers_logging
 
 from sksemantic._backbone.layers import (
     find_layers,
@@ -24,6 +22,7 @@ from sksemantic._backbone.layers import (
     record_calls,
     refuse_model_errors,
 )
+from sksemantic._backbone.silence import silence_transformers
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._backbone.tokenizer import check_tokenizer_files
 from sksemantic._backbone.torch_state import torch_generator
@@ -78,7 +77,7 @@ def load_weights(
         options["gguf_file"] = source.gguf_file
         check_gguf_support(source, transformers_version)
     try:
-        with torch_generator(), _silence_transformers(), _gguf_read_once(source):
+        with torch_generator(), silence_transformers(), _gguf_read_once(source):
             model, info = AutoModel.from_pretrained(
                 source.location,
                 dtype=config.dtype,
@@ -185,25 +184,6 @@ def _gguf_read_once(source: "BackboneSource") -> Iterator[None]:
         yield
     finally:
         library.GGUFReader = reader
-
-
-@contextmanager
-def _silence_transformers() -> Iterator[None]:
-    """Silence transformers' load report and bars, then restore the user's settings.
-
-    The bar of a GGUF file follows no setting: it is kept off standard error.
-    """
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with redirect_stderr(StringIO()):
-            yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def read_output_embeddings(source: "BackboneSource", ids: list[int]) -> "Tensor | None":

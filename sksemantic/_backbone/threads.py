@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, local
 
 import torch
 from joblib.externals.loky import cpu_count
@@ -31,6 +31,21 @@ _SECONDS_AFTER_USE = 1.0
 _SPARE_CPUS = 0.2  # what the system itself needs
 _STAT = Path("/proc/stat")
 _LOAD = Path("/proc/loadavg")
+_this_thread = local()  # `has_helpers`: whether OpenMP's threads have worked for it
+
+
+def _work_alone() -> None:
+    """Compute with one thread in the child of a fork.
+
+    OpenMP's helpers belong to the thread that they have worked for. They do not come
+    along, and in the child that thread would wait for them for ever.
+    """
+    if getattr(_this_thread, "has_helpers", False):
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_work_alone)
 
 
 @contextmanager
@@ -47,9 +62,11 @@ def shared_cpus(n_threads: int | None = None) -> Iterator[None]:
                 torch.set_num_threads(n_threads)
         elif not _is_set(_NUMBER_SETTINGS):
             stack.enter_context(_no_more_threads_than_cpus())
-        if not _is_set(_WAIT_SETTINGS) and torch.get_num_threads() > 1:
-            for openmp in _openmp_libraries():
-                stack.enter_context(openmp.sleeping())
+        if torch.get_num_threads() > 1:
+            _this_thread.has_helpers = True
+            if not _is_set(_WAIT_SETTINGS):
+                for openmp in _openmp_libraries():
+                    stack.enter_context(openmp.sleeping())
         yield
 
 

@@ -93,16 +93,18 @@ def _commit(staged: Path, committed: Path) -> None:
 def settle(directory: Path) -> None:
     """Move up what was written, but is not yet in its place. Several may call."""
     committed = directory / _COMMITTED
-    if not committed.is_dir():
+    try:
+        files = sorted(committed.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for file in sorted(committed.iterdir()):
+    for file in files:
         target = directory / file.name
         with suppress(FileNotFoundError):  # moved by another one
             if target.is_dir() and not target.is_symlink() and file.exists():
                 shutil.rmtree(target)
             os.replace(file, target)
     _sync(directory)
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # not there any more, or another one's are in it
         committed.rmdir()
     _sync(directory)
 

@@ -154,3 +154,22 @@ class LabelEncoder:
         indices = positions(y, task.classes)
         of_classes = weights_of_classes(self.class_weight, task.classes, indices)
         return weights * of_classes[indices]
+
+
+def check_classes(classes: Any, known: "NDArray | None") -> "NDArray":
+    """Return the `classes` of `partial_fit`, or those that are known from before."""
+    if classes is None:
+        if known is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit: all labels "
+                "that will ever occur, for example np.unique(y_all), or the number of "
+                "columns as np.arange(n_labels) for several labels a text."
+            )
+        return known
+    passed = distinct(check_labels(classes, np.asarray(classes, object).size))
+    if known is not None and not np.array_equal(passed, known):
+        raise ValueError(
+            f"`classes={classes!r}` is not the same as on the last call to "
+            f"partial_fit or fit, was: {known!r}."
+        )
+    return passed

@@ -34,10 +34,14 @@ class FittedState(BaseEstimator):
     def _keep(self, model: FittedModel) -> None:
         """Take over what a fit has made, all at once."""
         self._fitted = model
-        self.__dict__.pop("label_names_", None)
-        names = getattr(model.task, "label_names", None)
-        if names is not None:  # of the columns of y
-            self.label_names_ = names
+
+    @property
+    def label_names_(self) -> Any:
+        """The names of the columns of y, where it had names."""
+        names = getattr(self._model.task, "label_names", None)
+        if names is None:
+            raise AttributeError("y had no columns with names.")
+        return names
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` or `partial_fit` has been called."""

@@ -122,9 +122,12 @@ def draw_at_most(n_texts: int, n_drawn: int, rng: np.random.RandomState) -> "NDA
 def _draw(
     strata: "NDArray", count: "Callable[[int], int]", rng: np.random.RandomState
 ) -> "NDArray":
-    """Draw `count(n)` of each stratum of n texts; return which (n,), bool."""
+    """Draw `count(n)` of each stratum of n texts; return which (n,), bool.
+
+    In the order in which the strata come first: it does not depend on labels' names.
+    """
     is_drawn = np.zeros(len(strata), bool)
-    for stratum in np.unique(strata):
+    for stratum in dict.fromkeys(strata.tolist()):
         texts = rng.permutation(np.flatnonzero(strata == stratum))
         is_drawn[texts[: count(len(texts))]] = True
     return is_drawn

@@ -1,3 +1,8 @@
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +80,29 @@ def test_output_embeddings_when_tied_then_are_the_inputs(tiny_gemma3):
     np.testing.assert_allclose(
         factor * backbone.output_embeddings([5, 2]), expected, rtol=1e-6
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_when_another_thread_chooses_a_mechanism_then_child_can_choose_too(
+    tiny_bert,
+):
+    shared = load_tiny(tiny_bert)
+    one, other = (Backbone(shared.model, shared.tokenizer) for _ in range(2))
+    is_choosing = threading.Event()
+
+    def wait(*args):
+        is_choosing.set()
+        time.sleep(0.2)
+
+    hook = shared.model.register_forward_pre_hook(wait)
+    chooser = threading.Thread(target=lambda: one.prefix_mechanism)
+    chooser.start()
+    is_choosing.wait(60)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if other.prefix_mechanism.name == "attention" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    chooser.join()
+    hook.remove()

@@ -232,3 +232,33 @@ print(seen[-1], torch.get_num_threads() == n_all)
 """
     code = FIT.replace("MODEL", repr(tiny_bert)) + code
     assert threads(code) == ["1 1 True", "1 True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_fork_when_threads_have_helped_then_child_computes_alone(threads):
+    code = """
+import signal
+
+def compute():
+    with shared_cpus():
+        return torch.ones(2000, 2000).sin().sum() > 0
+
+def number_in_child():
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        compute()
+        os._exit(torch.get_num_threads())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+n_all = torch.get_num_threads()
+compute()
+found = []
+other = threading.Thread(target=lambda: found.append(number_in_child()))
+other.start()
+other.join()
+print(number_in_child(), *found, n_all == found[0] == torch.get_num_threads() > 1)
+"""
+    (found,) = threads(code)
+    assert found.startswith("1 ")
+    assert found.endswith(" True")

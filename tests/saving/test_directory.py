@@ -1,6 +1,7 @@
 """Files of a directory are replaced all at once, whatever stops the writing."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,14 @@ def test_place_when_a_file_waits_to_be_moved_then_is_where_it_waits(tmp_path):
     settle(tmp_path)
     assert Path(tmp_path / "a.txt").read_text() == "new"
     assert not committed.exists()
+
+
+def test_files_when_two_threads_write_then_all_are_of_one(tmp_path):
+    def write(text):
+        for _ in range(50):
+            replace_files(tmp_path, {name: writers(text)[name] for name in NAMES[:2]})
+
+    with ThreadPoolExecutor(3) as pool:
+        [*pool.map(write, ["one", "two", "three"])]
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "b.txt").read_text()
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
