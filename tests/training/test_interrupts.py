@@ -180,6 +180,8 @@ def press_in_steps(classifier, step):
         hook.remove()
 
 
+# A file that was just opened, but not yet by whom closes it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_fit_when_pressed_at_any_time_then_the_estimator_is_usable(
     classifier, texts, labels
 ):
