@@ -1,5 +1,6 @@
 """What a fit says where it cannot end well."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,7 +23,7 @@ def explained_faults() -> Iterator[None]:
     except KeyboardInterrupt as exc:
         exc.add_note("The fit was interrupted: the estimator is as it was before.")
         raise
-    except (MemoryError, RuntimeError) as exc:
+    except (MemoryError, RuntimeError, OSError) as exc:
         if not _is_out_of_memory(exc):
             raise
         raise MemoryError(
@@ -35,4 +36,5 @@ def explained_faults() -> Iterator[None]:
 
 def _is_out_of_memory(error: Exception) -> bool:
     kinds = (MemoryError, torch.cuda.OutOfMemoryError)
-    return isinstance(error, kinds) or _OF_TORCH in str(error)
+    is_mapping = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return is_mapping or isinstance(error, kinds) or _OF_TORCH in str(error)

@@ -1,5 +1,6 @@
 """Ctrl-C, and other faults, at every moment of a fit."""
 
+import errno
 import pickle
 import signal
 import threading
@@ -238,6 +239,7 @@ def test_fit_when_a_callback_raises_then_the_earlier_fit_stays(
     [
         MemoryError(),
         torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
     ],
 )
