@@ -32,16 +32,13 @@ class FittedState(BaseEstimator):
     feature_names_in_ = property(attrgetter("_model.columns.feature_names_in_"))
 
     def _keep(self, model: FittedModel) -> None:
-        """Take over what a fit has made, all at once."""
-        self._fitted = model
-
-    @property
-    def label_names_(self) -> Any:
-        """The names of the columns of y, where it had names."""
-        names = getattr(self._model.task, "label_names", None)
+        """Take over what a fit has made, all at once: other threads may look."""
+        names = getattr(model.task, "label_names", None)  # of the columns of y
         if names is None:
-            raise AttributeError("y had no columns with names.")
-        return names
+            self.__dict__.pop("label_names_", None)
+            self._fitted = model
+        else:
+            self.__dict__.update(_fitted=model, label_names_=names)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` or `partial_fit` has been called."""
