@@ -55,6 +55,7 @@ def prepare(root):
         clf = SKTuningClassifier(model=str(model), max_epochs=1, device="cpu")
         clf.fit(TEXTS, LABELS).save_pretrained(root / "saved" / name)
     make_outside(root / "outside", root / "models" / "bert")
+    shutil.copytree(root / "outside", root / "payloads")
 
 
 def use(saved, model, *, is_fit):

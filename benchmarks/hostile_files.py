@@ -147,9 +147,10 @@ def add_file(folder, rng, outside):
 
 def add_code(folder, rng, outside):
     """Put code or pickles beside the others, perhaps without the weights."""
-    shutil.copy(outside / "evil.py", folder / rng.choice(("evil.py", "__init__.py")))
+    payloads = outside.parent / "payloads"
+    shutil.copy(payloads / "evil.py", folder / rng.choice(("evil.py", "__init__.py")))
     name = rng.choice(("pytorch_model.bin", "adapter_model.bin", "model.pt"))
-    shutil.copy(outside / "pytorch_model.bin", folder / name)
+    shutil.copy(payloads / "pytorch_model.bin", folder / name)
     config = folder / "config.json"
     if config.exists() and rng.random() < 0.5:
         values = read_json(config)
@@ -184,7 +185,7 @@ def put_other_kind(folder, rng, outside):
         file.mkdir()
     elif kind == "huge":
         with file.open("ab") as opened:
-            opened.truncate(20 << 30)  # of zeros that take no room on the disk
+            opened.truncate(1 << 30)  # zeros take no room on the disk
     return f"{file.name} is a {kind}"
 
 

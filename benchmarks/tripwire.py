@@ -72,13 +72,11 @@ class Tripwire:
         if not isinstance(path, str | bytes | os.PathLike):
             return
         path = os.fsdecode(path)
-        if path.startswith("/proc/self/"):
-            return
         path = os.path.realpath(path)
         is_written = bool(flags & READ_FLAGS)
         if is_written and path != os.devnull:
             self.events.append(f"{path} is written to")
-        elif not path.startswith(self.allowed):
+        elif not path.startswith((*self.allowed, f"/proc/{os.getpid()}/")):
             self.events.append(f"{path} is read")
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
+from sksemantic._backbone.foreign_errors import refuse_foreign_errors
+from sksemantic._backbone.weight_files import check_weight_files
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,13 +28,18 @@ def fingerprint(source: "BackboneSource") -> str:
     Of safetensors it is that of names, dtypes, shapes and values, of a GGUF file that
     of its bytes. Files that have not been written since are not read again.
     """
+    check_weight_files(source)
     folder = Path(source.location)
     files = [*folder.glob(source.gguf_file or "*.safetensors")]
     written = []
     for file in sorted(files):
         stat = file.stat()
         written.append((str(file), stat.st_mtime_ns, stat.st_size, stat.st_ino))
-    return _of_files(tuple(written), source.gguf_file is not None)
+    with refuse_foreign_errors(
+        f"The weights of model={source.name!r} ({source.location}) cannot be read",
+        ". Save them again with `save_pretrained`.",
+    ):
+        return _of_files(tuple(written), source.gguf_file is not None)
 
 
 @lru_cache(maxsize=64)

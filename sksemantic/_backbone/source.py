@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from sksemantic._backbone.files import is_inside
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import BackboneNotFoundError
 
@@ -101,7 +102,12 @@ def _local_directory(
         return None
     if (path / "config.json").is_file():
         return BackboneSource(name, "directory", str(path.resolve()))
-    gguf_files = sorted(path.glob("*.gguf"))
+    gguf_files = [file for file in sorted(path.glob("*.gguf")) if file.is_file()]
+    if len(gguf_files) == 1 and not is_inside(gguf_files[0], path):
+        tried.append(
+            f"local directory {str(path)!r}: its .gguf file is a link out of it"
+        )
+        return None
     if len(gguf_files) == 1:
         return _gguf_source(name, gguf_files[0])
     tried.append(

@@ -4,6 +4,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from sksemantic._backbone.foreign_errors import refuse_foreign_errors
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from sksemantic._backbone.source import BackboneSource
 
 _LINE_END = "\n"
+_MOST_SPECIAL_TOKENS = 1000
+refuse_tokenizer_errors = refuse_foreign_errors(
+    "The tokenizer of this backbone fails on a text", ". Use another `model`."
+)
 
 
 class PairTokens(NamedTuple):
@@ -24,17 +29,26 @@ class PairTokens(NamedTuple):
     n_first: int  # how many tokens in the middle are of the first text's type
 
 
+@refuse_tokenizer_errors
 def find_special_tokens(
     tokenizer: "PreTrainedTokenizerBase",
 ) -> tuple[list[int], list[int]]:
     """Return the ids put to the left and right of a text, read off an example."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
-    starts = range(len(full) - len(plain) + 1)
-    start = next(i for i in starts if full[i : i + len(plain)] == plain)
+    starts = range(min(len(full) - len(plain), _MOST_SPECIAL_TOKENS) + 1)
+    found = (i for i in starts if full[i : i + len(plain)] == plain)
+    start = next(found, None)
+    if start is None or len(full) - len(plain) > _MOST_SPECIAL_TOKENS:
+        raise UnsupportedBackboneError(
+            f"The tokenizer of this backbone must put at most {_MOST_SPECIAL_TOKENS} "
+            f"tokens around those of a text. Of 'a' it makes {plain!r:.60}, and with "
+            f"special tokens {full!r:.60}. Use another `model`."
+        )
     return full[:start], full[start + len(plain) :]
 
 
+@refuse_tokenizer_errors
 def find_pair_tokens(
     tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel"
 ) -> PairTokens | None:
@@ -65,12 +79,14 @@ def find_start_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     return next((i for i in ids if i is not None), None)
 
 
+@refuse_tokenizer_errors
 def adds_leading_space(tokenizer: "PreTrainedTokenizerBase") -> bool:
     """Whether the tokenizer puts a space before every text (SentencePiece)."""
     tokens = tokenizer.tokenize("a")
     return bool(tokens) and tokens[0].startswith("▁")
 
 
+@refuse_tokenizer_errors
 def encode(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
     """Return the token ids of texts, without special tokens."""
     if not texts:
