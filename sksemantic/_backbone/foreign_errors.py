@@ -45,7 +45,8 @@ def _is_raised_here(error: BaseException) -> bool:
 
     Libraries in Rust have no lines, but errors of their own.
     """
-    if type(error) is Exception or type(error).__module__ != "builtins":
+    home = type(error).__module__.partition(".")[0]
+    if type(error) is Exception or home not in ("builtins", "sksemantic"):
         return False
     *_, (frame, _) = walk_tb(error.__traceback__)
     return frame.f_globals.get("__name__", "").startswith("sksemantic.")
