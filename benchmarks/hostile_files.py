@@ -185,7 +185,7 @@ def put_other_kind(folder, rng, outside):
         file.mkdir()
     elif kind == "huge":
         with file.open("ab") as opened:
-            opened.truncate(1 << 30)  # zeros take no room on the disk
+            opened.truncate(1 << 28)  # zeros take no room on the disk
     return f"{file.name} is a {kind}"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from packaging.version import Version
 from safetensors import safe_open
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import __version__ as transformers_version
 from transformers.quantizers import AutoQuantizationConfig
 from transformers.utils import logging as transformers_logging
@@ -33,7 +33,7 @@ from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 # Earlier releases build a wrong tokenizer from a GGUF file, without an error.
 _GGUF_SINCE = Version("5.23")
@@ -86,7 +86,14 @@ def load_weights(
     _check_complete(source, info, has_encoder=_has_encoder_and_decoder(model))
     check_tokenizer_files(source, tokenizer)
     check_tokenizer_parts(tokenizer)
-    text_model: Any = _text_model(model)
+    with _refuse_broken_files(source):
+        text_model: Any = _text_model(model)
+    if not isinstance(text_model, PreTrainedModel):
+        raise UnsupportedBackboneError(
+            f"The part of {type(model).__name__} that reads text must be a whole model"
+            f", and is a {type(text_model).__name__}: config.json of "
+            f"model={source.name!r} ({source.location}) is of another architecture."
+        )
     if not hasattr(model, "hf_device_map"):
         text_model.to(config.device)
     return text_model, tokenizer
