@@ -88,12 +88,7 @@ def load_weights(
     check_tokenizer_parts(tokenizer)
     with _refuse_broken_files(source):
         text_model: Any = _text_model(model)
-    if not isinstance(text_model, PreTrainedModel):
-        raise UnsupportedBackboneError(
-            f"The part of {type(model).__name__} that reads text must be a whole model"
-            f", and is a {type(text_model).__name__}: config.json of "
-            f"model={source.name!r} ({source.location}) is of another architecture."
-        )
+    _check_is_model(source, text_model)
     if not hasattr(model, "hf_device_map"):
         text_model.to(config.device)
     return text_model, tokenizer
@@ -144,6 +139,15 @@ def _text_model(model: "PreTrainedModel") -> "PreTrainedModel":
     if model.config.get_text_config() is not model.config:  # with vision, or audio
         return model.get_decoder()
     return model
+
+
+def _check_is_model(source: "BackboneSource", part: object) -> None:
+    if not isinstance(part, PreTrainedModel):
+        raise UnsupportedBackboneError(
+            f"The part of model={source.name!r} ({source.location}) that reads text "
+            f"must be a model, and is a {type(part).__name__}: its config.json is that "
+            "of another architecture than it names."
+        )
 
 
 def _has_encoder_and_decoder(model: "PreTrainedModel") -> bool:
