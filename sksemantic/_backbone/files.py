@@ -4,8 +4,10 @@ transformers and tokenizers open whatever has the name of a file of theirs: a li
 another place, a pipe that nobody writes to, or a file larger than the memory.
 """
 
+import base64
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,9 @@ _NAMES_OF_FILES = ("vocab", "merges")
 _FORGOTTEN = ("tokenizer_file", "special_tokens_map_file", "added_tokens_file")
 
 
+_CHARSMAP = re.compile(rb'"precompiled_charsmap"\s*:\s*"([^"]*)"')
+
+
 class RefusedFiles(Exception):  # noqa: N818  becomes an error with the name of the model
     """What is wrong with the files."""
 
@@ -45,6 +50,8 @@ def check_files(folder: Path, gguf_file: str | None = None) -> None:
                 is_read = file.name.endswith((".json", ".jinja"))
                 if gguf_file is None or is_read or file.name == gguf_file:
                     _check_file(file, folder)
+    if (folder / "tokenizer.json").is_file():
+        _check_charsmap(folder / "tokenizer.json")
     for name in _OBJECTS:
         if (folder / name).is_file():
             values = read_json(folder / name)
@@ -124,6 +131,24 @@ def _is_harmless(folder: Path, name: str) -> bool:
         return not ((folder / name).exists() or Path(name).exists())
     except (OSError, ValueError):  # no path at all
         return True
+
+
+def _check_charsmap(file: Path) -> None:
+    """Refuse a table of characters that says to be longer than it is.
+
+    tokenizers takes as much memory as it says, and ends the process if there is none.
+    """
+    for found in _CHARSMAP.finditer(file.read_bytes()):
+        try:
+            table = base64.b64decode(found[1], validate=True)
+        except ValueError:
+            continue  # which tokenizers says as well
+        says = int.from_bytes(table[:4], "little")
+        if says + 4 > len(table):
+            raise RefusedFiles(
+                f"{file.name} has a precompiled_charsmap of {len(table)} bytes that "
+                f"says to have {says + 4}"
+            )
 
 
 def is_plain(name: Any, suffix: str) -> bool:

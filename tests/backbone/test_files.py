@@ -170,6 +170,17 @@ def test_json_when_it_is_no_object_then_refused(name, content, own_copy):
         read_json(own_copy / name)
 
 
+def test_charsmap_when_it_says_to_be_longer_then_refused(own_copy):
+    file = own_copy / "tokenizer.json"
+    file.write_text('{"normalizer": {"precompiled_charsmap": "AQAAAAA="}}')
+    check_files(own_copy)  # four bytes for the length, which is one
+    file.write_text('{"normalizer": {"precompiled_charsmap" : "/////wA="}}')
+    with pytest.raises(RefusedFiles, match="of 5 bytes that says to have 4294967299"):
+        check_files(own_copy)
+    file.write_text('{"precompiled_charsmap": "no base64"}')
+    check_files(own_copy)
+
+
 def test_error_when_files_are_refused_then_it_names_model_and_file(own_copy):
     put_pipe(own_copy / "tokenizer.json")
     source = resolve(str(own_copy))
