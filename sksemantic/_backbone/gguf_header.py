@@ -22,7 +22,7 @@ _DEEPEST = 4
 
 
 def read_gguf_header(file: Path) -> tuple[dict[str, Any], list[list[int]]]:
-    """Return the values of a GGUF file but those of its lists, and all shapes."""
+    """Return the values of a GGUF file, of lists their lengths, and all shapes."""
     try:
         with (
             file.open("rb") as opened,
@@ -74,7 +74,7 @@ class _Reader:
         return self.content[start : self.place].decode("utf-8", errors="replace")
 
     def value(self, kind: int, depth: int = 0) -> Any:
-        """Return a number or a text, or None for a list."""
+        """Return a number or a text, or the length of a list."""
         if kind in _NUMBERS:
             return self.take("<" + _NUMBERS[kind])[0]
         if kind == _STRING:
@@ -90,7 +90,7 @@ class _Reader:
         else:
             for _ in range(length):
                 self.value(kind, depth + 1)
-        return None
+        return length
 
     def shape(self) -> list[int]:
         self.text()

@@ -24,6 +24,7 @@ from sksemantic._backbone.layers import (
     record_calls,
     refuse_model_errors,
 )
+from sksemantic._backbone.model_size import check_model_size
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._backbone.tokenizer import check_tokenizer_files
 from sksemantic._backbone.tokenizer_parts import check_tokenizer_parts
@@ -63,7 +64,7 @@ def load_weights(
     Refuse weights that cannot be loaded safely, or are not complete.
     """
     source = config.source
-    check_weight_files(source)
+    n_found = check_weight_files(source)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if source.gguf_file is not None:
         options["gguf_file"] = source.gguf_file
@@ -74,6 +75,7 @@ def load_weights(
         _silence_transformers(),
         _gguf_read_once(source),
     ):
+        check_model_size(source, n_found, options)
         model, info = AutoModel.from_pretrained(
             source.location,
             dtype=config.dtype,

@@ -8,6 +8,7 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Iterator
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,20 @@ _HARMLESS = re.compile(
     re.IGNORECASE,
 )
 _LARGEST_HARMLESS = 1 << 27
+# How many times as many numbers a model may have as its weights, plain and packed.
+_MOST_TIMES, _MOST_PACKED = 4, 64
+_SMALLEST_MODEL = 1 << 24
 
 
-def check_weight_files(source: "BackboneSource") -> None:
+def check_weight_files(source: "BackboneSource") -> int:
     """Refuse files that are not the weights, config and tokenizer of a backbone.
 
     Nothing of a model is made: what config or header say is compared with the shapes.
+
+    Returns
+    -------
+    int
+        How many numbers the weights have.
 
     Raises
     ------
@@ -46,17 +55,18 @@ def check_weight_files(source: "BackboneSource") -> None:
     try:
         check_files(folder, source.gguf_file)
         if source.gguf_file is None:
-            _check_directory(folder)
+            shapes = _check_directory(folder)
         else:
-            _check_gguf(folder / source.gguf_file)
+            shapes = _check_gguf(folder / source.gguf_file)
     except (RefusedFiles, OSError) as exc:
         raise UnsupportedBackboneError(
             f"The weights of model={source.name!r} were found ({source.origin}, "
             f"{source.location}) but are refused: {exc}."
         ) from exc
+    return sum(map(prod, shapes))
 
 
-def _check_directory(folder: Path) -> None:
+def _check_directory(folder: Path) -> list[list[int]]:
     config = read_json(folder / "config.json")
     _check_config(config)
     for index in sorted(folder.glob("*.index.json")):
@@ -64,9 +74,10 @@ def _check_directory(folder: Path) -> None:
     shapes = [s for f in sorted(folder.glob("*.safetensors")) for s in _shapes(f)]
     if shapes:
         _check_sizes("config.json", _entries(config), shapes)
+    return shapes
 
 
-def _check_gguf(file: Path) -> None:
+def _check_gguf(file: Path) -> list[list[int]]:
     values, shapes = read_gguf_header(file)
     own = f"{values.get('general.architecture')}."
     entries = [
@@ -75,6 +86,38 @@ def _check_gguf(file: Path) -> None:
         if name.startswith(own)
     ]
     _check_sizes(file.name, entries, shapes)
+    sizes = {name.removeprefix(own): n for name, n in values.items() if type(n) is int}
+    n_expected, n_found = _n_of_gguf(sizes), sum(map(prod, shapes))
+    if n_expected > most_numbers(n_found):
+        raise RefusedFiles(
+            f"{file.name} is said to have {n_expected:,} numbers, and has {n_found:,}"
+        )
+    return shapes
+
+
+def _n_of_gguf(sizes: dict[str, int]) -> int:
+    """Return about how many numbers the usual layers of these sizes have."""
+    width, n_heads = (
+        sizes.get("embedding_length", 0),
+        sizes.get("attention.head_count", 0),
+    )
+    keys = sizes.get("attention.key_length", 0) + sizes.get("attention.value_length", 0)
+    attention = max(width * width, n_heads * keys * width)
+    inner = max(sizes.get("feed_forward_length", 0), 0)
+    inner += sizes.get("expert_feed_forward_length", 0) * sizes.get("expert_count", 0)
+    n_layers, n_tokens = (
+        sizes.get("block_count", 0),
+        sizes.get("tokenizer.ggml.tokens", 0),
+    )
+    return n_tokens * width + n_layers * (attention + inner * width)
+
+
+def most_numbers(n_found: int, *, is_packed: bool = False) -> int:
+    """Return how many numbers a model may have whose weights have so many.
+
+    Encoders may be saved without their decoders, and heads without what they share.
+    """
+    return _SMALLEST_MODEL + (_MOST_PACKED if is_packed else _MOST_TIMES) * n_found
 
 
 def _check_config(config: dict[str, Any]) -> None:

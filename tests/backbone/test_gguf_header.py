@@ -50,8 +50,8 @@ def test_header_when_right_then_gives_values_and_shapes(tmp_path):
     found, shapes = read_gguf_header(file)
     assert found == {
         "general.architecture": "llama",
-        "tokens": None,
-        "scores": None,
+        "tokens": 2,
+        "scores": 2,
         "llama.block_count": 1,
     }
     assert shapes == [[32, 300]]
@@ -99,6 +99,24 @@ def test_header_when_its_numbers_are_absurd_then_refused(name, tmp_path):
     values = [ARCHITECTURE, number(f"llama.{name}", 10**9)]
     file = write(tmp_path, header(1, *values), EMBEDDING)
     with pytest.raises(UnsupportedBackboneError, match="model.gguf has llama"):
+        check_weight_files(resolve(str(file)))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"block_count": 1, "embedding_length": 10_000},
+        {"embedding_length": 4800, "feed_forward_length": 60_000, "block_count": 1},
+        {"embedding_length": 32, "expert_count": 4000, "block_count": 1}
+        | {"expert_feed_forward_length": 4000},
+        {"attention.head_count": 4000, "attention.key_length": 4000}
+        | {"block_count": 1, "embedding_length": 32},
+    ],
+)
+def test_header_when_the_model_would_be_much_larger_then_refused(sizes, tmp_path):
+    values = [number(f"llama.{name}", size) for name, size in sizes.items()]
+    file = write(tmp_path, header(1, ARCHITECTURE, *values), EMBEDDING)
+    with pytest.raises(UnsupportedBackboneError, match="numbers, and has 9,600"):
         check_weight_files(resolve(str(file)))
 
 
