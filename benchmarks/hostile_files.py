@@ -61,7 +61,14 @@ def filled(value, outside):
     return value
 
 
+def refuse_others(file):
+    """Keep from opening what another change has put in a file's place."""
+    if os.path.lexists(file) and file not in files_of(file.parent):
+        raise OSError(f"{file.name} is no file by now")
+
+
 def write_json(file, value):
+    refuse_others(file)
     text = json.dumps(value)
     text = text.replace(json.dumps(DEEP), "[" * 5000 + "]" * 5000)
     file.write_text(text)
@@ -97,6 +104,7 @@ def cut(folder, rng, outside):
 
 
 def read_json(file):
+    refuse_others(file)
     try:
         return json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError):  # another change has broken it

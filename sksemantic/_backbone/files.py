@@ -11,6 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sksemantic._backbone.source import is_inside
+
 # Of what is read as a whole; the largest vocabularies are a third of it.
 _MOST_TEXT_BYTES = 1 << 27
 _MOST_JSON_BYTES = 1 << 26  # of what is read here
@@ -57,14 +59,6 @@ def check_files(folder: Path, gguf_file: str | None = None) -> None:
             values = read_json(folder / name)
             if name == "tokenizer_config.json":
                 _check_tokenizer_config(folder, values)
-
-
-def is_inside(file: Path, folder: Path) -> bool:
-    """Whether a path leads into a directory, or from a hub snapshot to its blobs."""
-    root, target = Path(os.path.realpath(folder)), Path(os.path.realpath(file))
-    snapshots = [parent for parent in root.parents if parent.name == "snapshots"]
-    allowed = [root, *(parent.parent / "blobs" for parent in snapshots)]
-    return any(target.is_relative_to(each) for each in allowed)
 
 
 def _check_place(file: Path, folder: Path) -> None:

@@ -28,9 +28,9 @@ def fingerprint(source: "BackboneSource") -> str:
     Of safetensors it is that of names, dtypes, shapes and values, of a GGUF file that
     of its bytes. Files that have not been written since are not read again.
     """
-    check_weight_files(source)
     folder = Path(source.location)
-    files = [*folder.glob(source.gguf_file or "*.safetensors")]
+    found = folder.glob(source.gguf_file or "*.safetensors")
+    files = [file for file in found if file.is_file()]
     written = []
     for file in sorted(files):
         stat = file.stat()
@@ -39,12 +39,15 @@ def fingerprint(source: "BackboneSource") -> str:
         f"The weights of model={source.name!r} ({source.location}) cannot be read",
         ". Save them again with `save_pretrained`.",
     ):
-        return _of_files(tuple(written), source.gguf_file is not None)
+        return _of_files(tuple(written), source)
 
 
 @lru_cache(maxsize=64)
-def _of_files(files: tuple[tuple[str, int, int, int], ...], is_gguf: bool) -> str:
-    if is_gguf:
+def _of_files(
+    files: tuple[tuple[str, int, int, int], ...], source: "BackboneSource"
+) -> str:
+    check_weight_files(source)
+    if source.gguf_file is not None:
         return _of_bytes(Path(files[0][0]))
     digests: dict[str, bytes] = {}
     for name, *_ in files:

@@ -4,6 +4,7 @@ Tried in this order: local directory, `.gguf` file, installed weights package, h
 cache, hub. Nothing here imports torch or transformers, so a wrong name fails at once.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from sksemantic._backbone.files import is_inside
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import BackboneNotFoundError
 
@@ -115,6 +115,18 @@ def _local_directory(
         f".gguf file ({len(gguf_files)} found)"
     )
     return None
+
+
+def is_inside(file: Path, folder: Path) -> bool:
+    """Whether a path leads into a directory, or into the hub's cache.
+
+    There snapshots are made of links, and earlier downloads to other directories, too.
+    """
+    root, target = Path(os.path.realpath(folder)), Path(os.path.realpath(file))
+    snapshots = [parent for parent in root.parents if parent.name == "snapshots"]
+    allowed = [root, *(parent.parent / "blobs" for parent in snapshots)]
+    allowed.append(Path(os.path.realpath(constants.HF_HUB_CACHE)))
+    return any(target.is_relative_to(each) for each in allowed)
 
 
 def _gguf_file(

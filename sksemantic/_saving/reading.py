@@ -10,8 +10,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from sksemantic._backbone.files import is_inside
-from sksemantic._backbone.source import BackboneSource, resolve, resolve_id
+from sksemantic._backbone.source import BackboneSource, is_inside, resolve, resolve_id
 from sksemantic._saving.checks import BrokenFile, check, check_entries
 from sksemantic._saving.directory import place_of
 from sksemantic._saving.values import from_json

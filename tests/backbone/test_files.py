@@ -5,15 +5,15 @@ import os
 
 import pytest
 from conftest import fill_hub_cache
+from huggingface_hub import constants
 
 from sksemantic._backbone.files import (
     RefusedFiles,
     check_files,
-    is_inside,
     is_plain,
     read_json,
 )
-from sksemantic._backbone.source import resolve
+from sksemantic._backbone.source import is_inside, resolve
 from sksemantic._backbone.weight_files import check_weight_files
 from sksemantic.exceptions import BackboneNotFoundError
 
@@ -94,6 +94,19 @@ def test_link_when_of_the_hub_cache_then_passes(tiny_bert, tmp_path):
     check_files(snapshot)
     assert is_inside(snapshot / "config.json", snapshot)
     assert not is_inside(snapshot / "config.json", blobs.parent / "refs")
+
+
+def test_link_when_it_leads_into_the_hub_cache_then_passes(
+    own_copy, tmp_path, monkeypatch
+):
+    file, blob = own_copy / "tokenizer.json", tmp_path / "cache" / "blob"
+    blob.parent.mkdir()
+    file.rename(blob)
+    file.symlink_to(blob)
+    with pytest.raises(RefusedFiles, match="outside the directory"):
+        check_files(own_copy)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(blob.parent))
+    check_files(own_copy)
 
 
 def test_gguf_file_when_others_are_beside_it_then_they_do_not_matter(tmp_path):

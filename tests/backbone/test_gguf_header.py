@@ -73,6 +73,7 @@ def test_header_when_right_then_gives_values_and_shapes(tmp_path):
             "unpack_from",
         ),
         (header(0, text("a") + NESTED), "type 9"),
+        (header(0, text("a") + struct.pack("<IIQQ", LIST, STRING, 9, 2**64 - 1)), ""),
         (header(1) + tensor("a", *[1] * 9), "9 dimensions"),
         (header(1) + tensor("a", 2**40, 2**40), "too short"),
     ],
