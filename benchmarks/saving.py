@@ -103,7 +103,7 @@ def broken_config(config, places, rng):
             if rng.random() < 0.3:
                 del holder[last]
             else:
-                holder[last] = rng.choice(ODD)
+                holder[last] = copy.deepcopy(rng.choice(ODD))
         except (KeyError, IndexError, TypeError):
             continue
     return json.dumps(config)

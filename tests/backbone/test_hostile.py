@@ -134,6 +134,10 @@ DIRECTORIES = {
         put(OPTIONS, "model_max_length", value="128"),
         "model_max_length .* must be a number",
     ),
+    "a tokenizer that is none": (
+        put(OPTIONS, "tokenizer_class", value="RagTokenizer"),
+        "tokenizer .* must be one of transformers|could not be loaded",
+    ),
     "a token that is a number": (
         put(OPTIONS, "cls_token", value=3),
         "could not be loaded: Special token cls_token",
