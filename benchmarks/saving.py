@@ -103,7 +103,7 @@ def broken_config(config, places, rng):
             if rng.random() < 0.3:
                 del holder[last]
             else:
-                holder[last] = rng.choice(ODD)
+                holder[last] = copy.deepcopy(rng.choice(ODD))
         except (KeyError, IndexError, TypeError):
             continue
     return json.dumps(config)
@@ -113,6 +113,8 @@ def broken_bytes(content, rng):
     """Return bytes of which some are others, missing, or doubled."""
     content = bytearray(content)
     for _ in range(rng.choice((1, 2, 8))):
+        if not content:
+            break
         i = rng.randrange(len(content))
         way = rng.random()
         if way < 0.6:

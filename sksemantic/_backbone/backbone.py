@@ -73,6 +73,8 @@ class Backbone:
         self.start_id = find_start_id(tokenizer)
         # For a word of which the tokenizer makes no tokens.
         self.unknown_id: int = self.start_id or 0 if unknown_id is None else unknown_id
+        around = [*self.special_tokens, [self.unknown_id, self.start_id or 0]]
+        self._check_ids(max(map(max, filter(None, around))))
         model.config.use_cache = False  # nothing is ever generated
         replace_attention(model)
         speed_up_norms(model)
@@ -186,9 +188,21 @@ class Backbone:
         With `is_continuation` they continue another text: a tokenizer that puts a space
         before every text is kept from doing so.
         """
-        if is_continuation and self.adds_leading_space:
-            return encode_without_space(self.tokenizer, texts)
-        return encode(self.tokenizer, texts)
+        makes_space = is_continuation and self.adds_leading_space
+        encoding = encode_without_space if makes_space else encode
+        rows = encoding(self.tokenizer, texts)
+        self._check_ids(max(map(max, filter(None, rows)), default=0))
+        return rows
+
+    def _check_ids(self, largest: int) -> None:
+        """Refuse a token for which the model has no embedding."""
+        n_embeddings = len(self.model.get_input_embeddings().weight)
+        if largest >= n_embeddings:
+            raise UnsupportedBackboneError(
+                f"The tokenizer of {type(self.model).__name__} makes the token "
+                f"{largest}, and the model knows {n_embeddings} tokens. Use the "
+                "tokenizer that belongs to it."
+            )
 
     @torch.no_grad()
     def _check_reading(self) -> None:

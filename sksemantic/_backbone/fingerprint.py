@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
+from sksemantic._backbone.foreign_errors import refuse_foreign_errors
+from sksemantic._backbone.weight_files import check_weight_files
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -26,17 +29,25 @@ def fingerprint(source: "BackboneSource") -> str:
     of its bytes. Files that have not been written since are not read again.
     """
     folder = Path(source.location)
-    files = [*folder.glob(source.gguf_file or "*.safetensors")]
+    found = folder.glob(source.gguf_file or "*.safetensors")
+    files = [file for file in found if file.is_file()]
     written = []
     for file in sorted(files):
         stat = file.stat()
         written.append((str(file), stat.st_mtime_ns, stat.st_size, stat.st_ino))
-    return _of_files(tuple(written), source.gguf_file is not None)
+    with refuse_foreign_errors(
+        f"The weights of model={source.name!r} ({source.location}) cannot be read",
+        ". Save them again with `save_pretrained`.",
+    ):
+        return _of_files(tuple(written), source)
 
 
 @lru_cache(maxsize=64)
-def _of_files(files: tuple[tuple[str, int, int, int], ...], is_gguf: bool) -> str:
-    if is_gguf:
+def _of_files(
+    files: tuple[tuple[str, int, int, int], ...], source: "BackboneSource"
+) -> str:
+    check_weight_files(source)
+    if source.gguf_file is not None:
         return _of_bytes(Path(files[0][0]))
     digests: dict[str, bytes] = {}
     for name, *_ in files:

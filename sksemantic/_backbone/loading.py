@@ -1,8 +1,7 @@
 """Load a backbone's weights and tokenizer."""
 
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -11,40 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from packaging.version import Version
-from safetensors import SafetensorError, safe_open
-from transformers import AutoModel, AutoTokenizer
+from safetensors import safe_open
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 from transformers import __version__ as transformers_version
 from transformers.quantizers import AutoQuantizationConfig
 
+from sksemantic._backbone.foreign_errors import refuse_foreign_errors
 from sksemantic._backbone.layers import (
     find_layers,
     no_layers_error,
     record_calls,
     refuse_model_errors,
 )
+from sksemantic._backbone.model_size import check_model_size
 from sksemantic._backbone.silence import silence_transformers
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._backbone.tokenizer import check_tokenizer_files
+from sksemantic._backbone.tokenizer_parts import check_tokenizer_parts
 from sksemantic._backbone.torch_state import torch_generator
 from sksemantic._backbone.weight_files import check_weight_files
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 # Earlier releases build a wrong tokenizer from a GGUF file, without an error.
 _GGUF_SINCE = Version("5.23")
-# What loaders raise on broken, foreign or unknown files.
-_LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    RuntimeError,
-    ImportError,
-    SafetensorError,
-    struct.error,
-)
 # How the output embeddings of causal models are called in their files.
 _OUTPUT_EMBEDDINGS = {"lm_head.weight", "embed_out.weight", "output.weight"}
 
@@ -71,35 +63,45 @@ def load_weights(
     Refuse weights that cannot be loaded safely, or are not complete.
     """
     source = config.source
-    check_weight_files(source)
+    n_found = check_weight_files(source)
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if source.gguf_file is not None:
         options["gguf_file"] = source.gguf_file
         check_gguf_support(source, transformers_version)
-    try:
-        with torch_generator(), silence_transformers(), _gguf_read_once(source):
-            model, info = AutoModel.from_pretrained(
-                source.location,
-                dtype=config.dtype,
-                use_safetensors=True,  # never a pickle
-                output_loading_info=True,
-                **options,
-                **_placement(config),
-            )
-            tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
-    except _LOADING_ERRORS as exc:
-        raise UnsupportedBackboneError(
-            f"The weights of model={source.name!r} were found ({source.origin}, "
-            f"{source.location}) but could not be loaded: {exc}\n"
-            "Only safetensors and GGUF weights of architectures that transformers "
-            "itself implements are loaded; pickled weights and remote code never are."
-        ) from exc
+    with (
+        _refuse_broken_files(source),
+        torch_generator(),
+        silence_transformers(),
+        _gguf_read_once(source),
+    ):
+        check_model_size(source, n_found, options)
+        model, info = AutoModel.from_pretrained(
+            source.location,
+            dtype=config.dtype,
+            use_safetensors=True,  # never a pickle
+            output_loading_info=True,
+            **options,
+            **_placement(config),
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
     _check_complete(source, info, has_encoder=_has_encoder_and_decoder(model))
     check_tokenizer_files(source, tokenizer)
-    text_model: Any = _text_model(model)
+    check_tokenizer_parts(tokenizer)
+    with _refuse_broken_files(source):
+        text_model: Any = _text_model(model)
+    _check_is_model(source, text_model)
     if not hasattr(model, "hf_device_map"):
         text_model.to(config.device)
     return text_model, tokenizer
+
+
+def _refuse_broken_files(source: "BackboneSource") -> AbstractContextManager[None]:
+    return refuse_foreign_errors(
+        f"The weights of model={source.name!r} were found ({source.origin}, "
+        f"{source.location}) but could not be loaded",
+        "\nOnly safetensors and GGUF weights of architectures that transformers "
+        "itself implements are loaded; pickled weights and remote code never are.",
+    )
 
 
 def check_gguf_support(source: "BackboneSource", version: str) -> None:
@@ -138,6 +140,15 @@ def _text_model(model: "PreTrainedModel") -> "PreTrainedModel":
     if model.config.get_text_config() is not model.config:  # with vision, or audio
         return model.get_decoder()
     return model
+
+
+def _check_is_model(source: "BackboneSource", part: object) -> None:
+    if not isinstance(part, PreTrainedModel):
+        raise UnsupportedBackboneError(
+            f"The part of model={source.name!r} ({source.location}) that reads text "
+            f"must be a model, and is a {type(part).__name__}: its config.json is that "
+            "of another architecture than it names."
+        )
 
 
 def _has_encoder_and_decoder(model: "PreTrainedModel") -> bool:

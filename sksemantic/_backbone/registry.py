@@ -151,7 +151,8 @@ class BackboneRegistry:
 def _weights_key(config: BackboneConfig) -> WeightsKey:
     """Return what two configs must have in common to share their weights."""
     source = config.source
-    files = Path(source.location).glob(source.gguf_file or "*.safetensors")
+    found = Path(source.location).glob(source.gguf_file or "*.safetensors")
+    files = [file for file in found if file.is_file()]
     # When they were last written: other files are other weights.
     written = max((file.stat().st_mtime_ns for file in files), default=0)
     held = (config.device, config.dtype, config.quantization_config, config.device_map)

@@ -4,6 +4,7 @@ Tried in this order: local directory, `.gguf` file, installed weights package, h
 cache, hub. Nothing here imports torch or transformers, so a wrong name fails at once.
 """
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,7 +102,12 @@ def _local_directory(
         return None
     if (path / "config.json").is_file():
         return BackboneSource(name, "directory", str(path.resolve()))
-    gguf_files = sorted(path.glob("*.gguf"))
+    gguf_files = [file for file in sorted(path.glob("*.gguf")) if file.is_file()]
+    if len(gguf_files) == 1 and not is_inside(gguf_files[0], path):
+        tried.append(
+            f"local directory {str(path)!r}: its .gguf file is a link out of it"
+        )
+        return None
     if len(gguf_files) == 1:
         return _gguf_source(name, gguf_files[0])
     tried.append(
@@ -109,6 +115,18 @@ def _local_directory(
         f".gguf file ({len(gguf_files)} found)"
     )
     return None
+
+
+def is_inside(file: Path, folder: Path) -> bool:
+    """Whether a path leads into a directory, or into the hub's cache.
+
+    There snapshots are made of links, and earlier downloads to other directories, too.
+    """
+    root, target = Path(os.path.realpath(folder)), Path(os.path.realpath(file))
+    snapshots = [parent for parent in root.parents if parent.name == "snapshots"]
+    allowed = [root, *(parent.parent / "blobs" for parent in snapshots)]
+    allowed.append(Path(os.path.realpath(constants.HF_HUB_CACHE)))
+    return any(target.is_relative_to(each) for each in allowed)
 
 
 def _gguf_file(

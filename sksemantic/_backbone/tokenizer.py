@@ -4,14 +4,21 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from transformers import PreTrainedTokenizerBase
+
+from sksemantic._backbone.foreign_errors import refuse_foreign_errors
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from sksemantic._backbone.source import BackboneSource
 
 _LINE_END = "\n"
+_MOST_SPECIAL_TOKENS = 1000
+refuse_tokenizer_errors = refuse_foreign_errors(
+    "The tokenizer of this backbone fails on a text", ". Use another `model`."
+)
 
 
 class PairTokens(NamedTuple):
@@ -24,19 +31,28 @@ class PairTokens(NamedTuple):
     n_first: int  # how many tokens in the middle are of the first text's type
 
 
+@refuse_tokenizer_errors
 def find_special_tokens(
-    tokenizer: "PreTrainedTokenizerBase",
+    tokenizer: PreTrainedTokenizerBase,
 ) -> tuple[list[int], list[int]]:
     """Return the ids put to the left and right of a text, read off an example."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
-    starts = range(len(full) - len(plain) + 1)
-    start = next(i for i in starts if full[i : i + len(plain)] == plain)
+    starts = range(min(len(full) - len(plain), _MOST_SPECIAL_TOKENS) + 1)
+    found = (i for i in starts if full[i : i + len(plain)] == plain)
+    start = next(found, None)
+    if start is None or len(full) - len(plain) > _MOST_SPECIAL_TOKENS:
+        raise UnsupportedBackboneError(
+            f"The tokenizer of this backbone must put at most {_MOST_SPECIAL_TOKENS} "
+            f"tokens around those of a text. Of 'a' it makes {plain!r:.60}, and with "
+            f"special tokens {full!r:.60}. Use another `model`."
+        )
     return full[:start], full[start + len(plain) :]
 
 
+@refuse_tokenizer_errors
 def find_pair_tokens(
-    tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel"
+    tokenizer: PreTrainedTokenizerBase, model: "PreTrainedModel"
 ) -> PairTokens | None:
     """Return how the tokenizer joins two texts, read off an example."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
@@ -58,20 +74,22 @@ def find_pair_tokens(
     )
 
 
-def find_start_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+def find_start_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Return an id that can stand where a sequence must not be empty."""
     names = ("bos_token_id", "cls_token_id", "eos_token_id", "pad_token_id")
     ids = [getattr(tokenizer, name, None) for name in names]
     return next((i for i in ids if i is not None), None)
 
 
-def adds_leading_space(tokenizer: "PreTrainedTokenizerBase") -> bool:
+@refuse_tokenizer_errors
+def adds_leading_space(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the tokenizer puts a space before every text (SentencePiece)."""
     tokens = tokenizer.tokenize("a")
     return bool(tokens) and tokens[0].startswith("▁")
 
 
-def encode(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[int]]:
+@refuse_tokenizer_errors
+def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     """Return the token ids of texts, without special tokens."""
     if not texts:
         return []
@@ -86,7 +104,7 @@ def encode(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[list[
 
 
 def encode_without_space(
-    tokenizer: "PreTrainedTokenizerBase", texts: list[str]
+    tokenizer: PreTrainedTokenizerBase, texts: list[str]
 ) -> list[list[int]]:
     """Return the token ids of texts without the space that the tokenizer adds.
 
@@ -100,9 +118,15 @@ def encode_without_space(
 
 
 def check_tokenizer_files(
-    source: "BackboneSource", tokenizer: "PreTrainedTokenizerBase"
+    source: "BackboneSource", tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    """Refuse a tokenizer that was made without its files: it knows no words."""
+    """Refuse a tokenizer that was made without its files, or that is none."""
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise UnsupportedBackboneError(
+            f"The tokenizer of model={source.name!r} ({source.location}) must be one "
+            f"of transformers, and is a {type(tokenizer).__name__}: mend the entry "
+            "tokenizer_class of its tokenizer_config.json."
+        )
     if source.gguf_file is not None:
         return
     names = {*tokenizer.vocab_files_names.values(), "tokenizer.json"}

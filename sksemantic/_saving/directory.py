@@ -24,9 +24,13 @@ _MOST_WRITERS = 100
 
 
 def place_of(directory: Path, name: str) -> Path:
-    """Return where the latest version of a file, or subdirectory, is to be read."""
-    committed = directory / _COMMITTED / name
-    return committed if committed.exists() else directory / name
+    """Return where the latest version of a file, or subdirectory, is to be read.
+
+    No link is written here: what one leads to is not looked at.
+    """
+    committed = directory / _COMMITTED
+    is_there = not committed.is_symlink() and (committed / name).exists()
+    return committed / name if is_there else directory / name
 
 
 def replace_files(

@@ -27,6 +27,7 @@ from sksemantic._saving.reading import (
     read_directory,
 )
 from sksemantic._saving.state import from_files, to_files
+from sksemantic._saving.tasks import check_kind
 from sksemantic._saving.values import Unsavable, to_json
 from sksemantic._training.build import check_parameters
 from sksemantic._version import __version__
@@ -162,6 +163,7 @@ class Pretrained:
             check_parameters(estimator.get_params(deep=False), cls.__name__)  # type: ignore[attr-defined]
             if device is not None:
                 estimator.device = device  # type: ignore[attr-defined]
+            check_kind(cls, config["fitted"])
             fitted = from_files(config["fitted"], tensors)
         except (ValueError, TypeError) as exc:
             raise BrokenFile(

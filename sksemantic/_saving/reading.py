@@ -11,7 +11,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from sksemantic._backbone.source import BackboneSource, resolve, resolve_id
+from sksemantic._backbone.source import BackboneSource, is_inside, resolve, resolve_id
 from sksemantic._saving.checks import BrokenFile, check, check_entries
 from sksemantic._saving.directory import place_of
 from sksemantic._saving.values import from_json
@@ -53,13 +53,11 @@ def read_directory(
     directory: Path, name: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return what is in the files of a directory, as far as its form is right."""
-    file = place_of(directory, CONFIG)
+    file = _regular_file(directory, CONFIG)
     try:
         if file.stat().st_size > _MOST_CONFIG_BYTES:
             raise BrokenFile(f"{CONFIG} is too large")
         config = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as exc:
-        raise BrokenFile(f"there is no {CONFIG}") from exc
     except (ValueError, RecursionError) as exc:
         raise BrokenFile(f"{CONFIG} is no JSON ({exc})") from exc
     if not isinstance(config, dict) or "schema" not in config:
@@ -72,9 +70,7 @@ def read_directory(
         for part in ("parameters", "fitted"):
             config[part] = from_json(config[part])
             check(dict[str, Any], config[part], part)
-        tensors = load_file(place_of(directory, WEIGHTS))
-    except FileNotFoundError as exc:
-        raise BrokenFile(f"there is no {WEIGHTS}") from exc
+        tensors = load_file(_regular_file(directory, WEIGHTS))
     except (ValueError, KeyError, TypeError, SafetensorError) as exc:
         raise BrokenFile(str(exc)) from exc
     return config, tensors
@@ -96,6 +92,21 @@ def _upgraded(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def _regular_file(directory: Path, name: str) -> Path:
+    """Return where a file is; links out of the directory are not followed."""
+    file = place_of(directory, name)
+    if not file.exists():
+        raise BrokenFile(f"there is no {name}")
+    if not is_inside(file, directory):
+        raise BrokenFile(
+            f"{name} is a link out of the directory, and is not read; put a copy of "
+            "the file in its place"
+        )
+    if not file.is_file():
+        raise BrokenFile(f"{name} must be a regular file, and is none")
+    return file
+
+
 def find_backbone(
     saved: BackboneSource, model: str | None, bundled: Path | None
 ) -> BackboneSource:
@@ -104,7 +115,8 @@ def find_backbone(
         return resolve(model, saved.revision)
     if bundled is not None:
         name = saved.gguf_file or CONFIG
-        if Path(name).name != name or not (bundled / name).is_file():
+        is_plain = Path(name).name == name and is_inside(bundled, bundled.parent)
+        if not is_plain or not (bundled / name).is_file():
             raise BackboneNotFoundError(
                 f"{str(bundled)!r} lacks the file {name!r:.60} of the backbone."
             )

@@ -9,7 +9,21 @@ from sksemantic._saving.checks import BrokenFile, check_entries
 from sksemantic._tasks.base import Task
 
 _LOSSES = ("squared_error", "huber", "absolute_error", "quantile")
+_KINDS_OF = {
+    "SKTuningClassifier": ("classification", "multilabel", "ordinal"),
+    "SKTuningRegressor": ("regression",),
+    "SKTuningTokenClassifier": ("token_classification",),
+}
 _Array = np.ndarray
+
+
+def check_kind(cls: type, fitted: dict[str, Any]) -> None:
+    """Refuse fitted values whose task is none of those of an estimator's class."""
+    names = [kind for each in cls.__mro__ for kind in _KINDS_OF.get(each.__name__, ())]
+    task = fitted.get("task")
+    name = task.get("name") if isinstance(task, dict) else None
+    if name not in names:
+        raise BrokenFile(f"task.name {name!r:.60} is none of {', '.join(names)}")
 
 
 def read_task(saved: Any, n_outputs: int) -> Task:
