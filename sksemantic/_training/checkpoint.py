@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback, EpochTimer
 
+from sksemantic._cache import activations
+
 if TYPE_CHECKING:
     from skorch import NeuralNet
 
@@ -81,11 +83,23 @@ class Checkpoint:
         """With how many threads the fit was begun; None if it was not."""
         return None if self.start is None else int(self.start["n_threads"])
 
+    @property
+    def cache_limit(self) -> int | None:
+        """How many bytes of activations that fit may keep; None if it was not begun.
+
+        What is not kept is computed in batches of other texts, and rounded differently.
+        """
+        return None if self.start is None else int(self.start["cache_limit"])
+
     def begin(self, start: Tree) -> None:
         """Save what was decided before the first step."""
         if self._store is None:
             return
-        self._store.write(start=start | {"n_threads": torch.get_num_threads()})
+        machine = {
+            "n_threads": torch.get_num_threads(),
+            "cache_limit": activations.limit,
+        }
+        self._store.write(start=start | machine)
         self._saved_at = time.monotonic()
 
     def resume(self, net: "NeuralNet") -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sksemantic._backbone.threads import shared_cpus
+from sksemantic._cache import activations
 from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
@@ -84,7 +85,8 @@ class Job:
         checkpoint = Checkpoint(
             store, trainer.config.checkpoint_seconds, trainer.progress, trainer.rng
         )
-        with shared_cpus(checkpoint.n_threads):
+        cache = activations.limited(checkpoint.cache_limit)
+        with shared_cpus(checkpoint.n_threads), cache:
             result = self._train(checkpoint)
         model = self._fitted(result)
         if store is not None and not result.is_interrupted:

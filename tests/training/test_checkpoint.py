@@ -3,6 +3,7 @@ import torch
 from conftest import build_module, load_tiny
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
+from sksemantic._cache import activations
 from sksemantic._tasks.classification import Classification
 from sksemantic._training.callbacks import TailAverage
 from sksemantic._training.checkpoint import Checkpoint
@@ -56,7 +57,7 @@ def checkpoint_of(store, seconds=0.0):
 
 
 def save(net, store):
-    store.write(start={"n_threads": 1})
+    store.write(start={"n_threads": 1, "cache_limit": 0})
     checkpoint_of(store).save(
         net, np.random.RandomState(5).get_state(), is_within=False
     )
@@ -134,4 +135,6 @@ def test_checkpoint_when_seconds_are_over_then_is_due():
 def test_checkpoint_when_begun_with_threads_then_knows_their_number():
     store = Store()
     checkpoint_of(store).begin({"x": 1})
-    assert checkpoint_of(store).n_threads == torch.get_num_threads()
+    again = checkpoint_of(store)
+    assert again.n_threads == torch.get_num_threads()
+    assert again.cache_limit == activations.limit
