@@ -6,6 +6,7 @@ same bits is here: random numbers, the place in the epoch, rates and averages, a
 was decided from held-out texts.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._training.fitted import FittedModel
     from sksemantic._training.progress import Progress
 
+_LOGGER = logging.getLogger("sksemantic")
 Tree = dict[str, Any]  # of JSON values, tuples, arrays and tensors
 _START, _POSITION = "start", "position"
 
@@ -116,6 +118,11 @@ class Checkpoint:
         _restore_callbacks(net, state["callbacks"], device)
         self._rng.set_state(state["rng"])
         self._progress.go_on_from(state["progress"])
+        n_epochs, n_batches = len(state["history"]), len(state["batches"])
+        place = f"epoch {n_epochs + 1}, after {n_batches} of its batches"
+        _LOGGER.info(
+            "fit goes on in %s", place if n_batches else f"epoch {n_epochs + 1}"
+        )
 
     def callback(self) -> "SaveState":
         """Return what saves the state while training; the last of all callbacks."""

@@ -1,5 +1,6 @@
 """A fit that is ready to begin: to be run, or only to be foreseen."""
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
     from sksemantic._tasks.base import Targets
+
+
+_LOGGER = logging.getLogger("sksemantic")
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Job:
             model, extra = finished
             trainer.rng.set_state(extra["rng"])
             trainer.progress.end()
+            _LOGGER.info("fit was finished before: its model is taken over")
             return model.with_source(trainer.module.config.backbone.source)
         checkpoint = Checkpoint(
             store, trainer.config.checkpoint_seconds, trainer.progress, trainer.rng

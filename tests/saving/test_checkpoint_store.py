@@ -162,10 +162,15 @@ def test_fit_when_there_is_no_seed_then_goes_on_and_leaves_nothing(
 
 
 def test_fit_when_finished_then_the_same_fit_returns_without_training(
-    fast, texts, labels, tmp_path
+    fast, texts, labels, tmp_path, caplog
 ):
+    caplog.set_level("INFO", logger="sksemantic")
+    with pytest.raises(Killed), killed_after(2):
+        SKTuningClassifier(**fast, checkpoint_dir=tmp_path).fit(texts, labels)
     first = fit(SKTuningClassifier, fast, texts, labels, tmp_path)
+    assert caplog.messages == ["fit goes on in epoch 2"]
     again = fit(SKTuningClassifier, fast, texts, labels, tmp_path)
+    assert caplog.messages[-1] == "fit was finished before: its model is taken over"
     assert result_of(again, texts) == result_of(first, texts)
     assert again.timing_.seconds == first.timing_.seconds
     assert again.backbone_source_ == first.backbone_source_
