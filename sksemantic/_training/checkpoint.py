@@ -118,11 +118,9 @@ class Checkpoint:
         _restore_callbacks(net, state["callbacks"], device)
         self._rng.set_state(state["rng"])
         self._progress.go_on_from(state["progress"])
-        n_epochs, n_batches = len(state["history"]), len(state["batches"])
-        place = f"epoch {n_epochs + 1}, after {n_batches} of its batches"
-        _LOGGER.info(
-            "fit goes on in %s", place if n_batches else f"epoch {n_epochs + 1}"
-        )
+        n_batches = len(state["batches"])
+        within = f", after {n_batches} of its batches" if n_batches else ""
+        _LOGGER.info("fit goes on in epoch %d%s", len(state["history"]) + 1, within)
 
     def callback(self) -> "SaveState":
         """Return what saves the state while training; the last of all callbacks."""
