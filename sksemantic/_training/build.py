@@ -20,7 +20,7 @@ from sksemantic._model.config import resolve_model_config, resolve_pooling
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR, TOKENS
 from sksemantic._training.config import TrainingConfig, resolve_training_config
-from sksemantic._training.options import check_training_options
+from sksemantic._training.options import OWN_PARAMETERS, check_training_options
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
     from sksemantic._tasks.base import Targets, Task
 
 Parameters = Mapping[str, Any]  # of an estimator, by name
-_OF_ESTIMATOR = (
-    "lr",
-    "max_epochs",
-    "batch_size",
-    "early_stopping",
-    "time_limit",
-    "verbose",
-)
 
 
 def check_parameters(parameters: Parameters, caller: str) -> None:
@@ -130,7 +122,7 @@ def resolve_training(
 
     `situation` goes to `resolve_training_config`.
     """
-    changes = {name: parameters[name] for name in _OF_ESTIMATOR}
+    changes = {name: parameters[name] for name in OWN_PARAMETERS}
     changes |= (parameters["training"] or {}) | {"pooling": pooling}
     if isinstance(changes.get("callbacks"), list):
         changes["callbacks"] = tuple(changes["callbacks"])

@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import (
 )
 from skorch.callbacks import Callback
 
-_OWN_PARAMETERS = (
+# Fields of `TrainingConfig` that are parameters of the estimators.
+OWN_PARAMETERS = (
     "lr",
     "max_epochs",
     "batch_size",
@@ -71,7 +72,7 @@ def check_training_options(options: Mapping[str, Any] | None, caller: str) -> No
         With the name of the option, what it may be, and what it was.
     """
     for name in options or ():
-        if name in _OWN_PARAMETERS:
+        if name in OWN_PARAMETERS:
             raise ValueError(
                 f"The 'training' parameter of {caller} must not hold {name!r}, which "
                 f"is a parameter of its own: {caller}({name}=...)."
