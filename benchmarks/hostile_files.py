@@ -178,7 +178,7 @@ def put_other_kind(folder, rng, outside):
     kind = rng.choice(("link", "zero", "loop", "pipe", "folder", "huge", "gone"))
     if file.is_dir():
         shutil.rmtree(file)
-    elif kind != "huge":
+    elif kind != "huge" or file not in files_of(folder):
         file.unlink()
     if kind == "link":
         target = outside / file.name

@@ -149,6 +149,12 @@ def _check_is_model(source: "BackboneSource", part: object) -> None:
             f"must be a model, and is a {type(part).__name__}: its config.json is that "
             "of another architecture than it names."
         )
+    n_layers = getattr(part.config, "num_hidden_layers", 1)
+    if isinstance(n_layers, int) and n_layers < 1:
+        raise UnsupportedBackboneError(
+            f"The config.json of model={source.name!r} ({source.location}) must have "
+            f"a num_hidden_layers of at least 1. Got {n_layers} instead."
+        )
 
 
 def _has_encoder_and_decoder(model: "PreTrainedModel") -> bool:

@@ -93,6 +93,11 @@ DIRECTORIES = {
         put(CONFIG, "num_attention_heads", value=0),
         "could not be loaded: .*zero",
     ),
+    "layers that are less than none": (
+        put(CONFIG, "num_hidden_layers", value=-1),
+        "num_hidden_layers of at least 1. Got -1",
+    ),
+    "no layers": (put(CONFIG, "num_hidden_layers", value=0), "of at least 1. Got 0"),
     "no encoder and decoder": (
         put(CONFIG, "is_encoder_decoder", value=True),
         "must be a model, and is a BertEncoder",
