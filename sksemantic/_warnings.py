@@ -2,7 +2,7 @@
 
 import sys
 
-_OUR_PACKAGES = ("sksemantic", "sklearn", "skorch")
+_OUR_PACKAGES = ("sksemantic", "sklearn", "skorch", "joblib")
 
 
 def user_stacklevel() -> int:

@@ -1,5 +1,6 @@
 """Checks of what goes with X, and of parameters, before a backbone is loaded."""
 
+import errno
 from collections.abc import Sized
 from numbers import Integral
 from pathlib import Path
@@ -187,6 +188,8 @@ def check_directory(name: str, directory: "str | Path") -> None:
         with TemporaryFile(dir=directory):
             pass
     except OSError as exc:
+        if exc.errno == errno.ENOSPC:  # the disk is full: told once it is written to
+            return
         raise ValueError(
             f"The '{name}' parameter must be a directory that can be written to, or "
             f"made. Got {str(directory)!r} instead: {exc}."

@@ -5,26 +5,22 @@ search have theirs side by side. All files are JSON and safetensors.
 """
 
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Mapping
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
+from filelock import FileLock, Timeout
+from safetensors.numpy import load, save
 
+from sksemantic._saving.checks import BrokenFile, check_entries
 from sksemantic._saving.digest import KEY_LENGTH, digest, facts_of
-from sksemantic._saving.directory import (
-    is_running,
-    place_of,
-    replace_files,
-    settle,
-    write_tensors,
-)
+from sksemantic._saving.directory import place_of, replace_files, settle, sha256_of
 from sksemantic._saving.state import from_files, to_files
 from sksemantic._saving.values import Unsavable, from_json, to_json
 from sksemantic._training.checkpoint import Tree
@@ -35,8 +31,39 @@ from sksemantic._warnings import user_stacklevel
 _FORMAT = 1
 _FACTS = "fit"
 _FINISHED = "finished"
-_STATES = ("start", "position")
-_ARRAY, _TENSOR = "array", "tensor"  # the only key of what stands for one
+_LOCK = ".lock"
+_MOST_AT_ONCE = 100
+_ENTRIES: dict[str, dict[str, Any]] = {
+    "start": {
+        "plan": dict[str, Any],
+        "tuned_layers": tuple,
+        "rng": tuple,
+        "rng_at_step": tuple,
+        "dropout": torch.Tensor,
+        "probe": dict[str, Any],
+        "weights": dict[str, Any],
+        "n_threads": int,
+        "cache_limit": int,
+    },
+    "position": {
+        "weights": dict[str, Any],
+        "optimizer": dict[str, Any],
+        "callbacks": dict[str, Any],
+        "history": list[dict[str, Any]],
+        "batches": list[dict[str, Any]],
+        "is_time_up": bool,
+        "dropout": torch.Tensor,
+        "rng": tuple,
+        "decision": dict[str, Any] | None,
+        "progress": dict[str, float],
+    },
+    "finished": {
+        "fitted": dict[str, Any],
+        "tensors": dict[str, Any],
+        "extra": dict[str, Any],
+    },
+}
+_ARRAY, _TENSOR = "\0array", "\0tensor"  # the only key of what stands for one
 
 
 def open_store(directory: "str | Path", job: Job) -> "CheckpointStore":
@@ -57,38 +84,70 @@ class CheckpointStore:
     keeps_result : bool
         Whether the finished model stays, for the same fit to return it; else nothing
         does.
+
+    Notes
+    -----
+    The folder is locked until `close`; a fit that runs at the same time as the same one
+    has a folder of its own.
     """
 
     def __init__(
         self, directory: Path, facts: Mapping[str, Any], *, keeps_result: bool
     ) -> None:
-        self._facts = dict(facts)
         self._facts = json.loads(json.dumps(facts))  # as they are read again
         self._directory = directory
-        self._folder = directory / digest([_FORMAT, self._facts])
         self._keeps_result = keeps_result
         self._is_full = False
+        key = digest([_FORMAT, self._facts])
+        self._folder = directory / key
+        for n in count(1):
+            self._lock = _lock_of(self._folder)
+            if self._lock is not None or n > _MOST_AT_ONCE:
+                break
+            self._keeps_result = False  # the one that runs already keeps it
+            self._folder = directory / f"{key}-{n}"
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     def read(self, name: str) -> Tree | None:
         """Return what was written last by this name; None if there is nothing.
 
         What is broken is told, and left aside.
         """
-        return self._read(name)
+        path = place_of(self._folder, _json(name))
+        if not path.is_file():
+            return None
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            file = place_of(self._folder, _tensors(name))
+            content = file.read_bytes() if file.exists() else b""
+            if values["sha256"] != sha256_of(content):
+                raise BrokenFile("the tensors are not those that were written with it")
+            tensors = load(content) if content else {}
+            tree = _joined(from_json(values["tree"]), tensors)
+            if name in _ENTRIES:
+                check_entries(_ENTRIES[name], tree, name)
+        except Exception as exc:  # safetensors has its own, and no base for it
+            self._warn_of_broken(name, exc)
+            return None
+        return tree
 
     def write(self, **trees: Tree) -> None:
         """Write trees by their names, all at once, in the place of former ones.
 
         Where that is impossible the fit goes on without, and says so once.
         """
-        if "start" in trees:
-            self._warn_of_others()
-            self._remove("position")  # of a start that could not be read
-            trees[_FACTS] = {"facts": self._facts, "process": os.getpid()}
         try:
+            if "start" in trees:
+                self._warn_of_others()
+                self._remove("position")  # of a start that could not be read
+                trees[_FACTS] = {"facts": self._facts}
             self._write(trees)
             self._is_full = False
-        except OSError as exc:
+        except Exception as exc:  # whatever it is, the fit is worth more
             if not self._is_full:
                 warnings.warn(
                     f"The state of this fit cannot be saved in {str(self._folder)!r}: "
@@ -100,7 +159,7 @@ class CheckpointStore:
 
     def finished(self) -> tuple[FittedModel, Tree] | None:
         """Return the model that the fit has led to, and what was kept with it."""
-        tree = self._read(_FINISHED)
+        tree = self.read(_FINISHED)
         if tree is None:
             return None
         try:
@@ -116,6 +175,7 @@ class CheckpointStore:
         The state stays if the labels are of a type that only Python could hold.
         """
         if not self._keeps_result:
+            self.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             return
         try:
@@ -124,7 +184,7 @@ class CheckpointStore:
             return
         self.write(finished={"fitted": values, "tensors": tensors, "extra": extra})
         if not self._is_full:
-            self._remove(*_STATES)
+            self._remove("start", "position")
 
     def _remove(self, *names: str) -> None:
         settle(self._folder)
@@ -132,28 +192,17 @@ class CheckpointStore:
             for file in (_json(name), _tensors(name)):
                 (self._folder / file).unlink(missing_ok=True)
 
-    def _read(self, name: str) -> Tree | None:
-        path = place_of(self._folder, _json(name))
-        if not path.is_file():
-            return None
-        try:
-            values = json.loads(path.read_text("utf-8"))
-            file = place_of(self._folder, _tensors(name))
-            tensors = load_file(file) if file.exists() else {}
-            return _joined(from_json(values), tensors)
-        except Exception as exc:  # safetensors has its own, and no base for it
-            self._warn_of_broken(name, exc)
-            return None
-
     def _write(self, trees: Mapping[str, Tree]) -> None:
         writers: dict[str, Any] = {}
         for name, tree in trees.items():
             tensors: dict[str, np.ndarray] = {}
             values = to_json(_split(tree, tensors))
+            content = save(tensors) if tensors else b""
+            values = {"tree": values, "sha256": sha256_of(content)}
             text = json.dumps(values, allow_nan=False)
             writers[_json(name)] = partial(Path.write_text, data=text, encoding="utf-8")
             if tensors:
-                writers[_tensors(name)] = partial(write_tensors, tensors)
+                writers[_tensors(name)] = partial(Path.write_bytes, data=content)
         replace_files(self._folder, writers)
 
     def _warn_of_broken(self, name: str, error: Exception) -> None:
@@ -172,13 +221,14 @@ class CheckpointStore:
             if folder == self._folder or not is_begun:
                 continue
             try:
-                found = json.loads(fit.read_text("utf-8"))
+                found = from_json(json.loads(fit.read_text("utf-8"))["tree"])
                 changes = ", ".join(_changes(found["facts"], self._facts))
-                is_going_on = is_running(found["process"])
             except (ValueError, KeyError, TypeError, OSError):  # of no use to anyone
                 continue
-            if is_going_on:
+            lock = _lock_of(folder)
+            if lock is None:  # it is going on
                 continue
+            lock.release()
             warnings.warn(
                 f"{str(folder)!r} holds the state of a fit that was not finished, but "
                 f"of another one than this: {changes}. This one starts anew; the other "
@@ -187,6 +237,17 @@ class CheckpointStore:
                 UserWarning,
                 stacklevel=user_stacklevel(),
             )
+
+
+def _lock_of(folder: Path) -> FileLock | None:
+    """Return the lock of a folder, held; None if another fit holds it."""
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (Timeout, OSError):
+        return None
+    return lock
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,20 +1,25 @@
 """What stands for a fit, and for what it is given: short, and the same everywhere."""
 
 import hashlib
+import re
 from collections.abc import Mapping
+from functools import partial
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import torch
 
 from sksemantic._backbone.fingerprint import fingerprint
-from sksemantic._saving.pretrained import versions
+from sksemantic._version import library_versions
 
 if TYPE_CHECKING:
     from sksemantic._inputs.dataset import Ragged, TextDataset
     from sksemantic._training.job import Job
 
 KEY_LENGTH = 16
+_PLACE_IN_MEMORY = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 def digest(value: Any) -> str:
@@ -49,7 +54,7 @@ def facts_of(job: "Job") -> dict[str, Any]:
         "label texts": digest(_of_label_texts(job)),
         "fit before": "none" if former is None else digest(former.weights),
         "random_state": digest(trainer.rng.get_state()) if has_seed else "none",
-        "versions": versions(),
+        "versions": library_versions(),
     }
 
 
@@ -84,18 +89,14 @@ def _of_label_texts(job: "Job") -> Any:
 
 
 def _described(callback: Any) -> str:
-    """Return a callback's class and its plain parameters."""
+    """Return a callback's class, and what stands for its parameters."""
     if isinstance(callback, tuple):
         name, callback = callback
         return f"{name}: {_described(callback)}"
     kind = callback if isinstance(callback, type) else type(callback)
-    plain = (type(None), bool, int, float, str)
-    given = {
-        name: value
-        for name, value in ({} if kind is callback else vars(callback)).items()
-        if isinstance(value, plain) and not name.endswith("_")
-    }
-    return f"{kind.__module__}.{kind.__qualname__}({given})"
+    given = {} if kind is callback else vars(callback)
+    given = {name: given[name] for name in given if not name.endswith("_")}
+    return f"{kind.__module__}.{kind.__qualname__} {digest(given)}"
 
 
 def _add(found: Any, value: Any) -> None:
@@ -113,5 +114,21 @@ def _add(found: Any, value: Any) -> None:
         found.update(f"{len(value)} values:".encode())
         for each in value:
             _add(found, each)
+    else:
+        _add_object(found, value)
+
+
+def _add_object(found: Any, value: Any) -> None:
+    """Add what is no container: a function by its code."""
+    if isinstance(value, partial):
+        _add(found, [value.func, value.args, value.keywords])
+    elif isinstance(value, FunctionType):
+        code, cells = value.__code__, value.__closure__ or ()
+        parts = [code.co_code, code.co_names, [*map(repr, code.co_consts)]]
+        _add(found, [*parts, value.__defaults__, [c.cell_contents for c in cells]])
+    elif isinstance(value, type | BuiltinFunctionType):
+        found.update(f"{value.__module__}.{value.__qualname__};".encode())
+    elif _PLACE_IN_MEMORY.search(repr(value)):
+        found.update(uuid4().bytes)  # equal to no other
     else:
         found.update(f"{type(value).__name__} {value!r};".encode())

@@ -5,18 +5,13 @@ one is then renamed: from this moment they are the ones that count, wherever the
 Only then are they moved up. Who reads takes each file from there first.
 """
 
+import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from safetensors.numpy import save
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _STAGED = ".sksemantic-staged-"
 _COMMITTED = ".sksemantic-committed"
@@ -71,14 +66,9 @@ def replace_files(
     settle(directory)
 
 
-def write_tensors(tensors: Mapping[str, "np.ndarray"], path: Path) -> None:
-    """Write a file of safetensors; its own writer has errors of its own.
-
-    Raises
-    ------
-    OSError
-    """
-    path.write_bytes(save(dict(tensors), {"format": "np"}))
+def sha256_of(content: bytes) -> str:
+    """Return the SHA-256 of the content of a file."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _commit(staged: Path, committed: Path) -> None:

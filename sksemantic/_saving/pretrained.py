@@ -1,20 +1,21 @@
 """`save_pretrained`, `from_pretrained` and `push_to_hub` of the estimators."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from huggingface_hub import HfApi
+from safetensors.numpy import save
 
 from sksemantic._saving.bundle import copy_backbone
 from sksemantic._saving.card import CARD_MARK, model_card
 from sksemantic._saving.checks import BrokenFile
-from sksemantic._saving.directory import place_of, replace_files, write_tensors
+from sksemantic._saving.directory import place_of, replace_files, sha256_of
 from sksemantic._saving.reading import (
     BACKBONE,
     CARD,
@@ -24,19 +25,19 @@ from sksemantic._saving.reading import (
     download,
     find_backbone,
     parameters_from_json,
+    read_at_rest,
     read_directory,
+    refuse_foreign_files,
 )
 from sksemantic._saving.state import from_files, to_files
 from sksemantic._saving.tasks import check_kind
 from sksemantic._saving.values import Unsavable, to_json
 from sksemantic._training.build import check_parameters
-from sksemantic._version import __version__
+from sksemantic._version import library_versions
 from sksemantic._warnings import user_stacklevel
 
 if TYPE_CHECKING:
     from sksemantic._training.fitted import FittedModel
-
-_LIBRARIES = ("torch", "transformers", "scikit-learn", "skorch", "numpy")
 
 
 class Pretrained:
@@ -63,7 +64,8 @@ class Pretrained:
         ------
         NotFittedError
         ValueError
-            If a label, or a parameter, is of a type that cannot be saved.
+            If a label, or a parameter, is of a type that cannot be saved, or there are
+            files of the same names that something else has written.
         OSError
             If the disk is full, or does not allow it; what was there before stays.
         """
@@ -77,26 +79,34 @@ class Pretrained:
                 " dates and decimals can be read again without importing anything. "
                 "Fit to such labels, or keep the estimator in a pickle."
             ) from exc
+        content = save(tensors, {"format": "np"})
         config = {
             "schema": SCHEMA,
             "class": type(self).__name__,
             "parameters": _parameters_to_json(self),
             "fitted": values,
             "has_backbone": backbone,
-            "versions": versions(),
+            "weights_sha256": sha256_of(content),
+            "versions": library_versions(),
         }
         text = json.dumps(config, indent=1, ensure_ascii=False, allow_nan=False)
+        if not _is_unicode(text):  # labels with half a character
+            text = json.dumps(config, indent=1, allow_nan=False)
         directory = Path(save_directory)
+        refuse_foreign_files(directory)
         writers: dict[str, Callable[[Path], object]] = {
             CONFIG: partial(Path.write_text, data=text, encoding="utf-8"),
-            WEIGHTS: partial(write_tensors, tensors),
+            WEIGHTS: partial(Path.write_bytes, data=content),
         }
         if _writes_card(directory / CARD):
             card = model_card(type(self).__name__, model, backbone)
+            card = card.encode("utf-8", errors="replace").decode("utf-8")
             writers[CARD] = partial(Path.write_text, data=card, encoding="utf-8")
         if backbone:
             writers[BACKBONE] = partial(copy_backbone, source)
         replace_files(directory, writers)
+        if not backbone:  # of an estimator that was saved here before
+            shutil.rmtree(directory / BACKBONE, ignore_errors=True)
 
     @classmethod
     def from_pretrained(
@@ -156,6 +166,21 @@ class Pretrained:
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
             )
+        read = partial(
+            cls._read, directory, model, device, verify_backbone=verify_backbone
+        )
+        loaded: Self = read_at_rest(directory, read)
+        return loaded
+
+    @classmethod
+    def _read(
+        cls,
+        directory: Path,
+        model: str | None,
+        device: str | None,
+        *,
+        verify_backbone: bool,
+    ) -> Self:
         try:
             config, tensors = read_directory(directory, cls.__name__)
             estimator = cls(**parameters_from_json(cls, config["parameters"]))
@@ -227,15 +252,17 @@ class Pretrained:
             )
 
 
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _writes_card(file: Path) -> bool:
     """Return whether there is no card yet, or one that nobody has taken over."""
     return not file.exists() or CARD_MARK in file.read_text("utf-8", errors="replace")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what decides the results, this package's first."""
-    found = {name: version(name) for name in _LIBRARIES}
-    return {"sksemantic": __version__, **found}
 
 
 def _parameters_to_json(estimator: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is in a saved directory, and where its backbone is."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from sksemantic._backbone.source import BackboneSource, is_inside, resolve, resolve_id
 from sksemantic._saving.checks import BrokenFile, check, check_entries
-from sksemantic._saving.directory import place_of
+from sksemantic._saving.directory import place_of, sha256_of
 from sksemantic._saving.values import from_json
 from sksemantic.exceptions import BackboneNotFoundError
 
@@ -24,12 +26,15 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 BACKBONE = "backbone"  # the subdirectory of its files
 _MOST_CONFIG_BYTES = 1 << 28
+_ATTEMPTS = 100
+_SECONDS_BETWEEN = 0.05
 _ENTRIES = {
     "schema": int,
     "class": str,
     "parameters": dict[str, Any],
     "fitted": dict[str, Any],
     "has_backbone": bool,
+    "weights_sha256": str,
     "versions": dict[str, str],
 }
 
@@ -46,7 +51,13 @@ def parameters_from_json(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
 def download(name: str, **options: Any) -> Path:
     """Return the directory of a model on the hub, in the hub's cache."""
     patterns = [CONFIG, WEIGHTS, CARD, f"{BACKBONE}/*"]
-    return Path(snapshot_download(name, allow_patterns=patterns, **options))
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, **options))
+    except (HFValidationError, HfHubHTTPError, OSError) as exc:
+        raise BrokenFile(
+            f"There is no directory {name!r}, and no model of that id in the hub's "
+            f"cache, or on the hub, that could be reached ({exc})"
+        ) from exc
 
 
 def read_directory(
@@ -70,10 +81,61 @@ def read_directory(
         for part in ("parameters", "fitted"):
             config[part] = from_json(config[part])
             check(dict[str, Any], config[part], part)
-        tensors = load_file(_regular_file(directory, WEIGHTS))
+        content = _regular_file(directory, WEIGHTS).read_bytes()
+        if config["weights_sha256"] != sha256_of(content):
+            raise BrokenFile(f"{WEIGHTS} is not the one that {CONFIG} was saved with")
+        tensors = load(content)
     except (ValueError, KeyError, TypeError, SafetensorError) as exc:
         raise BrokenFile(str(exc)) from exc
     return config, tensors
+
+
+def refuse_foreign_files(directory: Path) -> None:
+    """Refuse to write over files that `save_pretrained` has not written.
+
+    Raises
+    ------
+    ValueError
+    """
+    names = [n for n in (CONFIG, WEIGHTS, BACKBONE) if place_of(directory, n).exists()]
+    if not names:
+        return
+    try:
+        config = json.loads(place_of(directory, CONFIG).read_text("utf-8"))
+        is_ours = {"schema", "class", "fitted"} <= config.keys()
+        if names[-1] == BACKBONE:
+            is_ours &= config["has_backbone"] is True
+    except (OSError, ValueError, AttributeError, KeyError):
+        is_ours = False
+    if not is_ours:
+        raise ValueError(
+            f"{str(directory)!r} holds {', '.join(names)} of something else, which "
+            "would be lost: save into another directory, or remove them first."
+        )
+
+
+def read_at_rest(directory: Path, read: Callable[[], Any]) -> Any:
+    """Return what `read` returns; try again while another process writes there."""
+    for n_left in reversed(range(_ATTEMPTS)):
+        before = _state_of(directory)
+        try:
+            return read()
+        except (ValueError, OSError, RuntimeError):
+            time.sleep(_SECONDS_BETWEEN)
+            if not n_left or _state_of(directory) == before:
+                raise
+    raise AssertionError("there are attempts")
+
+
+def _state_of(directory: Path) -> Any:
+    """Return what is another value after each saving into a directory."""
+    found = []
+    for file in (directory, place_of(directory, CONFIG), place_of(directory, WEIGHTS)):
+        try:
+            found.append((file.stat().st_ino, file.stat().st_mtime_ns))
+        except OSError:
+            found.append((0, 0))
+    return found
 
 
 def _upgraded(config: dict[str, Any]) -> dict[str, Any]:

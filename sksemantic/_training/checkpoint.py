@@ -8,6 +8,7 @@ was decided from held-out texts.
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sksemantic._training.progress import Progress
 
 _LOGGER = logging.getLogger("sksemantic")
+_MOST_NESTED = 20
+_DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "bool")
 Tree = dict[str, Any]  # of JSON values, tuples, arrays and tensors
 _START, _POSITION = "start", "position"
 
@@ -42,6 +45,9 @@ class Store(Protocol):
 
     def finish(self, model: "FittedModel", extra: Tree) -> None:
         """Keep the model in the place of the state."""
+
+    def close(self) -> None:
+        """Let other processes have it."""
 
 
 class Checkpoint:
@@ -180,6 +186,8 @@ class SaveState(Callback):
         if self.position is not None:
             device = net.module_.backbone.device
             _restore_callbacks(net, self.position["callbacks"], device)
+            # A schedule that has begun anew has changed the rates.
+            net.optimizer_.load_state_dict(self.position["optimizer"])
 
     def on_epoch_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
         """Note the random numbers of the start; go on within the epoch."""
@@ -241,13 +249,21 @@ def _restore_callbacks(net: "NeuralNet", states: Tree, device: torch.device) -> 
                 getattr(callback, name).load_state_dict(_copied(value, device))
 
 
-def _is_tree(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(type(key) in (str, int) and _is_tree(v) for key, v in value.items())
+def _is_tree(value: Any, depth: int = 0) -> bool:
+    """Whether a value is nested of what a store can write, and reads as the same."""
+    if depth > _MOST_NESTED:
+        return False
+    if type(value) in (dict, OrderedDict):
+        has_keys = all(type(key) in (str, int) for key in value)
+        return has_keys and all(_is_tree(v, depth + 1) for v in value.values())
     if type(value) in (list, tuple):
-        return all(map(_is_tree, value))
-    plain = (type(None), bool, int, float, str, np.generic, np.ndarray, torch.Tensor)
-    return isinstance(value, plain)
+        return all(_is_tree(each, depth + 1) for each in value)
+    if isinstance(value, np.ndarray | np.generic):
+        return type(value) is not np.matrix and value.dtype in _DTYPES
+    if isinstance(value, torch.Tensor):
+        is_dense = value.layout is torch.strided and value.device.type != "meta"
+        return is_dense and str(value.dtype).removeprefix("torch.") in _DTYPES
+    return type(value) in (type(None), bool, int, float, str)
 
 
 def _copied(value: Any, device: torch.device) -> Any:

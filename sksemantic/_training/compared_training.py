@@ -76,7 +76,13 @@ class ComparedTraining:
     ) -> TrainingResult:
         """Train; let held-out texts join, or go back to the linear probe."""
         epochs, config = self._epochs, self._config
-        comparison = self._decide(checkpoint)
+        try:
+            comparison = self._decide(checkpoint)
+        except KeyboardInterrupt:
+            if not epochs.has_learned:
+                raise
+            epochs.interrupt()
+            comparison = None
         has_joined = comparison is not None and comparison.has_joined
         if has_joined:
             epochs.without_held_out()

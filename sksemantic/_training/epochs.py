@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
     from sksemantic._training.time_limit import TimeLimit
 
+# Parts of scikit-learn that fit an estimator once, for its own sake.
+_SINGLE_FITS = (
+    "sklearn.base",
+    "sklearn.compose",
+    "sklearn.pipeline",
+    "sklearn.utils",
+    "sklearn._config",
+)
+
 
 class Epochs:
     """Trains a module epoch by epoch, from where an earlier run has stopped.
@@ -97,8 +106,8 @@ class Epochs:
         Raises
         ------
         KeyboardInterrupt
-            If the user has interrupted it before anything was learned, or within a
-            cross-validation, where the score of half a training would mislead.
+            If the user has interrupted it before anything was learned, or inside a
+            search, where the score of half a training would mislead.
         """
         self._progress.begin("training")
         net = self.net
@@ -109,7 +118,7 @@ class Epochs:
             net.partial_fit(data, epochs=max(0, n_left))
         except KeyboardInterrupt:  # while it begins, or ends
             net.interrupted_ = True
-        if net.interrupted_ and (not self.has_learned or _is_cross_validated()):
+        if net.interrupted_ and (not self.has_learned or _is_one_of_several()):
             raise KeyboardInterrupt
 
     def without_held_out(self) -> None:
@@ -118,7 +127,7 @@ class Epochs:
 
     def interrupt(self) -> None:
         """End training here, as if the user had interrupted an epoch."""
-        if _is_cross_validated():
+        if _is_one_of_several():
             raise KeyboardInterrupt
         self.net.interrupted_ = True
 
@@ -141,12 +150,7 @@ class Epochs:
         """Say what an interrupted fit has left."""
         net = self.net
         if net.interrupted_:
-            warnings.warn(
-                f"Training was interrupted in epoch {len(net.history)} of "
-                f"{net.max_epochs}; the estimator keeps what it has learned.",
-                UserWarning,
-                stacklevel=user_stacklevel(),
-            )
+            warn_of_interrupt(f"in epoch {len(net.history)} of {net.max_epochs}")
 
     def refuse_divergence(self) -> None:
         """Raise if the loss was no number.
@@ -175,12 +179,29 @@ class Epochs:
         )
 
 
-def _is_cross_validated() -> bool:
-    """Whether this fit is one of a search, or of a cross-validation."""
+def warn_of_interrupt(moment: str) -> None:
+    """Say when a fit was interrupted, and what it has left.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Instead, inside a search, a cross-validation or an ensemble.
+    """
+    if _is_one_of_several():
+        raise KeyboardInterrupt
+    warnings.warn(
+        f"Training was interrupted {moment}; the estimator keeps what it has learned.",
+        UserWarning,
+        stacklevel=user_stacklevel(),
+    )
+
+
+def _is_one_of_several() -> bool:
+    """Whether a search, a cross-validation or an ensemble has called this fit."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module == "sklearn.model_selection._validation":
+        if module.startswith("sklearn.") and not module.startswith(_SINGLE_FITS):
             return True
         frame = frame.f_back
     return False

@@ -1,12 +1,15 @@
 """A fit that is ready to begin: to be run, or only to be foreseen."""
 
 import logging
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from sksemantic._backbone.threads import shared_cpus
 from sksemantic._cache import activations
 from sksemantic._training.checkpoint import Checkpoint, Store
+from sksemantic._training.epochs import warn_of_interrupt
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.probe import LabelTexts
@@ -78,11 +81,21 @@ class Job:
     label_texts: LabelTexts | None = None
 
     def run(self, store: Store | None = None) -> FittedModel:
-        """Train, or go on from what an earlier run has left in the store."""
+        """Train, or go on from what an earlier run has left in the store; close it."""
+        with nullcontext() if store is None else closing(store):
+            return self._run(store)
+
+    def _run(self, store: Store | None) -> FittedModel:
         trainer = self.trainer
         finished = None if store is None else store.finished()
         if finished is not None:
             model, extra = finished
+            comparison = model.result.comparison
+            if comparison is not None and comparison.kept == "linear_probe":
+                comparison.warn_of_fallback(model.task.first_loss)
+            # X may have other columns of the same texts.
+            columns = SimpleNamespace(**self.request.columns)
+            model = replace(model, columns=columns)
             trainer.rng.set_state(extra["rng"])
             trainer.progress.end()
             _LOGGER.info("fit was finished before: its model is taken over")
@@ -93,9 +106,13 @@ class Job:
         cache = activations.limited(checkpoint.cache_limit)
         with shared_cpus(checkpoint.n_threads), cache:
             result = self._train(checkpoint)
-        model = self._fitted(result)
-        if store is not None and not result.is_interrupted:
-            store.finish(model, {"rng": trainer.rng.get_state()})
+        try:
+            model = self._fitted(result)
+            if store is not None and not result.is_interrupted:
+                store.finish(model, {"rng": trainer.rng.get_state()})
+        except KeyboardInterrupt:
+            model = self._fitted(result)
+            warn_of_interrupt("after the training")
         return model
 
     def _train(self, checkpoint: Checkpoint) -> TrainingResult:

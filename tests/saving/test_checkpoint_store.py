@@ -1,17 +1,18 @@
 """Fits that are stopped after each state they save, and go on in another estimator."""
 
 import errno
-import json
 import shutil
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import with_training
 from sklearn.model_selection import GridSearchCV
-from skorch.callbacks import LRScheduler
+from skorch.callbacks import Callback, LRScheduler
 
 from sksemantic import (
     FallbackWarning,
@@ -23,7 +24,8 @@ from sksemantic._cache import activations
 from sksemantic._saving import checkpoint_store
 from sksemantic._saving.checkpoint_store import CheckpointStore
 
-SCHEDULE = LRScheduler("CosineAnnealingLR", T_max=4)
+SCHEDULE = LRScheduler("StepLR", step_size=1, gamma=0.5)
+BY_BATCH = LRScheduler("CyclicLR", base_lr=1e-4, max_lr=1e-2, step_every="batch")
 
 
 class Killed(BaseException):
@@ -82,6 +84,7 @@ KINDS = {
         {"early_stopping": True, "training__n_iter_no_change": 1},
     ),
     "the user's schedule": (SKTuningClassifier, {"training__callbacks": [SCHEDULE]}),
+    "a schedule by batch": (SKTuningClassifier, {"training__callbacks": [BY_BATCH]}),
     "none held out": (SKTuningClassifier, {"training__max_validation_texts": 1}),
     "soft prompt": (SKTuningClassifier, {"method": "prompt"}),
     "upper layer": (SKTuningClassifier, {"tuned_layers": 1}),
@@ -90,7 +93,7 @@ KINDS = {
     "words": (SKTuningTokenClassifier, {}),
 }
 
-EACH_STATE = ("held-out texts join", "early stopping")
+EACH_STATE = ("held-out texts join", "early stopping", "the user's schedule")
 
 
 def data_for(kind, params, texts, labels):
@@ -205,10 +208,6 @@ def test_fit_when_anything_is_another_then_says_what_and_starts_anew(
     with pytest.raises(Killed), killed_after(2):
         SKTuningClassifier(**fast, checkpoint_dir=tmp_path).fit(texts, labels)
     (folder,) = tmp_path.iterdir()
-    # As if the process that has written it were gone.
-    fact_file = folder / "fit.json"
-    facts = json.loads(fact_file.read_text()) | {"process": 2**22 + 1}
-    fact_file.write_text(json.dumps(facts))
     changes = dict(CHANGES[change])
     X, y = changes.pop("X", texts), changes.pop("y", labels)
     clf = SKTuningClassifier(**(fast | changes), checkpoint_dir=tmp_path)
@@ -226,11 +225,20 @@ def test_fit_when_a_state_is_broken_then_says_so_and_starts_anew(
     fast, texts, labels, tmp_path
 ):
     whole = result_of(fit(SKTuningClassifier, fast, texts, labels), texts)
-    for name in ("start.json", "start.safetensors", "position.safetensors"):
+    broken = {
+        "start.json": [b"broken", b"{}", b"[]"],
+        "start.safetensors": [b"broken"],
+        "position.json": [b"{}"],
+        "position.safetensors": [b"broken", None],
+    }
+    for name, content in [(n, each) for n, all_ in broken.items() for each in all_]:
         with pytest.raises(Killed), killed_after(3):
             SKTuningClassifier(**fast, checkpoint_dir=tmp_path).fit(texts, labels)
         (folder,) = tmp_path.iterdir()
-        (folder / name).write_bytes(b"broken")
+        if content is None:  # one bit
+            content = bytearray((folder / name).read_bytes())
+            content[-5] ^= 1
+        (folder / name).write_bytes(content)
         activations.clear()
         clf = SKTuningClassifier(**fast, checkpoint_dir=tmp_path)
         with pytest.warns(UserWarning, match="cannot be read .* left aside"):
@@ -272,6 +280,7 @@ def test_read_when_written_then_trees_come_back_with_their_types(tmp_path):
     }
     store = CheckpointStore(tmp_path, {"of": "tests"}, keeps_result=True)
     store.write(state=tree)
+    store.close()
     found = CheckpointStore(tmp_path, {"of": "tests"}, keeps_result=True).read("state")
     assert torch.equal(found["weights"]["a.b"], tree["weights"]["a.b"])
     chance = np.random.RandomState()
@@ -306,3 +315,95 @@ def test_search_when_killed_then_goes_on_and_finds_the_same(
     for fold in range(2):
         name = f"split{fold}_test_score"
         np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+class Learned(Callback):
+    """Has learned what cannot be saved."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.names_ = np.array(["a", "b"])
+        self.objects_ = np.array([object()])
+        self.times_ = np.datetime64("2026-01-01")
+        self.half_ = torch.zeros(2, dtype=torch.bfloat16)
+        self.sparse_ = torch.eye(2).to_sparse()
+        self.circle_ = []
+        self.circle_.append(self.circle_)
+        self.counter_ = Counter("abc")
+
+
+def test_fit_when_callbacks_have_what_cannot_be_saved_then_goes_on(
+    fast, texts, labels, tmp_path
+):
+    params = with_training(fast, callbacks=[Learned()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", FallbackWarning)
+        SKTuningClassifier(**params, checkpoint_dir=tmp_path).fit(texts, labels)
+    assert [*tmp_path.glob("*/finished.json")]
+
+
+def by_a_list(factor):
+    return LRScheduler("MultiStepLR", milestones=[1], gamma=factor)
+
+
+def by_a_function(factor):
+    return LRScheduler("LambdaLR", lr_lambda=lambda epoch: factor**epoch)
+
+
+@pytest.mark.parametrize("make", [by_a_list, by_a_function])
+def test_fit_when_a_callback_is_another_then_is_another_fit(
+    make, fast, texts, labels, tmp_path
+):
+    for factor in (0.5, 0.25, 0.5):
+        params = with_training(fast, callbacks=[make(factor)])
+        fit(SKTuningClassifier, params, texts, labels, tmp_path)
+    assert len([*tmp_path.glob("*/finished.json")]) == 2
+
+
+def test_fit_when_finished_then_takes_the_columns_of_now_and_warns_again(
+    fast, many, many_labels, tmp_path
+):
+    params = with_training(fast, head_lr=1e6) | {"lr": 1e6}
+    clf = SKTuningClassifier(**params, checkpoint_dir=tmp_path)
+    for name in ("old", "new"):
+        with pytest.warns(FallbackWarning):
+            clf.fit(pd.DataFrame({name: many}), many_labels)
+    assert len([*tmp_path.iterdir()]) == 1
+    assert clf.feature_names_in_.tolist() == ["new"]
+    assert clf.predict(pd.DataFrame({"new": many})).shape == (72,)
+
+
+def test_store_when_the_same_fit_runs_then_is_in_a_folder_of_its_own(tmp_path):
+    facts = {"of": "tests"}
+    first = CheckpointStore(tmp_path, facts, keeps_result=True)
+    first.write(state={"x": 1})
+    second = CheckpointStore(tmp_path, facts, keeps_result=True)
+    assert second.read("state") is None
+    second.close()
+    first.close()
+    third = CheckpointStore(tmp_path, facts, keeps_result=True)
+    assert third.read("state") == {"x": 1}
+    third.close()
+
+
+def test_fit_when_interrupted_while_it_is_kept_then_the_model_is_there(
+    fast, texts, labels, tmp_path, monkeypatch
+):
+    def press(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CheckpointStore, "finish", press)
+    clf = SKTuningClassifier(**fast, checkpoint_dir=tmp_path)
+    with pytest.warns(UserWarning, match="interrupted after the training"):
+        clf.fit(texts, labels)
+    assert len(clf.history_) == 2
+
+
+def test_fit_when_the_same_process_was_interrupted_then_says_what_has_changed(
+    fast, texts, labels, tmp_path
+):
+    with pytest.raises(Killed), killed_after(2):
+        SKTuningClassifier(**fast, checkpoint_dir=tmp_path).fit(texts, labels)
+    clf = SKTuningClassifier(**fast | {"lr": 1e-3}, checkpoint_dir=tmp_path)
+    with pytest.warns(UserWarning, match="training: lr was 0.002, is 0.001"):
+        clf.fit(texts, labels)

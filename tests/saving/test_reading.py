@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from conftest import FAST, fill_hub_cache
 from huggingface_hub import constants
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from sksemantic import SKTuningClassifier
 from sksemantic._backbone.source import BackboneSource
 from sksemantic._saving.checks import BrokenFile
+from sksemantic._saving.directory import sha256_of
 from sksemantic._saving.reading import (
     download,
     find_backbone,
     parameters_from_json,
+    read_at_rest,
     read_directory,
 )
 from sksemantic.exceptions import BackboneNotFoundError
@@ -26,6 +28,7 @@ VALUES = {
     "parameters": {"lr": {"$float": "nan"}},
     "fitted": {},
     "has_backbone": False,
+    "weights_sha256": sha256_of(save({"a": np.zeros(2, np.float32)})),
     "versions": {"torch": "2"},
 }
 
@@ -152,3 +155,80 @@ def test_download_when_in_the_cache_then_is_read_there(
     assert found == snapshot
     loaded = SKTuningClassifier.from_pretrained(found, model=tiny_bert)
     assert loaded.max_epochs == FAST["max_epochs"]
+
+
+def test_directory_when_the_weights_are_of_another_saving_then_refused(folder):
+    save_file({"a": np.ones(2, np.float32)}, folder / "model.safetensors")
+    with pytest.raises(BrokenFile, match="not the one that config.json was saved with"):
+        read_directory(folder, "SKTuningClassifier")
+
+
+def test_reading_when_another_process_writes_then_is_tried_again(folder):
+    n_calls = 0
+
+    def read():
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls < 4:
+            write(folder, VALUES | {"n": n_calls})  # meanwhile
+            os.utime(folder / "config.json", ns=(n_calls, n_calls))
+            raise BrokenFile("half of it")
+        return "read"
+
+    assert read_at_rest(folder, read) == "read"
+    assert n_calls == 4
+
+
+def test_reading_when_nobody_writes_then_the_error_is_that_of_the_first(folder):
+    errors = []
+
+    def read():
+        errors.append(BrokenFile("broken"))
+        raise errors[-1]
+
+    with pytest.raises(BrokenFile) as caught:
+        read_at_rest(folder, read)
+    assert caught.value is errors[0]
+    assert len(errors) == 1
+
+
+FOREIGN = {
+    "a backbone": {"config.json": b'{"model_type": "bert"}', "model.safetensors": b""},
+    "weights alone": {"model.safetensors": b"x"},
+    "a list": {"config.json": b"[]"},
+    "no JSON": {"config.json": b"x"},
+    "a folder": {"backbone/thesis.txt": b"x"},
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_save_when_files_are_of_something_else_then_refused_and_they_stay(
+    name, fitted, tmp_path
+):
+    for path, content in FOREIGN[name].items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    with pytest.raises(ValueError, match="of something else.*another directory"):
+        fitted.save_pretrained(tmp_path, backbone=True)
+    for path, content in FOREIGN[name].items():
+        assert (tmp_path / path).read_bytes() == content
+
+
+def test_save_when_a_backbone_was_beside_it_then_it_goes_with_the_old_one(
+    fitted, tmp_path
+):
+    fitted.save_pretrained(tmp_path, backbone=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    fitted.save_pretrained(tmp_path, backbone=True)
+    fitted.save_pretrained(tmp_path)
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"README.md", "config.json", "model.safetensors", "notes.txt"}
+
+
+@pytest.mark.parametrize("name", ["nix", "./nix", "no/such/place", ""])
+def test_from_pretrained_when_there_is_no_such_directory_then_says_so(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no directory|holds no SKTuningClassifier"):
+        SKTuningClassifier.from_pretrained(name)

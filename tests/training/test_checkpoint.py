@@ -25,6 +25,9 @@ class Store:
     def write(self, **trees):
         self.trees |= trees
 
+    def close(self):
+        """Nothing has to be closed."""
+
 
 class Learner(Callback):
     """Has learned values of several kinds, and others."""

@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import load_tiny, with_training
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import Callback
 
 from sksemantic import FallbackWarning, SKTuningClassifier, SKTuningRegressor
 from sksemantic._backbone.registry import release_backbones
 from sksemantic._training import compared_training, probe, trainer
+from sksemantic._training.checkpoint import Checkpoint, SaveState
 from sksemantic._training.epochs import Epochs
 
 BEFORE = {  # what is interrupted while nothing has been trained: where it is looked up
@@ -125,8 +130,6 @@ def test_fit_when_interrupted_between_epochs_then_ends_there_and_says_so(
 def test_fit_when_interrupted_between_epochs_without_callbacks_then_trains_no_more(
     epoch, classifier, texts, labels, monkeypatch
 ):
-    from sksemantic._training.checkpoint import SaveState
-
     on_epoch_end = SaveState.on_epoch_end
 
     def press(self, net, **kwargs):
@@ -341,3 +344,33 @@ def test_fit_when_interrupted_with_a_checkpoint_then_the_same_fit_goes_on(
         assert any("interrupted" in m for m in fit_quietly(classifier, texts, labels))
     assert not np.array_equal(classifier.predict_proba(texts), expected)
     assert np.array_equal(quiet_predictions(classifier, texts, labels), expected)
+
+
+def test_fit_when_pressed_while_it_is_decided_then_keeps_what_was_learned(
+    classifier, texts, labels
+):
+    classifier.set_params(max_epochs=4, training__clearly_better=1e6)
+    with pressed_at(Checkpoint, "decide"):
+        messages = fit_quietly(classifier, texts, labels)
+    assert any("interrupted in epoch 2 of 4" in message for message in messages)
+    assert len(classifier.history_) == 2
+
+
+def test_search_when_interrupted_in_its_last_fit_then_ends(classifier, texts, labels):
+    for estimator, n_fits in (
+        (GridSearchCV(classifier, {"lr": [1e-3]}, cv=2), 3),  # the last is the refit
+        (CalibratedClassifierCV(classifier, cv=2, ensemble=False), 1),
+        (StackingClassifier([("a", classifier)], cv=2), 1),
+    ):
+        with pressed_at(Epochs, "end", n_fits), pytest.raises(KeyboardInterrupt):
+            fit_quietly(estimator, texts, labels)
+
+
+def test_pipeline_when_interrupted_then_keeps_what_was_learned(
+    classifier, texts, labels
+):
+    pipeline = make_pipeline(FunctionTransformer(), classifier)
+    with press_in_steps(classifier, 3):
+        messages = fit_quietly(pipeline, texts, labels)
+    assert any("interrupted" in message for message in messages)
+    assert pipeline.predict(texts).shape == (24,)
