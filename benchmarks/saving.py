@@ -11,6 +11,7 @@ documented: the estimator loads, or `from_pretrained` raises a ValueError.
 
 import argparse
 import copy
+import hashlib
 import json
 import os
 import random
@@ -40,6 +41,7 @@ while True:
     for estimator in estimators:
         estimator.save_pretrained(sys.argv[2], backbone=sys.argv[3] == "True")
 """
+WITH_CHECKSUM = 0.9  # share of changed weights that have a checksum to match
 ODD = (None, True, -1, 0, 10**9, 10**30, -0.5, 1e308, "", "x" * 1000, "../x", "$", [])
 ODD += ({}, [[]], {"$float": "nan"}, {"$tuple": []}, {"$array": {}}, {"a": {"b": 1}})
 
@@ -169,6 +171,10 @@ def fuzz(times, seed):
             else:
                 changed = "model.safetensors"
                 save_file(broken_tensors(tensors, rng), bad / changed)
+            if changed == "model.safetensors" and rng.random() < WITH_CHECKSUM:
+                digest = hashlib.sha256((bad / changed).read_bytes()).hexdigest()
+                changes = {"weights_sha256": digest}
+                (bad / "config.json").write_text(json.dumps(config | changes), "utf-8")
             try:
                 SKTuningClassifier.from_pretrained(bad)
                 found[f"{way}: loads"] += 1
@@ -177,7 +183,8 @@ def fuzz(times, seed):
             except Exception:
                 found[f"{way}: FAILS"] += 1
                 failures.append(traceback.format_exc())
-            (bad / changed).write_bytes(contents[changed])
+            for name in ("config.json", changed):
+                (bad / name).write_bytes(contents[name])
         if listing(folder) != before:
             found["FILES were made"] += 1
     return found, failures

@@ -84,6 +84,11 @@ def _commit(staged: Path, committed: Path) -> None:
     raise OSError(f"{committed.parent} is being written by many at once.")
 
 
+def is_settling(directory: Path) -> bool:
+    """Whether there is what is not yet in its place."""
+    return (directory / _COMMITTED).exists()
+
+
 def settle(directory: Path) -> None:
     """Move up what was written, but is not yet in its place. Several may call."""
     committed = directory / _COMMITTED

@@ -15,7 +15,7 @@ from safetensors.numpy import load
 
 from sksemantic._backbone.source import BackboneSource, is_inside, resolve, resolve_id
 from sksemantic._saving.checks import BrokenFile, check, check_entries
-from sksemantic._saving.directory import place_of, sha256_of
+from sksemantic._saving.directory import is_settling, place_of, sha256_of
 from sksemantic._saving.values import from_json
 from sksemantic.exceptions import BackboneNotFoundError
 
@@ -121,9 +121,10 @@ def read_at_rest(directory: Path, read: Callable[[], Any]) -> Any:
         try:
             return read()
         except (ValueError, OSError, RuntimeError):
-            time.sleep(_SECONDS_BETWEEN)
-            if not n_left or _state_of(directory) == before:
+            is_at_rest = _state_of(directory) == before and not is_settling(directory)
+            if is_at_rest or not n_left:
                 raise
+            time.sleep(_SECONDS_BETWEEN)
     raise AssertionError("there are attempts")
 
 
