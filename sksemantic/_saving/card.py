@@ -47,6 +47,12 @@ def model_card(name: str, model: "FittedModel", is_bundled: bool) -> str:
         "## Prompt",
         _quoted(config.prompt),
     ]
+    if is_bundled:
+        lines += [
+            "## Backbone",
+            f"The directory `backbone` has the files of `{source.name}`, under the "
+            "licence of whoever made it.",
+        ]
     labels = _labels(task)
     if labels:
         lines += ["## Labels", labels]
@@ -69,6 +75,8 @@ def _facts(model: "FittedModel") -> dict[str, Any]:
             "the linear probe's": f"{comparison.linear_probe[0]:.4f}",
             "kept": comparison.kept.replace("_", " "),
         }
+        if comparison.has_joined:
+            facts["after this comparison"] = "trained on the held-out texts too"
     return facts
 
 

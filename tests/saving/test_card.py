@@ -1,5 +1,6 @@
 """The model card of a saved estimator."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,6 +32,16 @@ def test_card_when_of_a_directory_then_asks_for_the_backbone(model):
 def test_card_when_the_backbone_is_bundled_then_needs_nothing(model):
     card = model_card("SKTuningClassifier", model, is_bundled=True)
     assert "from_pretrained(DIRECTORY_OR_HUB_ID)" in card
+    assert "The directory `backbone` has the files of" in card
+
+
+def test_card_when_held_out_texts_have_joined_then_says_so(model):
+    comparison = replace(model.result.comparison, has_joined=True)
+    joined = replace(model, result=replace(model.result, comparison=comparison))
+    assert "trained on the held-out texts too" in model_card("X", joined, False)
+    comparison = replace(comparison, has_joined=False)
+    alone = replace(model, result=replace(model.result, comparison=comparison))
+    assert "trained on the held-out texts too" not in model_card("X", alone, False)
 
 
 def test_card_when_labels_are_many_or_odd_then_stays_a_card(model):
