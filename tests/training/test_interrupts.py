@@ -40,6 +40,14 @@ AFTER = {  # and when it has: the name, and at which call
 }
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    # A process that was started in the background ignores it.
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @contextmanager
 def pressed_at(owner, name, n_calls=1, *, is_after=False):
     """Press Ctrl-C when a function is called, or when it has returned."""
