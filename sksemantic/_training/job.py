@@ -90,16 +90,8 @@ class Job:
         finished = None if store is None else store.finished()
         if finished is not None:
             model, extra = finished
-            comparison = model.result.comparison
-            if comparison is not None and comparison.kept == "linear_probe":
-                comparison.warn_of_fallback(model.task.first_loss)
-            # X may have other columns of the same texts.
-            columns = SimpleNamespace(**self.request.columns)
-            model = replace(model, columns=columns)
             trainer.rng.set_state(extra["rng"])
-            trainer.progress.end()
-            _LOGGER.info("fit was finished before: its model is taken over")
-            return model.with_source(trainer.module.config.backbone.source)
+            return self._taken_over(model)
         checkpoint = Checkpoint(
             store, trainer.config.checkpoint_seconds, trainer.progress, trainer.rng
         )
@@ -114,6 +106,16 @@ class Job:
             model = self._fitted(result)
             warn_of_interrupt("after the training")
         return model
+
+    def _taken_over(self, model: FittedModel) -> FittedModel:
+        """Return the model of the same fit, with the columns and the place of now."""
+        comparison = model.result.comparison
+        if comparison is not None and comparison.kept == "linear_probe":
+            comparison.warn_of_fallback(model.task.first_loss)
+        self.trainer.progress.end()
+        _LOGGER.info("fit was finished before: its model is taken over")
+        model = replace(model, columns=SimpleNamespace(**self.request.columns))
+        return model.with_source(self.trainer.module.config.backbone.source)
 
     def _train(self, checkpoint: Checkpoint) -> TrainingResult:
         trainer, former = self.trainer, self.request.former
