@@ -9,7 +9,9 @@ import struct
 
 import pytest
 import torch
+import transformers
 from conftest import CPU
+from packaging.version import Version
 from transformers import AutoTokenizer
 
 from sksemantic import SKTuningClassifier
@@ -83,7 +85,7 @@ DIRECTORIES = {
     ),
     "a size that is no number": (
         put(CONFIG, "hidden_size", value=float("inf")),
-        "could not be loaded: Validation error for field 'hidden_size'",
+        "could not be loaded",
     ),
     "a method that is text": (
         put(CONFIG, "to_dict", value="x"),
@@ -145,7 +147,7 @@ DIRECTORIES = {
     ),
     "a token that is a number": (
         put(OPTIONS, "cls_token", value=3),
-        "could not be loaded: Special token cls_token",
+        "could not be loaded",
     ),
     "an object that is text": (
         put(OPTIONS, "tokenizer_object", value="x"),
@@ -163,12 +165,17 @@ DIRECTORIES = {
         "could not be loaded",
     ),
 }
+# What earlier releases of transformers do not read.
+IGNORED_EARLIER = ("layers of no kind", "a tokenizer that is none")
 
 
 @pytest.mark.parametrize("name", DIRECTORIES)
 def test_directory_when_hostile_then_refused(name, own_copy):
     change, message = DIRECTORIES[name]
     change(own_copy)
+    if name in IGNORED_EARLIER and Version(transformers.__version__) < Version("5.23"):
+        prepare(own_copy)
+        return
     with pytest.raises(UnsupportedBackboneError, match=f"(?s){message}"):
         prepare(own_copy)
 
