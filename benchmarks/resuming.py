@@ -15,6 +15,7 @@ import signal
 import time
 import warnings
 from collections import Counter
+from queue import Empty
 from tempfile import TemporaryDirectory
 
 from data import load_sst2
@@ -67,7 +68,7 @@ def run(context, arguments, kill_after=None):
     process.start()
     try:
         return results.get(timeout=kill_after)
-    except Exception:  # queue.Empty
+    except Empty:
         os.kill(process.pid, signal.SIGKILL)
         return None
     finally:

@@ -22,6 +22,7 @@ from sksemantic._saving.checks import BrokenFile, check_entries
 from sksemantic._saving.digest import KEY_LENGTH, digest, facts_of
 from sksemantic._saving.directory import place_of, replace_files, settle, sha256_of
 from sksemantic._saving.state import from_files, to_files
+from sksemantic._saving.trees import join_tensors, split_tensors
 from sksemantic._saving.values import Unsavable, from_json, to_json
 from sksemantic._training.checkpoint import Tree
 from sksemantic._training.fitted import FittedModel
@@ -63,7 +64,6 @@ _ENTRIES: dict[str, dict[str, Any]] = {
         "extra": dict[str, Any],
     },
 }
-_ARRAY, _TENSOR = "\0array", "\0tensor"  # the only key of what stands for one
 
 
 def open_store(directory: "str | Path", job: Job) -> "CheckpointStore":
@@ -127,7 +127,7 @@ class CheckpointStore:
             if values["sha256"] != sha256_of(content):
                 raise BrokenFile("the tensors are not those that were written with it")
             tensors = load(content) if content else {}
-            tree = _joined(from_json(values["tree"]), tensors)
+            tree = join_tensors(from_json(values["tree"]), tensors)
             if name in _ENTRIES:
                 check_entries(_ENTRIES[name], tree, name)
         except Exception as exc:  # safetensors has its own, and no base for it
@@ -196,7 +196,7 @@ class CheckpointStore:
         writers: dict[str, Any] = {}
         for name, tree in trees.items():
             tensors: dict[str, np.ndarray] = {}
-            values = to_json(_split(tree, tensors))
+            values = to_json(split_tensors(tree, tensors))
             content = save(tensors) if tensors else b""
             values = {"tree": values, "sha256": sha256_of(content)}
             text = json.dumps(values, allow_nan=False)
@@ -270,32 +270,3 @@ def _json(name: str) -> str:
 
 def _tensors(name: str) -> str:
     return f"{name}.safetensors"
-
-
-def _split(value: Any, tensors: dict[str, np.ndarray]) -> Any:
-    """Return a tree with marks where its arrays and tensors were; collect these."""
-    kind = _TENSOR if isinstance(value, torch.Tensor) else _ARRAY
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray):
-        name = str(len(tensors))
-        tensors[name] = np.array(value, order="C")  # several may share their memory
-        return {kind: name}
-    if isinstance(value, Mapping):
-        return {key: _split(each, tensors) for key, each in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_split(each, tensors) for each in value)
-    return value
-
-
-def _joined(value: Any, tensors: Mapping[str, np.ndarray]) -> Any:
-    """Return the tree of `_split`."""
-    if type(value) in (list, tuple):
-        return type(value)(_joined(each, tensors) for each in value)
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {_ARRAY}:
-        return tensors[value[_ARRAY]]
-    if value.keys() == {_TENSOR}:
-        return torch.from_numpy(tensors[value[_TENSOR]])
-    return {key: _joined(each, tensors) for key, each in value.items()}

@@ -112,12 +112,11 @@ def _remove_abandoned(directory: Path) -> None:
     """Remove what processes have left that were killed while they wrote."""
     for staged in directory.glob(f"{_STAGED}*"):
         number = staged.name.removeprefix(_STAGED).partition("-")[0]
-        if number.isdigit() and not is_running(int(number)):
+        if number.isdigit() and not _is_running(int(number)):
             shutil.rmtree(staged, ignore_errors=True)
 
 
-def is_running(process: int) -> bool:
-    """Whether a process of this number runs."""
+def _is_running(process: int) -> bool:
     if os.name == "nt":  # there the signal would end it
         return process != os.getpid()
     try:
