@@ -107,6 +107,7 @@ DATA = {
         has_networks=False,
     ),
     "wnut": Data(random(load_wnut), **ENTITIES),
+    "hutto3": Data(random(splits.ratings_in_three, test_size=1000), prompt=REVIEW),
     "ordinal": Data(
         random(splits.ranks, test_size=2000),
         scores.score_ranks,
@@ -156,15 +157,16 @@ def task_named(name, limit=None):
     match = re.fullmatch(pattern, name)
     data, size, shots, backbone = match.groups() if match else [None] * 4
     backbone = backbone or "minilm"
-    if match is None or (shots and (data, backbone) not in LABEL_TEXTS):
+    is_few = match is not None and shots is not None
+    if match is None or (is_few and DATA[data].kind != "classes"):
         raise ValueError(
             f"There is no task {name!r}: expected DATA-SIZE-BACKBONE with DATA one of "
-            f"{', '.join(DATA)}, SIZE a number of rows or 'all' (with sst2 and trec6 "
-            f"also '8shot'), and BACKBONE one of {', '.join(MODELS)}."
+            f"{', '.join(DATA)}, SIZE a number of rows, 'all', or of single classes "
+            f"'8shot', and BACKBONE one of {', '.join(MODELS)}."
         )
     if shots:
         name = f"{data}-{shots}shot-{backbone}"
-        texts = tuple(LABEL_TEXTS[data, backbone])
+        texts = tuple(LABEL_TEXTS.get((data, backbone), ()))
         return Task(name, DATA[data], 0, backbone, int(shots), texts)
     n_rows = 0 if size == "all" else int(size or 1000)
     if limit:

@@ -2,9 +2,12 @@
 
 import json
 import pickle
+from dataclasses import replace
 from functools import cache
 
+import numpy as np
 from sklearn.multioutput import MultiOutputRegressor
+from splits import UNLABELLED
 
 import sksemantic
 from sksemantic import (
@@ -64,6 +67,25 @@ def fit_ours(case, **settings):
     estimator = make_ours(case, **settings)
     forget(estimator)
     return case.measure(estimator) | describe(estimator)
+
+
+def fit_ours_few(case, *, label_texts, unlabelled):
+    """Fit and score the estimator on few labelled texts.
+
+    With `label_texts` it is told what the labels are called, with `unlabelled` it is
+    given the texts without a label.
+    """
+    X_train, X_test, y_train, y_test = case.rows
+    is_known = y_train != UNLABELLED
+    if unlabelled:
+        y_train = np.where(is_known, y_train, None)
+    else:
+        X_train = [X_train[i] for i in np.flatnonzero(is_known)]
+        y_train = y_train[is_known]
+    texts = dict(enumerate(case.task.label_texts)) if label_texts else None
+    return fit_ours(
+        replace(case, rows=(X_train, X_test, y_train, y_test)), label_texts=texts
+    )
 
 
 def fit_ours_per_target(case):

@@ -21,6 +21,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 MOST_SHOTS = 64  # labelled texts of each class in the largest of the few-shot tasks
 UNLABELLED, N_UNLABELLED = -1, 200
+MOST_TESTED = 1000  # rows of a few-shot task: five draws of each are tested on them
 TARGETS = ("mean", "deviation", "negative", "strongly positive")
 
 
@@ -72,7 +73,7 @@ def split_few(shots, seed, load):
     """Return `shots` labelled texts of each class, and 200 unlabelled ones.
 
     More labelled texts are added to the same ones. The unlabelled texts are the same
-    for all `shots`, and none of them is ever a labelled one.
+    for all `shots`, and none of them is ever a labelled one. Rare classes have fewer.
     """
     X, X_test, y, y_test = load()
     order = np.random.RandomState(seed).permutation(len(y))
@@ -82,6 +83,17 @@ def split_few(shots, seed, load):
     others = order[~np.isin(order, reserved)][:N_UNLABELLED]
     y_train = np.concatenate([y[few], np.full(len(others), UNLABELLED)])
     return [X[i] for i in [*few, *others]], X_test, y_train, y_test
+
+
+def pool(split):
+    """Return all rows of a split, numbers for labels; the test rows never change."""
+    X, X_test, y, y_test = split(0, 0)
+    labels = np.unique(y)
+    kept = np.isin(y_test, labels)  # of classes that there are rows to learn from
+    rows = shuffled(X_test, 0)
+    rows = rows[kept[rows]][:MOST_TESTED]
+    X_test, y_test = [X_test[i] for i in rows], np.asarray(y_test)[rows]
+    return X, X_test, *(np.searchsorted(labels, each) for each in (y, y_test))
 
 
 def draw(X, y, size, seed):
@@ -127,6 +139,12 @@ def ranks():
     """
     texts, ratings = load_hutto()
     return texts, np.rint(np.clip(ratings, -2, 2)).astype(int) + 2
+
+
+def ratings_in_three():
+    """Return sentences on films, and 0, 1 or 2: rated below -1, up to 1, or above."""
+    texts, ratings = load_hutto()
+    return texts, np.digitize(ratings, (-1, 1))
 
 
 def entity_types():

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 
 import scores
 import splits
-from ours import fit_ours
+from ours import fit_ours, fit_ours_few
 from peers import authors, linear, networks, setfit_peer
 from peers.frozen import MODELS
 from sklearn.metrics import make_scorer
@@ -101,8 +101,6 @@ class Task:
         found = {"model": self.model}
         if self.prompt is not None:
             found["prompt"] = self.prompt
-        if self.has_unlabelled:
-            found["label_texts"] = dict(enumerate(self.label_texts))
         return found
 
     def score(self, y_true, y_pred):
@@ -119,7 +117,9 @@ class Task:
     def split(self, seed):
         """Return X_train, X_test, y_train and y_test of a seed."""
         if self.has_unlabelled:
-            load = splits.sst2 if self.name.startswith("sst2") else splits.trec
+            data = self.name.split("-")[0]
+            load = {"sst2": splits.sst2, "trec6": splits.trec}.get(data)
+            load = load or partial(splits.pool, self.data.split)
             return splits.split_few(self.shots, seed, load)
         return self.data.split(self.size, seed)
 
@@ -138,7 +138,7 @@ class Task:
     def methods(self):
         """The methods by name, ours first: functions of a `Case`."""
         if self.has_unlabelled:
-            return few_methods(self.shots)
+            return few_methods(self.shots, has_label_texts=bool(self.label_texts))
         found = {"ours": fit_ours, **self.data.others.get("ours", {})}
         network_names = list(networks.RATES) if self.data.has_networks else []
         if self.kind == "words":  # PEFT's other two fail on labels of tokens
@@ -167,16 +167,28 @@ class Task:
         return self.kind == "classes" and self.data.has_networks and not is_pair
 
 
-def few_methods(shots):
-    """Return the methods for some labelled texts a class, or none."""
-    found = {"ours": fit_ours}
-    if shots == 0:
+def few_methods(shots, *, has_label_texts):
+    """Return the methods for some labelled texts a class, or none.
+
+    Ours is given the labelled texts alone, or the unlabelled ones too, or what the
+    labels are called, or all of these.
+    """
+    found = {}
+    for texts in (False, True)[: 1 + has_label_texts]:
+        for unlabelled in (False, True)[not shots :]:
+            if not shots and not texts:
+                continue
+            name = "ours" + "-label-texts" * texts + "-unlabelled" * unlabelled
+            options = {"label_texts": texts, "unlabelled": unlabelled}
+            found[name] = partial(fit_ours_few, **options)
+    if has_label_texts:
         match = linear.match_label_texts
-        return found | {
-            "label-texts": match,
-            "label-texts-centred": partial(match, centred=True),
-        }
-    found |= {"frozen": linear.fit_frozen_few, "setfit": setfit_peer.fit_setfit}
+        found["label-texts"] = match
+        found["label-texts-centred"] = partial(match, centred=True)
+    if not shots:
+        return found
+    found |= {"frozen": linear.fit_frozen_few, "tfidf": linear.fit_tfidf_few}
+    found["setfit"] = setfit_peer.fit_setfit
     if shots >= 4:
         found["lora"] = partial(networks.fit_network, method="lora")
     return found
@@ -207,13 +219,14 @@ class Case:
     def measure(self, model, rows=None, seconds=0.0):
         """Fit and score a model; `seconds` went into its rows before."""
         X_train, X_test, y_train, y_test = rows or self.rows
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         model.fit(X_train, y_train)
-        fitted = time.perf_counter()
+        fitted, cpu = time.perf_counter(), time.process_time() - cpu
         predicted = self.task.predict(model, X_test)
         done = time.perf_counter()
         found = self.outcome(predicted, seconds + fitted - start, len(y_train))
         found["predict_seconds"] = round(done - fitted, 3)
+        found["cpu_seconds"] = round(cpu, 3)
         if hasattr(model, "best_params_"):
             found["chosen"] = model.best_params_
         return found
