@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from sksemantic._tasks.base import Task
 
 _METHODS = ("prefix", "prompt")
+_AUTO_OR_NUMBER = [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")]
 _ADAPTERS = ("low_rank", "linear", "embedding")
 
 
@@ -98,11 +99,8 @@ class BaseSKTuning(
         ],
         "max_length": [Interval(Integral, 1, None, closed="left"), None],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "max_epochs": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": _AUTO_OR_NUMBER,
+        "batch_size": _AUTO_OR_NUMBER,
         "device": [str],
         "model_kwargs": [dict, None],
         "training": [dict, None],

@@ -73,8 +73,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Passes over the texts. "auto" is 5 for causal models and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs; for
         180 steps in at most 90 epochs where encoders have few texts and `label_texts`.
-    batch_size : int, default=32
-        Texts per training step.
+    batch_size : int or "auto", default="auto"
+        Texts per training step. "auto" is 64 for few texts of a class of an encoder,
+        see Notes, and 32 for all else.
     class_weight : dict or "balanced", default=None
         Weights of the classes in the loss, as in scikit-learn. Not with several labels
         a text.
@@ -123,7 +124,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         same predictions.
     early_stopping : bool, default=False
         Whether to end the training when the loss of held-out texts has not fallen for
-        three epochs, and to restore the best epoch; they are not trained on then.
+        three epochs, and to restore the best epoch; they are not trained on then. They
+        are a tenth of the texts, and one at least of each class that has two.
     time_limit : float, default=None
         Seconds that `fit` may take. For that it trains fewer epochs and, last, reads
         fewer texts, with a `TimeLimitWarning`.
@@ -184,6 +186,11 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     texts a class on average there is no training, with fewer than 200 in all none is
     held out and training starts from the linear probe, at lower learning rates.
 
+    With an encoder and at most 100 texts a class, without `label_texts`, the texts of a
+    class are first drawn together by a contrastive loss alone [3]_, in as few steps as
+    that takes; then the head is fitted, a logistic regression on what the trained model
+    makes of them. No text is held out.
+
     References
     ----------
     .. [1] N. J. Prottasha et al., "Parameter-efficient fine-tuning of large language
@@ -191,6 +198,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
        arXiv 2410.08598.
     .. [2] X. Shi, W. Cao and S. Raschka, "Deep neural networks for rank-consistent
        ordinal regression based on conditional probabilities", 2021. arXiv 2111.08851.
+    .. [3] P. Khosla et al., "Supervised contrastive learning", NeurIPS 2020. arXiv
+       2004.11362.
 
     Examples
     --------
@@ -229,7 +238,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         long_texts: str = "auto",
         lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
-        batch_size: int = 32,
+        batch_size: "int | str" = "auto",
         class_weight: "dict | str | None" = None,
         ordinal: "bool | list" = False,
         label_texts: "dict | None" = None,
@@ -417,7 +426,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
             return 'Text: "{text}"\nIn one word, the category of this text is'
         if n_texts == 2:
             return "Classify how the second text relates to the first."
-        return "Classify the text by its sentiment, topic or intent."
+        return "Classify the text."
 
 
 def _task_of(model: "FittedModel") -> ClassifierTask:

@@ -69,8 +69,8 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         Passes over the texts. "auto" is 5 for causal models and 6 for others, 8 and
         9 with several targets, and more for few texts: enough for 120 steps, though
         never more than 30 epochs.
-    batch_size : int, default=32
-        Texts per training step.
+    batch_size : int or "auto", default="auto"
+        Texts per training step; "auto" is 32.
     loss : {"squared_error", "huber", "absolute_error", "quantile"}, \
             default="squared_error"
         What is made small. The robust ones are for targets with outliers; "huber" is
@@ -172,7 +172,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         long_texts: str = "auto",
         lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
-        batch_size: int = 32,
+        batch_size: "int | str" = "auto",
         loss: str = "squared_error",
         quantile: float = 0.5,
         device: str = "auto",

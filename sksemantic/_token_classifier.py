@@ -76,8 +76,8 @@ class SKTuningTokenClassifier(
     max_epochs : int or "auto", default="auto"
         Passes over the texts. "auto" is 5 for causal models and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs.
-    batch_size : int, default=32
-        Texts per training step.
+    batch_size : int or "auto", default="auto"
+        Texts per training step; "auto" is 32.
     class_weight : dict or "balanced", default=None
         Weights of the labels in the loss, as in scikit-learn.
     device : str, default="auto"
@@ -170,7 +170,7 @@ class SKTuningTokenClassifier(
         max_length: int | None = None,
         lr: "float | str" = "auto",
         max_epochs: "int | str" = "auto",
-        batch_size: int = 32,
+        batch_size: "int | str" = "auto",
         class_weight: "dict | str | None" = None,
         device: str = "auto",
         model_kwargs: "dict | None" = None,

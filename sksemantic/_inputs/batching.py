@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.dataset import Ragged, TextDataset
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +53,41 @@ class BucketSampler:
             yield batches[i]
 
 
+class ClassSampler:
+    """Shuffled batches in which every text has others of its class beside it.
+
+    Every epoch the texts of each class are shuffled, cut into groups, and all groups
+    are shuffled. A batch has about as many texts of each class as fit, though two at
+    least; with more classes than that, another epoch has other classes together.
+    """
+
+    def __init__(
+        self,
+        classes: "NDArray",
+        batch_size: int,
+        generator: np.random.RandomState,
+    ) -> None:
+        self.classes = classes
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-len(self.classes) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self.generator.permutation(len(self.classes))
+        different = np.unique(self.classes)
+        size = max(2, self.batch_size // len(different))
+        groups = []
+        for each in different:
+            of_class = order[self.classes[order] == each]
+            groups += [of_class[i : i + size] for i in range(0, len(of_class), size)]
+        shuffled = [groups[i] for i in self.generator.permutation(len(groups))]
+        texts = np.concatenate(shuffled).tolist()
+        for start in range(0, len(texts), self.batch_size):
+            yield texts[start : start + self.batch_size]
+
+
 def token_budget_batches(lengths: "NDArray", budget: int) -> list[list[int]]:
     """Cut consecutive texts into batches of at most `budget` tokens, with padding.
 
@@ -70,13 +105,22 @@ def token_budget_batches(lengths: "NDArray", budget: int) -> list[list[int]]:
 
 
 def train_batches(
-    dataset: TextDataset, batch_size: int, pad_id: int, generator: np.random.RandomState
+    dataset: TextDataset,
+    batch_size: int,
+    pad_id: int,
+    generator: np.random.RandomState,
+    *,
+    by_class: bool = False,
 ) -> "Batches":
-    """Iterate over shuffled batches of texts of similar length.
+    """Iterate over shuffled batches of texts of similar length, or of few classes.
 
     Of a text that has several windows, each epoch reads one, drawn at random.
     """
-    sampler = BucketSampler(dataset.lengths, batch_size, generator)
+    sampler: BucketSampler | ClassSampler
+    if by_class:
+        sampler = ClassSampler(dataset.targets, batch_size, generator)
+    else:
+        sampler = BucketSampler(dataset.lengths, batch_size, generator)
     return Batches(dataset, sampler, pad_id, generator)
 
 
@@ -100,7 +144,7 @@ class Batches:
     def __init__(
         self,
         dataset: TextDataset,
-        rows: "list[list[int]] | BucketSampler",
+        rows: "list[list[int]] | BucketSampler | ClassSampler",
         pad_id: int,
         generator: np.random.RandomState | None = None,
     ) -> None:
@@ -143,3 +187,18 @@ def collate(pad_id: int) -> Callable[[Any], Batch]:
         return inputs, torch.from_numpy(batch.targets)
 
     return pad
+
+
+def texts_of(batch: dict[str, Tensor]) -> TextDataset:
+    """Return the dataset that a padded batch was made of."""
+    mask = batch["attention_mask"].bool().cpu()
+    ids = batch["input_ids"].cpu()[mask].numpy().astype(np.int32)
+    lengths = mask.sum(dim=1).numpy()
+    second_starts = words = None
+    if "token_type_ids" in batch:
+        second_starts = lengths - batch["token_type_ids"].sum(dim=1).cpu().numpy()
+    if "word_positions" in batch:
+        positions = batch["word_positions"].cpu()  # (B, S), padded with -1
+        is_word = positions >= 0
+        words = Ragged(positions[is_word].numpy(), is_word.sum(dim=1).numpy())
+    return TextDataset(Ragged(ids, lengths, second_starts), word_positions=words)

@@ -40,6 +40,7 @@ class ModelConfig:
     n_virtual_tokens: int  # P, of the prefix or soft prompt
     # How a text above `max_length` is read: "truncate" or "windows".
     long_texts: str = "truncate"
+    has_unit_length: bool = False  # whether features are scaled to length one
 
     @property
     def n_tuned_layers(self) -> int:
@@ -84,6 +85,7 @@ def resolve_model_config(
     is_text_rank_default: bool,
     pooling: str,
     dropout: float,
+    has_unit_length: bool,
     n_outputs: int,
 ) -> tuple[ModelConfig, Template]:
     """Replace every "auto" and None; check that everything fits the backbone."""
@@ -116,6 +118,7 @@ def resolve_model_config(
         n_outputs=n_outputs,
         n_virtual_tokens=len(template.prompt_ids),
         long_texts=long_texts,
+        has_unit_length=has_unit_length,
     )
     return config, template
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from sksemantic._cache import activations
-from sksemantic._inputs.batching import collate, ordered_batches
-from sksemantic._inputs.dataset import Ragged, TextDataset
+from sksemantic._inputs.batching import collate, ordered_batches, texts_of
+from sksemantic._inputs.dataset import TextDataset
 from sksemantic._model.pooling import pool_batch
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class FrozenFeatures:
 
     `condition` is the frozen prefix, or the soft prompt (P, C). `split_layer` is the
     first tuned layer; None if every layer is tuned, or the backbone's upper layers
-    cannot be run alone.
+    cannot be run alone. `has_unit_length` scales features to length one, those of long
+    texts window by window.
     """
 
     def __init__(
@@ -50,8 +51,11 @@ class FrozenFeatures:
         condition: "Prefix | Tensor",
         pooling: str,
         split_layer: "SplitLayer | None" = None,
+        *,
+        has_unit_length: bool = False,
     ) -> None:
         self.backbone = backbone
+        self.has_unit_length = has_unit_length
         self.pooling = pooling
         self.split_layer = split_layer
         self._method = method
@@ -71,6 +75,8 @@ class FrozenFeatures:
         `on_batch` is called with each batch that had to be run.
         """
         together = self._features(data.windows(), on_batch)
+        if self.has_unit_length:
+            together = normalize(torch.from_numpy(together)).numpy()
         together = data.mean_over_windows(together)
         if data.pair_texts is None:
             return together
@@ -148,7 +154,7 @@ class FrozenFeatures:
     @torch.no_grad()
     def states(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the states (B, T, C) that enter the first tuned layer."""
-        keys = _texts_of(batch).keys()
+        keys = texts_of(batch).keys()
         has_states, values = activations.get(self.backbone, self._states_kind, keys)
         if values is None:
             return self._run_lower(batch)
@@ -282,18 +288,3 @@ def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """
     first, second = normalize(first, dim=-1), normalize(second, dim=-1)
     return torch.cat([together, (first - second).abs(), first * second], dim=1)
-
-
-def _texts_of(batch: dict[str, Tensor]) -> TextDataset:
-    """Return the dataset that a padded batch was made of."""
-    mask = batch["attention_mask"].bool().cpu()
-    ids = batch["input_ids"].cpu()[mask].numpy().astype(np.int32)
-    lengths = mask.sum(dim=1).numpy()
-    second_starts = words = None
-    if "token_type_ids" in batch:
-        second_starts = lengths - batch["token_type_ids"].sum(dim=1).cpu().numpy()
-    if "word_positions" in batch:
-        positions = batch["word_positions"].cpu()  # (B, S), padded with -1
-        is_word = positions >= 0
-        words = Ragged(positions[is_word].numpy(), is_word.sum(dim=1).numpy())
-    return TextDataset(Ragged(ids, lengths, second_starts), word_positions=words)

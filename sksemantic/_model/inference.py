@@ -30,6 +30,18 @@ def compute_features(
     return _forward_all(module, data, module.features, on_batch)
 
 
+def compute_head_inputs(
+    module: "SemanticModule",
+    data: TextDataset,
+    on_batch: OnBatch = ignore,
+) -> "NDArray":
+    """Return what the head reads (n_rows, C), not standardised, in the same order.
+
+    `on_batch` is called with each batch.
+    """
+    return _forward_all(module, data, module.head_inputs, on_batch)
+
+
 def compute_scores(
     module: "SemanticModule",
     data: TextDataset,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from sksemantic._backbone.layers import edit_outputs, no_layers_error
 from sksemantic._backbone.prefix.base import SplitLayer
@@ -66,6 +67,7 @@ class SemanticModule(nn.Module):
             embeddings if read is None else read.prefix,
             self.pooling,
             _split_layer(read, backbone, config),
+            has_unit_length=config.has_unit_length,
         )
         self.adapter = _build_adapter(embeddings, read, backbone, config)
         self.text_adapter = _build_text_adapter(read, backbone, config)
@@ -172,7 +174,18 @@ class SemanticModule(nn.Module):
         single = self._read(inputs, condition)  # (2B, C)
         return join_pair(together, single[::2], single[1::2])
 
+    def head_inputs(
+        self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
+    ) -> Tensor:
+        """Return what the head reads (n_rows, C) before it is standardised."""
+        return self._scaled(self.features(batch, condition))
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        """Return features (n, C) of length one, if the config says so."""
+        return normalize(features) if self.config.has_unit_length else features
+
     def _standardised(self, features: Tensor) -> Tensor:
+        features = self._scaled(features)
         return (features - self.feature_mean) / self.feature_scale
 
     def _read(self, batch: dict[str, Tensor], condition: Any) -> Tensor:

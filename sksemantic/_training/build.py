@@ -19,8 +19,9 @@ from sksemantic._inputs.validation import (
 from sksemantic._model.config import resolve_model_config, resolve_pooling
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR, TOKENS
-from sksemantic._training.config import TrainingConfig, resolve_training_config
+from sksemantic._training.config import TrainingConfig
 from sksemantic._training.options import OWN_PARAMETERS, check_training_options
+from sksemantic._training.presets import resolve_training_config
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -177,6 +178,7 @@ def build_module(
         is_text_rank_default=_option(parameters, "text_rank") == "auto",
         pooling=pooling,
         dropout=training.dropout,
+        has_unit_length=training.objective == "contrast",
         n_outputs=targets.task.n_outputs,
     )
     training = replace(training, text_rank=model_config.text_rank)

@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from sksemantic._tasks.base import Task
 from sksemantic._tasks.linear_probe_config import LinearProbeConfig
 
 
@@ -23,6 +20,21 @@ class TrainingConfig:
 
     Attributes
     ----------
+    objective : {"task", "contrast"}, default="task"
+        What the training minimises. "contrast": first the texts of a class are drawn
+        together, by the supervised contrastive loss alone, then the head is fitted to
+        what the trained model makes of them, a logistic regression on features of
+        length one. Only for classes without an order. With an encoder and few texts of
+        a class it is the default, see `contrast_first_texts`.
+    contrast_first_texts : int, default=100
+        Texts of a class, on average, up to which "contrast" is the default.
+    contrast_temperature : float, default=0.1
+        What the cosines are divided by in that loss.
+    cool_down_below : float, default=1.0
+        That loss, above the lowest possible one, below which the learning rates begin
+        to fall. Measured with MiniLM on SST-2, TREC and SMS: more steps are worse.
+    cool_down_steps : int, default=4
+        Steps in which they fall to zero; then the training is over.
     lr : float, default=4e-3
         Learning rate of the adapter and the text adapter. Measured with MiniLM on
         SST-2, Rotten Tomatoes, TREC and hutto; causal: 2e-3, with Gemma 3 270M on
@@ -130,6 +142,11 @@ class TrainingConfig:
 
     __module__ = "sksemantic"  # where users find it
 
+    objective: str = "task"
+    contrast_first_texts: int = 100
+    contrast_temperature: float = 0.1
+    cool_down_below: float = 1.0
+    cool_down_steps: int = 4
     lr: float = 4e-3
     head_lr: float = 1.5e-3
     weight_decay: float = 0.0
@@ -173,9 +190,12 @@ class TrainingConfig:
         """Return `max_epochs`; "auto" gives few texts more epochs, for enough steps."""
         if not isinstance(self.max_epochs, str):
             return int(self.max_epochs)
-        n_steps = max(1, math.ceil(n_texts / self.batch_size))
-        epochs = math.ceil(self.min_steps / n_steps)
+        epochs = math.ceil(self.min_steps / self.n_steps(n_texts))
         return min(max(epochs, self.min_epochs), self.most_epochs)
+
+    def n_steps(self, n_texts: int) -> int:
+        """Return how many steps an epoch has."""
+        return max(1, math.ceil(n_texts / self.batch_size))
 
     def contrast_share(self, n_texts: int, n_classes: int) -> float:
         """Return how much `contrast` counts: less with more texts of a class."""
@@ -197,97 +217,3 @@ class TrainingConfig:
             for name, value in values["linear_probe"].items()
         }
         return cls(**{**values, "linear_probe": LinearProbeConfig(**probe)})
-
-
-_ENCODER = TrainingConfig()
-_CAUSAL = TrainingConfig(
-    lr=2e-3, head_lr=1e-3, min_epochs=5, contrast=0.0, frozen_share=1 / 3
-)
-_LR_FACTOR_FROM_PROBE = 1 / 4
-_HEAD_LR_FROM_PROBE = 1e-4
-
-
-def from_linear_probe(config: TrainingConfig, **changes: Any) -> TrainingConfig:
-    """Return the configuration with a head that starts from the linear probe.
-
-    Its rates are lower.
-    """
-    return replace(
-        config,
-        head_init="linear_probe",
-        lr=_LR_FACTOR_FROM_PROBE * config.lr,
-        head_lr=min(config.head_lr, _HEAD_LR_FROM_PROBE),
-        **changes,
-    )
-
-
-_MORE_STEPS: dict[str, Any] = {"most_epochs": 90, "min_steps": 180}
-PRESETS = {
-    "encoder": _ENCODER,
-    "encoder, words": replace(_ENCODER, lr=1e-2, head_lr=3e-3),
-    "encoder, from the linear probe": from_linear_probe(_ENCODER),
-    "encoder, few labels": from_linear_probe(_ENCODER, **_MORE_STEPS),
-    "causal": _CAUSAL,
-    "causal, words": _CAUSAL,
-    "causal, from the linear probe": from_linear_probe(_CAUSAL),
-    "causal, few labels": from_linear_probe(_CAUSAL),
-}
-# A step moves every weight alike: each output of a full matrix moves by as many terms
-# as there are states, not as the adapter has ranks. Measured on SST-2 with MiniLM.
-FULL_MATRIX_LR_FACTOR = 0.1
-# More epochs for several targets: measured on the hutto ratings with MiniLM.
-SEVERAL_TARGETS_EPOCHS_FACTOR = 1.5
-
-
-def resolve_training_config(
-    changes: Mapping[str, Any],
-    task: Task,
-    *,
-    n_texts: int,
-    is_causal: bool,
-    is_pair: bool = False,
-    has_full_matrices: bool = False,
-    has_label_texts: bool = False,
-    has_linear_probe: bool = True,
-    is_fresh: bool = True,
-) -> TrainingConfig:
-    """Return the preset with some fields changed, nothing left open.
-
-    A change to "auto" leaves the preset's value. The situation says whether the
-    adapter has full matrices, not low rank; whether the labels have texts; whether
-    there is a linear probe to start from, which a first `partial_fit` lacks; and
-    whether training starts afresh: no warm start, no `partial_fit`.
-    """
-    changes = {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in changes.items()
-        if not (isinstance(value, str) and value == "auto")
-    }
-    few_labels = changes.get("few_labels", _ENCODER.few_labels)
-    is_few = has_label_texts and is_fresh and n_texts < few_labels
-    default = "linear_probe" if is_pair or is_few else "zeros"
-    head_init = default if is_few else changes.get("head_init", default)
-    if not has_linear_probe and head_init == "linear_probe":
-        head_init = "zeros"
-    name = "causal" if is_causal else "encoder"
-    if head_init == "linear_probe":
-        name += ", few labels" if is_few else ", from the linear probe"
-    elif task.has_words:
-        name += ", words"
-    preset = PRESETS[name]
-    if has_full_matrices:
-        preset = replace(preset, lr=FULL_MATRIX_LR_FACTOR * preset.lr)
-    if task.skorch_kind == "numbers" and task.n_outputs > 1:
-        min_epochs = math.ceil(SEVERAL_TARGETS_EPOCHS_FACTOR * preset.min_epochs)
-        preset = replace(preset, min_epochs=min_epochs)
-    if is_pair:  # those of a class have a relation in common, not a subject
-        preset = replace(preset, contrast=0.0)
-    if has_label_texts:
-        # A few labelled texts are too little to learn a map of the texts from, or what
-        # those of a class have in common.
-        preset = replace(preset, contrast=0.0, text_rank=0)
-    config = replace(preset, **changes | {"head_init": head_init})
-    contrast = config.contrast if task.can_contrast else 0.0
-    if "contrast" not in changes:
-        contrast *= config.contrast_share(n_texts, task.n_outputs)
-    return replace(config, max_epochs=config.n_epochs(n_texts), contrast=contrast)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from skorch.helper import predefined_split
 
-from sksemantic._training.callbacks import TailAverage, make_callbacks
+from sksemantic._training.callbacks import make_callbacks
 from sksemantic._training.checkpoint import Checkpoint
 from sksemantic._training.net import build_net
+from sksemantic._training.schedules import TailAverage
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import FallbackWarning
 
@@ -92,6 +93,12 @@ class Epochs:
         """Whether the loss, or a weight, is no number."""
         weights = self.net.module_.parameters()
         return self.net.is_diverged_ or not all(w.isfinite().all() for w in weights)
+
+    @property
+    def n_wanted(self) -> int:
+        """How many epochs there would be with all the time that it takes."""
+        net = self.net
+        return len(net.history) if net.is_low_enough_ else int(net.max_epochs)
 
     @property
     def has_learned(self) -> bool:

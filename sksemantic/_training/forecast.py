@@ -73,8 +73,8 @@ class Forecaster:
         """Run batches like those of a fit to all these texts, unless one has before."""
         known = _known_costs.setdefault(self.module.backbone, {})
         config = asdict(self.module.config) | {"prompt": None}
-        is_contrasted = self._config.contrast > 0
-        key = repr(config), is_contrasted, self.batch_size, torch.get_num_threads()
+        kind = self._config.objective, self._config.contrast > 0
+        key = repr(config), kind, self.batch_size, torch.get_num_threads()
         measured = known.setdefault(key, [])
         lengths = np.quantile(data.lengths, _QUANTILES)
         n_texts = min(len(data), self.batch_size)
@@ -149,6 +149,8 @@ class Forecaster:
         first = self._epoch_seconds(train) + validation
         later = self._epoch_seconds(data)
         seconds["training"] = n_first * first + (n_epochs - n_first) * later
+        if config.objective == "contrast":  # the head is fitted when all is trained
+            seconds["comparison"] = self._pass_seconds(data, "read") + refit
         if len(held_out):
             n_calibrated = min(len(train), config.max_calibration_texts)
             some = train.take(np.arange(n_calibrated))

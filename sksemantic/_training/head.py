@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sksemantic._model.inference import compute_features
+from sksemantic._model.inference import compute_head_inputs
 from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
 from sksemantic._training.holdout import at_most
 
@@ -80,11 +80,34 @@ def fit_head_to_windows(
     if data.n_windows is None or task.skorch_kind != "numbers":
         return
     data = at_most(data, config.max_probe_rows, rng)
-    features = standardise(module, compute_features(module, data))
+    features = standardise(module, compute_head_inputs(module, data))
     rows = ProbeRows(features, data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
     state = head_state(module, task.fit_linear_probe(fitter, rows))
     module.load_state_dict(state, strict=False)
+
+
+def fit_head_last(
+    module: "SemanticModule",
+    task: "Task",
+    data: "TextDataset",
+    config: "TrainingConfig",
+    rng: np.random.RandomState,
+) -> None:
+    """Fit the head to what a module that was trained without it makes of the texts.
+
+    If they separate the texts that they were trained on, all penalties look alike and
+    none can be chosen; if they do not, the penalty is cross-validated.
+    """
+    raw = compute_head_inputs(module, data)
+    set_feature_scale(module, raw, data.row_weights)
+    rows = ProbeRows(standardise(module, raw), data.targets, data.row_weights)
+    fitter = ProbeFitter(config.linear_probe, rng)
+    probe = task.fit_linear_probe(fitter, rows, config.linear_probe.last_penalty)
+    counted = rows.with_weight()
+    if task.losses(probe.scores(counted.features), counted.y)[:, 0].any():
+        probe = task.fit_linear_probe(fitter, rows)
+    module.load_state_dict(head_state(module, probe), strict=False)
 
 
 def head_state(module: "SemanticModule", probe: "LinearProbe") -> "dict[str, Tensor]":

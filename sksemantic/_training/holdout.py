@@ -30,21 +30,31 @@ def held_out_share(config: "TrainingConfig", n_texts: int) -> float:
 
 
 def draw_held_out(
-    data: TextDataset, strata: "NDArray", share: float, rng: np.random.RandomState
+    data: TextDataset,
+    strata: "NDArray",
+    share: float,
+    rng: np.random.RandomState,
+    *,
+    of_each: bool = False,
 ) -> "NDArray":
     """Draw the texts to hold out (n,), bool: never those of no weight.
 
     Strata (n,) are kept in proportion; groups are held out whole, or not at all. What
-    would leave a stratum without any text to train on is not held out.
+    would leave a stratum without any text to train on is not held out. `of_each` holds
+    out a text at least of each stratum that has two, or a group.
     """
     if data.groups is not None:
         numbers = np.unique(data.groups, return_inverse=True)[1]
         sizes = np.bincount(numbers)
         drawn = rng.permutation(len(sizes))
         so_far = np.cumsum(sizes[drawn])
-        is_held_out = np.isin(numbers, drawn[so_far <= share * len(data)])
+        most = max(share * len(data), so_far[0] if of_each else 0)
+        is_held_out = np.isin(numbers, drawn[so_far <= most])
     else:
-        is_held_out = _draw(strata, lambda n: int(share * n), rng)
+        fewest = 1 if of_each else 0
+        is_held_out = _draw(
+            strata, lambda n: min(n - 1, max(fewest, int(share * n))), rng
+        )
     is_held_out &= data.weights > 0
     return is_held_out & ~_whole_strata(data, strata, is_held_out)
 

@@ -1,12 +1,14 @@
 """What training minimises."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from sksemantic._tasks.base import Task
+    from sksemantic._training.config import TrainingConfig
 
 _SMALLEST_COUNT = 1e-12  # keeps an empty kind of pairs from dividing zero by zero
 
@@ -33,6 +35,38 @@ class TaskLoss(nn.Module):
         return loss + self.contrast * contrast_loss(features, targets, weights)
 
 
+class SupervisedContrast(nn.Module):
+    """The supervised contrastive loss of features (n, C) that have classes (n,).
+
+    Each text is to find those of its class among all others, by the softmax of its
+    cosines divided by `temperature` (Khosla et al. 2020, arXiv 2004.11362, equation 2).
+    Of this the least that is possible is taken off, so that 0 is the end. Texts that
+    are alone in their class are for the others to be told apart from.
+    """
+
+    contrast = 0.0
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, features: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted mean loss of the texts."""
+        unit = F.normalize(features, dim=1)
+        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        logits = (unit @ unit.T / self.temperature).masked_fill(itself, -torch.inf)
+        is_same = (classes[:, None] == classes) & ~itself
+        counts = weights * is_same  # (n, n): a row for each text that seeks
+        n_same = counts.sum(dim=1)
+        log_shares = F.log_softmax(logits, dim=1).masked_fill(itself, 0)
+        shares = counts / n_same.clamp(min=_SMALLEST_COUNT)[:, None]
+        # At best each gets as large a share as the others of the class.
+        log_best = torch.log(shares.clamp(min=_SMALLEST_COUNT))
+        losses = (shares * (log_best - log_shares)).sum(dim=1)
+        seeks = weights * (n_same > 0)
+        return (losses * seeks).sum() / seeks.sum().clamp(min=_SMALLEST_COUNT)
+
+
 def contrast_loss(features: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
     """Return how far texts of a class are from one, others from zero, in cosine.
 
@@ -51,3 +85,15 @@ def contrast_loss(features: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
         errors = of_kind * (cosines - is_same.to(cosines)).square()
         loss = loss + errors.sum() / (2 * of_kind.sum()).clamp(min=_SMALLEST_COUNT)
     return loss
+
+
+def criterion_of(task: "Task", config: "TrainingConfig") -> dict[str, Any]:
+    """Return what the training minimises, as skorch's parameters."""
+    if config.objective == "contrast":
+        temperature = config.contrast_temperature
+        return {"criterion": SupervisedContrast, "criterion__temperature": temperature}
+    return {
+        "criterion": TaskLoss,
+        "criterion__task": task,
+        "criterion__contrast": config.contrast,
+    }

@@ -13,7 +13,9 @@ from skorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from sksemantic._inputs.batching import Batch, ordered_batches, train_batches
-from sksemantic._training.losses import TaskLoss
+from sksemantic._model.frozen import model_inputs
+from sksemantic._training.losses import SupervisedContrast, TaskLoss, criterion_of
+from sksemantic._training.schedules import TrainingOver
 from sksemantic._training.time_limit import TimeLimit
 
 if TYPE_CHECKING:
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
 
 
-class TrainingOver(KeyboardInterrupt):
-    """Ends training as skorch's callbacks do, and as Ctrl-C does."""
+_MOST_GROUPS, _FEWEST_OF_GROUP = 4, 8  # texts of similar length in a step
 
 
 class _SemanticNet(NeuralNet):
@@ -37,11 +38,12 @@ class _SemanticNet(NeuralNet):
     """
 
     module_: "SemanticModule"
-    criterion_: TaskLoss
+    criterion_: TaskLoss | SupervisedContrast
 
     interrupted_ = False
     is_time_up_ = False
     is_diverged_ = False
+    is_low_enough_ = False
     n_batches_done = 0
 
     def __init__(
@@ -139,7 +141,6 @@ class _SemanticNet(NeuralNet):
 
     def _step_in_parts(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
         inputs, targets = batch
-        with_features = self.criterion_.contrast > 0
         n_texts, n_tokens = _size(inputs)
         size = max(1, self.token_budget * n_texts // n_tokens)
         loss: Any = 0.0
@@ -147,13 +148,8 @@ class _SemanticNet(NeuralNet):
         n_done = 0
         for start in range(0, n_texts, size):
             part = {k: values[start : start + size] for k, values in inputs.items()}
-            y_pred = self.infer(
-                part,
-                with_features=with_features,
-                dropout_generator=self.dropout_generator,
-                **fit_params,
-            )
-            scores = y_pred[0] if with_features else y_pred
+            y_pred = self.forward_for_loss(part, **fit_params)
+            scores = y_pred[0] if isinstance(y_pred, tuple) else y_pred
             rows = slice(n_done, n_done + len(scores))
             n_done = rows.stop
             share = len(scores) / len(targets)
@@ -162,6 +158,31 @@ class _SemanticNet(NeuralNet):
             loss = loss + part_loss.detach()
             outputs.append(scores.detach())
         return {"loss": loss, "y_pred": torch.cat(outputs)}
+
+    def forward_for_loss(self, part: dict[str, Tensor], **fit_params: Any) -> Any:
+        """Return what the criterion reads of texts, with gradient.
+
+        Those of a contrast are run by length, in groups with less padding.
+        """
+        if not isinstance(self.criterion_, SupervisedContrast):
+            return self.infer(
+                part,
+                with_features=self.criterion_.contrast > 0,
+                dropout_generator=self.dropout_generator,
+                **fit_params,
+            )
+        features = []
+        lengths = part["attention_mask"].sum(dim=1)
+        order = torch.argsort(lengths, stable=True)
+        n_groups = max(1, min(_MOST_GROUPS, len(order) // _FEWEST_OF_GROUP))
+        for rows in torch.tensor_split(order, n_groups):
+            longest = int(lengths[rows].max())
+            group = {
+                name: values[rows, :longest].to(self.module_.backbone.device)
+                for name, values in model_inputs(part).items()
+            }
+            features.append(self.module_.features(group))
+        return torch.cat(features)[torch.argsort(order)]
 
     def get_loss(
         self,
@@ -174,8 +195,12 @@ class _SemanticNet(NeuralNet):
 
         With the features in `y_pred` the contrast of the texts is added.
         """
+        weights = X["sample_weight"].to(y_true.device)
+        if isinstance(self.criterion_, SupervisedContrast):
+            assert isinstance(y_pred, Tensor)
+            targets = y_true.to(y_pred.device)
+            return self.criterion_(y_pred, targets, weights.to(y_pred))
         scores, features = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        weights = X["sample_weight"]
         if "word_positions" in X:
             n_words = (X["word_positions"] >= 0).sum(dim=1)
             weights = weights.repeat_interleave(n_words)
@@ -240,9 +265,7 @@ def build_net(
         dropout_generator=dropout_generator,
         limit=limit,
         predict_nonlinearity=_PROBABILITIES[task.skorch_kind],
-        criterion=TaskLoss,
-        criterion__task=task,
-        criterion__contrast=config.contrast,
+        **criterion_of(task, config),
         optimizer=torch.optim.AdamW,
         optimizer__param_groups=[("head.*", {"lr": config.head_lr})],
         optimizer__weight_decay=config.weight_decay,
@@ -254,6 +277,7 @@ def build_net(
         iterator_train=train_batches,
         iterator_train__pad_id=backbone.pad_id,
         iterator_train__generator=rng,
+        iterator_train__by_class=config.objective == "contrast",
         iterator_valid=ordered_batches,
         iterator_valid__pad_id=backbone.pad_id,
         iterator_valid__budget=backbone.inference_tokens,

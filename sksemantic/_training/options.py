@@ -28,6 +28,11 @@ _SHARE = [Interval(Real, 0, 1, closed="both")]
 _PROPER_SHARE = [Interval(Real, 0, 1, closed="neither")]
 _AUTO = StrOptions({"auto"})
 _CONSTRAINTS: dict[str, list[Any]] = {
+    "objective": [StrOptions({"task", "contrast"})],
+    "contrast_first_texts": _NATURAL,
+    "contrast_temperature": _RATE,
+    "cool_down_below": _NOT_NEGATIVE,
+    "cool_down_steps": _POSITIVE,
     "head_lr": _RATE,
     "weight_decay": _NOT_NEGATIVE,
     "max_gradient_norm": _RATE,

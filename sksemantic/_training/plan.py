@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sksemantic._training.config import TrainingConfig, from_linear_probe
+from sksemantic._training.config import TrainingConfig
 from sksemantic._training.forecast import Forecaster
 from sksemantic._training.holdout import (
     draw_at_most,
@@ -13,6 +13,7 @@ from sksemantic._training.holdout import (
     draw_texts,
     held_out_share,
 )
+from sksemantic._training.presets import from_linear_probe
 from sksemantic._training.progress import BatchCost
 from sksemantic._training.time_limit import TimeLimit
 
@@ -30,6 +31,8 @@ _FEW_EPOCHS = 2
 # In the time of so many epochs of all layers, more epochs of the upper half are better.
 # Measured likewise: benchmarks/shorter.py.
 _EPOCHS_OF_ALL_LAYERS = 2.5
+# Measuring takes as long as some ten steps.
+_STEPS_TO_MEASURE = 200
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
@@ -110,6 +113,7 @@ class Planner:
         self._rng = rng
         self.module = module
         self.forecaster = Forecaster(module, task, config)
+        self._is_measured = True
 
     def plan(
         self,
@@ -117,11 +121,17 @@ class Planner:
         label_texts: "LabelTexts | None",
         limit: TimeLimit,
         can_cut_layers: bool = False,
+        *,
+        is_watched: bool = True,
     ) -> Plan:
         """Plan a fit that keeps within the limit.
 
         With time for a few epochs alone, another `module` tunes fewer layers in more.
+        A short fit without a limit, which nobody watches, is not measured.
         """
+        n_steps = self._config.n_steps(len(data)) * int(self._config.max_epochs)
+        is_short = limit.seconds is None and n_steps < _STEPS_TO_MEASURE
+        self._is_measured = is_watched or not is_short
         plan = self._plan_within(limit, data, label_texts)
         enough = min(_EPOCHS_OF_ALL_LAYERS, int(self._config.max_epochs))
         if can_cut_layers and plan.has_training and limit.epochs_left < enough:
@@ -207,15 +217,18 @@ class Planner:
         n_enough = config.min_texts_per_class * self._task.n_outputs
         has_training = not (is_few and n_texts < n_enough)
         is_held_out = np.zeros(n_texts, bool)
-        if not is_few:
+        has_watched = has_training and config.early_stopping
+        if config.objective == "task" and (not is_few or has_watched):
             strata = self._task.strata(data.targets, n_texts)
             share = held_out_share(config, n_texts)
-            is_held_out = draw_held_out(data, strata, share, self._rng)
+            is_held_out = draw_held_out(
+                data, strata, share, self._rng, of_each=has_watched
+            )
         costs: dict[str, BatchCost] = {}
-        phases = {"frozen pass": 0.0, "linear probe": 0.0}
+        phases = {"frozen pass": 0.0, "linear probe": 0.0, "training": 0.0}
         unlabelled = None if label_texts is None else label_texts.unlabelled
         measured = data if n_texts else unlabelled
-        if measured is not None and len(measured):
+        if self._is_measured and measured is not None and len(measured):
             self.forecaster.measure(measured)
             costs = self.forecaster.costs
             phases = self.forecaster.phases(
@@ -243,7 +256,7 @@ def _take(
 def _with_epochs(plan: Plan, n_epochs: int, *, is_few: bool) -> Plan:
     """Return the plan with fewer epochs; very few start from the linear probe."""
     config = replace(plan.config, max_epochs=n_epochs)
-    if is_few and config.head_init == "zeros":
+    if is_few and config.head_init == "zeros" and config.objective == "task":
         config = from_linear_probe(config)
     seconds = plan.phases["training"] * n_epochs / plan.n_epochs
     return replace(plan, config=config, phases=plan.phases | {"training": seconds})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sksemantic._model.inference import compute_features
+from sksemantic._model.inference import compute_head_inputs
 from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._tasks.verbalizer import label_vectors
@@ -101,7 +101,7 @@ class Probing:
             self._prior = _set_scale_and_prior(module, raw, texts, label_texts, extra)
         module.frozen.keep_states(data, partial(progress.count, "lower"))
         if not is_fresh:
-            raw = compute_features(module, texts, on_batch)
+            raw = compute_head_inputs(module, texts, on_batch)
         self._features = standardise(module, raw)
 
     def fit(

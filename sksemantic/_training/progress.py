@@ -151,6 +151,11 @@ class Progress:
         self.display.close()
 
     @property
+    def is_watched(self) -> bool:
+        """Whether anyone sees how far it is, or what is foreseen."""
+        return type(self.display) is not Display or _LOGGER.isEnabledFor(logging.INFO)
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self._start

@@ -24,6 +24,9 @@ class TrainingResult:
         To go on from, after `partial_fit`.
     is_interrupted : bool
         Whether the user has ended the training; not saved.
+    n_wanted : int or None
+        Epochs that the training would have taken without a time limit, if it ends by
+        itself; not saved.
     """
 
     history: list[dict[str, Any]]
@@ -32,3 +35,4 @@ class TrainingResult:
     temperature: float = 1.0
     optimizer_state: dict[str, Any] | None = None
     is_interrupted: bool = False
+    n_wanted: int | None = None

@@ -25,6 +25,7 @@ from sksemantic._training.checkpoint import Checkpoint, Tree
 from sksemantic._training.compared_training import ComparedTraining
 from sksemantic._training.epochs import Epochs
 from sksemantic._training.head import (
+    fit_head_last,
     fit_head_to_windows,
     head_state,
     init_head,
@@ -120,7 +121,8 @@ class Trainer:
             has_prior = plan.label_texts is None
             result = self._train_alone(data, probe, checkpoint, has_prior=has_prior)
         n_layers = self.module.config.n_tuned_layers, all_layers
-        cut_epochs = len(result.history), n_epochs
+        n_wanted = n_epochs if result.n_wanted is None else result.n_wanted
+        cut_epochs = len(result.history), n_wanted
         self.limit.warn((plan.n_texts, n_texts), cut_epochs, n_layers)
         return result
 
@@ -163,7 +165,13 @@ class Trainer:
         """Plan the fit, or take the plan of the earlier run."""
         self.progress.begin("measuring")
         if start is None:
-            plan = self.planner.plan(data, label_texts, self.limit, can_cut_layers)
+            plan = self.planner.plan(
+                data,
+                label_texts,
+                self.limit,
+                can_cut_layers,
+                is_watched=self.progress.is_watched,
+            )
         else:
             layers = start["tuned_layers"]
             plan = self.planner.plan_again(
@@ -202,7 +210,7 @@ class Trainer:
         try:
             history = epochs.end()
             if not epochs.is_diverged:
-                fit_head_to_windows(self.module, self.task, data, self.config, self.rng)
+                self._fit_head(data)
         except KeyboardInterrupt:
             epochs.interrupt()
             history = epochs.end()
@@ -218,7 +226,17 @@ class Trainer:
             None,
             self.config.temperature if has_temperature else 1.0,
             is_interrupted=epochs.net.interrupted_,
+            n_wanted=epochs.n_wanted,
         )
+
+    def _fit_head(self, data: "TextDataset") -> None:
+        """Fit the head anew, where it was not trained or is too small."""
+        self.progress.begin("comparison")
+        fitted = self.module, self.task, data, self.config, self.rng
+        if self.config.objective == "contrast":
+            fit_head_last(*fitted)
+        else:
+            fit_head_to_windows(*fitted)
 
     def _train_and_compare(
         self,

@@ -5,6 +5,7 @@ from conftest import random_ids
 
 from sksemantic._inputs.batching import (
     BucketSampler,
+    ClassSampler,
     collate,
     ordered_batches,
     token_budget_batches,
@@ -119,3 +120,23 @@ def test_batches_when_texts_have_windows_then_training_draws_one_in_each_epoch()
         for (token,), target in zip(X["input_ids"].tolist(), y.tolist(), strict=True):
             seen[target].add(token)
     assert seen == [{0, 1}, {2, 3, 4, 5}]
+
+
+@pytest.mark.parametrize(
+    ("n_of_classes", "batch_size"), [([8] * 6, 64), ([3, 9, 40], 16), ([8] * 20, 16)]
+)
+def test_class_sampler_when_iterated_then_has_each_text_once_with_others_of_its_class(
+    n_of_classes, batch_size
+):
+    classes = np.repeat(np.arange(len(n_of_classes)), n_of_classes)
+    sampler = ClassSampler(classes, batch_size, np.random.RandomState(0))
+    batches, again = [*sampler], [*sampler]
+    assert sorted(sum(batches, [])) == list(range(len(classes)))
+    assert len(batches) == len(sampler)
+    assert max(map(len, batches)) <= batch_size
+    n_alone = sum(
+        (np.bincount(classes[batch]) == 1).sum() for batch in map(np.array, batches)
+    )
+    assert n_alone <= 2 * len(batches)  # only where a batch ends within a group
+    if len(batches) > 1:
+        assert batches != again

@@ -40,6 +40,7 @@ def resolve(backbone, prompt=TEXT, **changes):
         "is_text_rank_default": True,
         "pooling": resolve_pooling("auto", backbone.is_causal),
         "dropout": 0.3,
+        "has_unit_length": False,
         "n_outputs": 3,
         **changes,
     }

@@ -86,6 +86,7 @@ KINDS = {
     "the user's schedule": (SKTuningClassifier, {"training__callbacks": [SCHEDULE]}),
     "a schedule by batch": (SKTuningClassifier, {"training__callbacks": [BY_BATCH]}),
     "none held out": (SKTuningClassifier, {"training__max_validation_texts": 1}),
+    "contrast first": (SKTuningClassifier, {"training__objective": "contrast"}),
     "soft prompt": (SKTuningClassifier, {"method": "prompt"}),
     "upper layer": (SKTuningClassifier, {"tuned_layers": 1}),
     "windows": (SKTuningRegressor, {"long_texts": "windows", "max_length": 5}),

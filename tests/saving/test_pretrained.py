@@ -41,6 +41,11 @@ KINDS = {
     "numbers": (SKTuningRegressor, {"loss": "huber"}, NUMBERS),
     "several numbers": (SKTuningRegressor, {}, np.stack([NUMBERS, -NUMBERS], axis=1)),
     "words": (SKTuningTokenClassifier, {"class_weight": "balanced"}, TAGS),
+    "contrast first": (
+        SKTuningClassifier,
+        {"training": {"objective": "contrast"}},
+        LABELS,
+    ),
     "embedding": (SKTuningClassifier, {"adapter": "embedding"}, LABELS),
     "soft prompt": (SKTuningClassifier, {"method": "prompt"}, LABELS),
 }

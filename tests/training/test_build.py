@@ -58,10 +58,10 @@ def test_n_layers_when_labels_have_texts_then_auto_is_all(
 def test_training_when_resolved_then_follows_backbone_pairs_adapter_and_label_texts(
     tiny_bert, tiny_llama
 ):
-    def start(model, pooling="mean", label_texts=None, **changes):
+    def start(model, pooling="mean", label_texts=None, n_texts=201, **changes):
         targets = Targets(CLASSES, np.arange(2), label_texts=label_texts)
         config = resolve_training(
-            parameters(**changes), load_tiny(model), targets, pooling, n_texts=150
+            parameters(**changes), load_tiny(model), targets, pooling, n_texts=n_texts
         )
         return config.lr, config.head_init, config.pooling
 
@@ -69,6 +69,6 @@ def test_training_when_resolved_then_follows_backbone_pairs_adapter_and_label_te
     assert start(tiny_llama, "last") == (2e-3, "zeros", "last")
     assert start(tiny_bert, "pair") == (1e-3, "linear_probe", "pair")
     assert start(tiny_bert, adapter="linear") == (4e-4, "zeros", "mean")
-    named = start(tiny_bert, label_texts=[["bad"], ["good"]])
+    named = start(tiny_bert, label_texts=[["bad"], ["good"]], n_texts=150)
     assert named == (1e-3, "linear_probe", "mean")
     assert start(tiny_bert, lr=0.1) == (0.1, "zeros", "mean")

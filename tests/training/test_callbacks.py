@@ -14,12 +14,9 @@ from skorch.callbacks import (
 from torch.optim.lr_scheduler import StepLR
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor, TrainingConfig
-from sksemantic._training.callbacks import (
-    FollowProgress,
-    WarmupLinearDecay,
-    make_callbacks,
-)
+from sksemantic._training.callbacks import FollowProgress, make_callbacks
 from sksemantic._training.progress import Progress
+from sksemantic._training.schedules import WarmupLinearDecay
 from sksemantic._training.time_limit import TimeLimit
 
 NO_LIMIT = TimeLimit(None, Progress())

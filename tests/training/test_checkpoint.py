@@ -5,11 +5,11 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 from sksemantic._cache import activations
 from sksemantic._tasks.classification import Classification
-from sksemantic._training.callbacks import TailAverage
 from sksemantic._training.checkpoint import Checkpoint
 from sksemantic._training.config import TrainingConfig
 from sksemantic._training.net import build_net
 from sksemantic._training.progress import Progress
+from sksemantic._training.schedules import TailAverage
 from sksemantic._training.time_limit import TimeLimit
 
 

@@ -52,6 +52,17 @@ def test_held_out_when_strata_are_uneven_then_shares_are_kept(rng):
     assert (is_held_out != other).any()
 
 
+def test_held_out_when_some_of_each_are_asked_for_then_small_strata_give_one(rng):
+    strata = np.repeat([0, 1, 2, 3], [1, 2, 9, 40])
+    is_held_out = draw_held_out(dataset(52), strata, 0.1, rng, of_each=True)
+    assert np.bincount(strata[is_held_out], minlength=4).tolist() == [0, 1, 1, 4]
+    groups = np.repeat(list("abcd"), 3)
+    data = dataset(12, groups=groups)
+    is_held_out = draw_held_out(data, np.zeros(12), 0.1, rng, of_each=True)
+    assert is_held_out.sum() == 3
+    assert not set(groups[is_held_out]) & set(groups[~is_held_out])
+
+
 @pytest.mark.parametrize("share", [1 / 4, 1 / 3])  # of eight groups of three
 def test_held_out_when_there_are_groups_then_none_is_split(share, rng):
     groups = np.array(list("abcdefgh") * 3)

@@ -105,10 +105,13 @@ def test_timing_when_ended_then_has_phases_and_the_forecast_at_five_percent(cloc
     assert timing.forecast == pytest.approx(51, abs=2)
 
 
-def test_timing_when_fitted_then_is_kept_and_survives(classifier, texts, labels):
-    timing = classifier.fit(texts, labels).timing_
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_timing_when_fitted_then_is_kept_and_foreseen_if_anyone_looks(
+    classifier, verbose, texts, labels
+):
+    timing = classifier.set_params(verbose=verbose).fit(texts, labels).timing_
     assert timing.seconds == pytest.approx(sum(timing.phases.values()), rel=0.05)
-    assert timing.forecast > 0
+    assert (timing.forecast is not None) == (verbose > 0)
     names = "checks loading tokenising measuring frozen-pass linear-probe training"
     assert {*timing.phases} >= {name.replace("-", " ") for name in names.split()}
 

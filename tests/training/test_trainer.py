@@ -169,28 +169,30 @@ def test_held_out_texts_when_the_probe_is_ahead_then_join_unless_it_is_clearly(
     assert classifier.comparison_.kept == kept
 
 
-@pytest.mark.parametrize(
-    ("rows", "options"),
-    [
-        (slice(2, 4), {}),
-        (slice(24), {"early_stopping": True, "training__validation_fraction": 0.01}),
-    ],
-)
+@pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.filterwarnings("ignore:early_stopping=True has no effect")
 def test_held_out_texts_when_there_are_too_few_then_none_and_no_comparison(
-    rows, options, fast, texts, labels
+    early_stopping, fast, texts, labels
 ):
-    clf = SKTuningClassifier(**fast).set_params(**options)
-    clf.fit(texts[rows], labels[rows])
+    clf = SKTuningClassifier(**fast, early_stopping=early_stopping)
+    clf.fit(texts[2:4], labels[2:4])
     assert clf.comparison_ is None
     assert len(clf.history_) == 2
 
 
-def test_early_stopping_when_no_text_is_held_out_then_warns(fast, texts, labels):
+def test_early_stopping_when_no_text_can_be_held_out_then_warns(fast, texts, labels):
+    clf = SKTuningClassifier(**fast, early_stopping=True)
+    with pytest.warns(UserWarning, match="of 2 labelled texts none could be held out"):
+        clf.fit(texts[2:4], labels[2:4])
+
+
+def test_early_stopping_when_classes_are_small_then_holds_out_one_of_each(
+    fast, texts, labels
+):
     params = with_training(fast, validation_fraction=0.01)
-    clf = SKTuningClassifier(**params, early_stopping=True)
-    with pytest.warns(UserWarning, match="of 24 labelled texts none could be held out"):
-        clf.fit(texts, labels)
+    clf = SKTuningClassifier(**params, early_stopping=True).fit(texts, labels)
+    assert clf.comparison_.n_texts == 2
+    assert has_valid_loss(clf) == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sksemantic._tasks.classification import Classification
 from sksemantic._tasks.multilabel import MultiLabel
 from sksemantic._tasks.regression import Regression
 from sksemantic._tasks.tokens import TokenClassification
-from sksemantic._training.config import PRESETS, resolve_training_config
+from sksemantic._training.presets import PRESETS, resolve_training_config
 
 AUTO = {"lr": "auto", "head_lr": "auto", "max_epochs": "auto"}
 CLASSES = Classification(np.arange(2))
@@ -103,6 +103,39 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
     assert (config.head_lr == 1e-4) == (expected == "linear_probe")
 
 
+@pytest.mark.parametrize(
+    ("situation", "changes", "expected"),
+    [
+        ({}, {}, "contrast"),
+        ({"n_texts": 201}, {}, "task"),
+        ({"n_texts": 201}, {"contrast_first_texts": 101}, "contrast"),
+        ({"n_texts": 201}, {"objective": "contrast"}, "contrast"),
+        ({}, {"objective": "task"}, "task"),
+        ({"is_causal": True}, {}, "task"),
+        ({"is_pair": True}, {}, "task"),
+        ({"is_fresh": False}, {}, "task"),
+        ({"has_linear_probe": False}, {}, "task"),
+        ({"has_full_matrices": True}, {}, "task"),
+        ({"has_label_texts": True}, {}, "task"),
+        ({"task": WORDS}, {}, "task"),
+        ({"task": TARGETS}, {}, "task"),
+        ({"task": MultiLabel(np.arange(2))}, {}, "task"),
+        ({}, {"early_stopping": True}, "task"),  # watches the loss of held-out texts
+        ({}, {"callbacks": [object()]}, "task"),
+        ({}, {"contrast": 0}, "task"),  # asks for another training
+        ({}, {"head_init": "random"}, "task"),
+        ({}, {"head_lr": 1e-3}, "task"),
+    ],
+)
+def test_objective_when_an_encoder_has_few_texts_of_classes_then_is_the_contrast(
+    situation, changes, expected
+):
+    config = resolve(changes, **{"n_texts": 200, **situation})
+    assert config.objective == expected
+    if expected == "contrast":
+        assert (config.lr, config.batch_size, config.contrast) == (5e-3, 64, 0)
+
+
 def test_fields_when_given_then_replace_the_presets():
     changes = {"lr": 0.1, "head_lr": np.float32(0.5), "dropout": 0, "batch_size": 8}
     config = resolve(changes, task=WORDS, has_full_matrices=True)
@@ -110,7 +143,7 @@ def test_fields_when_given_then_replace_the_presets():
     assert (config.dropout, config.batch_size) == (0, 8)
 
 
-@pytest.mark.parametrize("n_texts", [200, 300, 401])
+@pytest.mark.parametrize("n_texts", [201, 300, 401])
 @pytest.mark.parametrize("batch_size", [16, 32])
 def test_max_epochs_when_few_texts_then_there_are_just_enough_steps(
     n_texts, batch_size
@@ -121,7 +154,7 @@ def test_max_epochs_when_few_texts_then_there_are_just_enough_steps(
 
 
 def test_max_epochs_when_hardly_any_texts_then_is_capped():
-    assert resolve(n_texts=3).max_epochs == 30
+    assert resolve({"objective": "task"}, n_texts=3).max_epochs == 30
 
 
 @pytest.mark.parametrize("n_texts", [3, 100_000])
@@ -135,7 +168,7 @@ def test_max_epochs_when_a_number_then_is_that_number(kind, n_texts):
     [(31, 0), (32, 1), (200, 1), (400, 0.25), (2000, 0.01)],
 )
 def test_contrast_when_texts_are_more_then_fades(n_texts, expected):
-    config = resolve(n_texts=n_texts)
+    config = resolve({"objective": "task"}, n_texts=n_texts)
     assert config.contrast == pytest.approx(expected)
 
 

@@ -1,0 +1,146 @@
+"""Few texts of each class: first the contrast alone, then a head for what it made."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from conftest import PROMPT, load_tiny
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+
+from sksemantic import SKTuningClassifier
+from sksemantic._inputs.batching import collate
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._training.net import build_net
+from sksemantic._training.progress import Progress
+from sksemantic._training.time_limit import TimeLimit
+
+
+@pytest.fixture
+def params(tiny_roberta):
+    """Parameters of a fit as it is by default, at a rate that suits tiny weights."""
+    return {
+        "model": tiny_roberta,
+        "lr": 2e-2,
+        "prompt": PROMPT,
+        "device": "cpu",
+        "model_kwargs": {"dtype": "float32"},
+        "random_state": 0,
+    }
+
+
+@pytest.fixture
+def contrasted(params, texts, labels):
+    return SKTuningClassifier(**params).fit(texts, labels)
+
+
+def test_fit_when_few_texts_then_they_are_contrasted_and_none_held_out(
+    contrasted, texts, labels
+):
+    config = contrasted.config_
+    assert (config.training.objective, config.model.has_unit_length) == (
+        "contrast",
+        True,
+    )
+    assert contrasted.comparison_ is None
+    assert contrasted.temperature_ == 1
+    losses = contrasted.history_[:, "train_loss"]
+    assert losses[-1] < losses[0]
+    assert "valid_loss" not in contrasted.history_[0]
+    assert contrasted.score(texts, labels) == 1
+
+
+@pytest.mark.real
+def test_head_when_fitted_last_then_is_logistic_regression_on_trained_features(
+    minilm, texts, labels
+):
+    contrasted = SKTuningClassifier(minilm, random_state=0).fit(texts, labels)
+    features = normalize(contrasted.transform(texts).astype(np.float64))
+    scale = features.std(axis=0)
+    standardised = (features - features.mean(axis=0)) / scale
+    expected = LogisticRegression(C=1 / 100, tol=1e-8).fit(standardised, labels)
+    np.testing.assert_allclose(
+        contrasted.predict_proba(texts), expected.predict_proba(standardised), atol=5e-3
+    )
+
+
+def test_training_when_the_loss_is_low_then_ends_a_few_steps_later(
+    params, texts, labels
+):
+    clf = SKTuningClassifier(**params)
+    whole = clf.set_params(training__cool_down_below=0).fit(texts, labels)
+    assert len(whole.history_) == 40
+    soon = clf.set_params(training__cool_down_below=100).fit(texts, labels)
+    assert len(soon.history_) == 1 + 4
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_fit_when_classes_have_one_text_or_two_then_predicts_their_own(n, params):
+    X = ["a good film", "a bad film", "a great play", "a dull play"][: 2 * n]
+    clf = SKTuningClassifier(**params).fit(X, ["yes", "no"] * n)
+    assert clf.predict(X).tolist() == ["yes", "no"] * n
+
+
+def test_weights_when_zero_then_a_text_teaches_nothing(params, texts, labels):
+    wrong = np.concatenate([labels, ["bad"]])
+    weights = np.append(np.ones(len(texts)), 0.0)
+    clf = SKTuningClassifier(**params).fit([*texts, texts[0]], wrong, weights)
+    assert clf.score(texts, labels) == 1
+
+
+def test_long_texts_when_contrasted_then_are_read_in_windows(params, texts, labels):
+    long_texts = [" ".join([text] * 8) for text in texts]
+    clf = SKTuningClassifier(**params, long_texts="windows", max_length=12)
+    clf.fit(long_texts, labels)
+    assert clf.config_.training.objective == "contrast"
+    assert clf.score(long_texts, labels) > 0.8
+
+
+def test_interrupt_when_contrasting_then_the_head_is_fitted_all_the_same(
+    params, texts, labels
+):
+    clf = SKTuningClassifier(**params)
+    calls = []
+
+    def press(*args):
+        calls.append(torch.is_grad_enabled())
+        if sum(calls) == 4 and calls[-1]:
+            raise KeyboardInterrupt
+
+    hook = load_tiny(params["model"]).model.register_forward_hook(press)
+    try:
+        with pytest.warns(UserWarning, match="interrupted in epoch"):
+            clf.fit(texts, labels)
+    finally:
+        hook.remove()
+    assert len(clf.history_) < 10
+    assert clf.score(texts, labels) > 0.5
+
+
+def test_step_when_texts_are_run_by_length_then_features_are_in_their_order(tiny_bert):
+    classifier = SKTuningClassifier(model=tiny_bert, prompt=PROMPT, random_state=0)
+    texts = ["a film", "a very good film of old", "good"] * 12
+    module, template = classifier.fit(texts, [0, 1, 2] * 12)._load(classifier._model)
+    dataset = TextDataset(template.rows([texts]), np.arange(36) % 3)
+    batch, _ = collate(module.backbone.pad_id)(dataset)
+    net = build_net(
+        module,
+        classifier._model.task,
+        classifier.config_.training,
+        [],
+        np.random.RandomState(0),
+        torch.Generator(),
+        TimeLimit(None, Progress()),
+    )
+    with torch.no_grad():
+        expected = module.features(batch)
+        found = net.forward_for_loss(batch)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_fit_when_epochs_are_given_then_there_are_no_more(params, texts, labels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf = SKTuningClassifier(**params, max_epochs=3).fit(texts, labels)
+    assert len(clf.history_) == 3
