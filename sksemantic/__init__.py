@@ -17,6 +17,7 @@ __all__ = [
     "TimeLimitWarning",
     "TrainingConfig",
     "TruncationWarning",
+    "UnlabelledWarning",
     "UnreadableTextWarning",
     "UnsupportedBackboneError",
     "cache_limits",
@@ -37,6 +38,7 @@ _HOMES = {
     "TimeLimitWarning": "exceptions",
     "TrainingConfig": "_training.config",
     "TruncationWarning": "exceptions",
+    "UnlabelledWarning": "exceptions",
     "UnreadableTextWarning": "exceptions",
     "UnsupportedBackboneError": "exceptions",
     "cache_limits": "_cache",
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         SKSemanticError,
         TimeLimitWarning,
         TruncationWarning,
+        UnlabelledWarning,
         UnreadableTextWarning,
         UnsupportedBackboneError,
     )

@@ -55,7 +55,7 @@ from sksemantic._training.fitted import FittedModel
 from sksemantic._training.fitted_state import FittedState
 from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
-from sksemantic._training.probe import read_label_texts
+from sksemantic._training.probe import NO_SIDE_INFORMATION, read_side_information
 from sksemantic._training.progress import Progress, ReadingProgress
 from sksemantic._training.trainer import Trainer
 from sksemantic._training.training_lock import training_lock
@@ -267,9 +267,9 @@ class BaseSKTuning(
         progress.begin("tokenising")
         given = targets.values, targets.weights, request.groups
         data = self._make_dataset(module, template, request.labelled, *given)
-        label_texts = None
-        if is_fresh and targets.label_texts is not None and not is_partial:
-            label_texts = read_label_texts(
+        side = NO_SIDE_INFORMATION
+        if is_fresh and not is_partial:
+            side = read_side_information(
                 module,
                 template,
                 targets,
@@ -277,7 +277,7 @@ class BaseSKTuning(
                 lambda rows: self._make_dataset(module, template, texts.take(rows)),
             )
         trainer = Trainer(module, targets.task, training, rng, progress)
-        return Job(request, template, trainer, data, label_texts)
+        return Job(request, template, trainer, data, side)
 
     def get_module(self) -> SemanticModule:
         """Return adapter and head around the frozen backbone; load it if needed.

@@ -87,7 +87,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         What the labels are called. The classifier then starts from what the backbone
         itself makes of these texts, and predicts sensibly from few examples or none;
         see Notes. Every label has to be there; some may have no example. Texts with -1
-        for a label count as unlabelled, and help to calibrate.
+        for a label, or none, count as unlabelled, and help to calibrate.
     threshold : float or array-like of shape (n_labels,), default=0.5
         With several labels a text, the probability from which `predict` gives a label.
         It may be set after `fit`.

@@ -66,5 +66,9 @@ class TimeLimitWarning(UserWarning):
     """A fit left out epochs, or texts, to be done within its `time_limit`."""
 
 
+class UnlabelledWarning(UserWarning):
+    """Some texts have a missing value for a label, and are read as unlabelled."""
+
+
 class UnreadableTextWarning(UserWarning):
     """Some texts hold no token that the tokenizer knows: they all look alike."""

@@ -190,6 +190,19 @@ def fast(tiny_bert):
 
 
 @pytest.fixture
+def default_params(tiny_roberta):
+    """Parameters of a fit as it is by default, at a rate that suits tiny weights."""
+    return {
+        "model": tiny_roberta,
+        "lr": 2e-2,
+        "prompt": PROMPT,
+        "device": "cpu",
+        "model_kwargs": {"dtype": "float32"},
+        "random_state": 0,
+    }
+
+
+@pytest.fixture
 def classifier(fast):
     return SKTuningClassifier(**fast)
 

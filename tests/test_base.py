@@ -100,7 +100,7 @@ BAD_FITS = {
     "texts": ([*TEXTS[1:], 7], TWO_KINDS, None, "Got int"),
     "columns": (np.full((24, 3), "a"), TWO_KINDS, None, "X has 3 columns|shape"),
     "length": (TEXTS, TWO_KINDS[1:], None, "inconsistent numbers"),
-    "labels": (TEXTS, [1.0, None] * 12, None, "Input y contains NaN|Got float"),
+    "labels": (TEXTS, [None] * 24, None, "Input y contains NaN|Got NoneType"),
     "weights": (TEXTS, None, -np.ones(24), "must not be negative"),
     "one text": (["a"], None, None, "fit needs at least 2 texts"),
 }

@@ -238,14 +238,6 @@ def refuse_unnamed(labels: "NDArray", named: "NDArray") -> None:
         )
 
 
-def unlabelled_rows(y: Any) -> "NDArray":
-    """Return which entries of y are -1 (n,), among labels of any kind."""
-    values = y.tolist() if hasattr(y, "tolist") else list(y)
-    return np.array(
-        [not isinstance(v, bool) and (v == -1 or v == "-1") for v in values], bool
-    )
-
-
 def as_array(y: Any) -> "NDArray":
     """Return y as a dense array; refuse masked values."""
     if hasattr(y, "toarray"):

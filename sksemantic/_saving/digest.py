@@ -51,7 +51,7 @@ def facts_of(job: "Job") -> dict[str, Any]:
         "device": str(trainer.module.backbone.device),
         "labels": digest(trainer.task.to_state()),
         **_data_facts(job.data),
-        "label texts": digest(_of_label_texts(job)),
+        "side information": digest(_of_side_information(job)),
         "fit before": "none" if former is None else digest(former.weights),
         "random_state": digest(trainer.rng.get_state()) if has_seed else "none",
         "versions": library_versions(),
@@ -80,12 +80,9 @@ def _of_ragged(ragged: "Ragged | None") -> Any:
     return [ragged.flat, ragged.starts, ragged.second_starts]
 
 
-def _of_label_texts(job: "Job") -> Any:
-    label_texts = job.label_texts
-    if label_texts is None:
-        return None
-    others = label_texts.unlabelled
-    return [label_texts.vectors, None if others is None else _of_texts(others)]
+def _of_side_information(job: "Job") -> Any:
+    others = job.side.unlabelled
+    return [job.side.label_vectors, None if others is None else _of_texts(others)]
 
 
 def _described(callback: Any) -> str:

@@ -16,7 +16,11 @@ from sksemantic._inputs.targets import (
     check_threshold,
     column_names,
     refuse_unnamed,
+)
+from sksemantic._inputs.unlabelled import (
+    missing_rows,
     unlabelled_rows,
+    warn_of_missing_labels,
 )
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import Classification, ClassifierTask
@@ -65,34 +69,42 @@ class LabelEncoder:
             names = column_names(y)
             task = self._make_task(numbers, former, MultiLabel(numbers, names))
             return Targets(task, task.encode(indicators), weights)
-        if self.label_texts is not None and classes is None:
-            return self._encode_with_label_texts(y, n_texts, weights, former)
-        y = check_labels(y, n_texts)
-        task = self._make_task(distinct(y) if classes is None else classes, former)
-        values = task.encode(y)
-        return Targets(task, values, self._weigh_classes(task, y, weights))
-
-    def _encode_with_label_texts(
-        self,
-        y: Any,
-        n_texts: int,
-        weights: "NDArray | None",
-        former: ClassifierTask | None,
-    ) -> Targets:
-        """Encode labels that have texts; the label -1 is for texts without one."""
-        classes, label_texts = check_label_texts(self.label_texts)
-        labelled = None
-        if y is not None and np.ndim(y) == 1 and not {-1, "-1"} & {*self.label_texts}:
-            check_consistent_length(range(n_texts), y)
-            labelled = np.flatnonzero(~unlabelled_rows(y))
+        if classes is not None:  # of `partial_fit`: every text is trained on
+            y = check_labels(y, n_texts)
+            task = self._make_task(classes, former)
+            return Targets(task, task.encode(y), self._weigh_classes(task, y, weights))
+        named = label_texts = None
+        if self.label_texts is not None:
+            named, label_texts = check_label_texts(self.label_texts)
+        labelled = self._labelled(y, n_texts)
+        if labelled is not None:
             y = as_array(y)[labelled]
             weights = None if weights is None else weights[labelled]
             n_texts = len(labelled)
-        y = check_labels(y, n_texts) if n_texts else classes[:0]
-        refuse_unnamed(y, classes)
-        task = self._make_task(classes, former)
+        y = check_labels(y, n_texts) if n_texts or named is None else named[:0]
+        if named is not None:
+            refuse_unnamed(y, named)
+        task = self._make_task(distinct(y) if named is None else named, former)
         weights = self._weigh_classes(task, y, weights)
         return Targets(task, task.encode(y), weights, labelled, label_texts)
+
+    def _labelled(self, y: Any, n_texts: int) -> "NDArray | None":
+        """Return which texts have a label, by index; None if all have.
+
+        A missing value stands for no label, and -1 does if the labels have texts and it
+        is not one of them.
+        """
+        if y is None or as_array(y).ndim != 1:
+            return None
+        check_consistent_length(range(n_texts), y)
+        has_none = missing_rows(y)
+        if not has_none.all():
+            warn_of_missing_labels(has_none)
+        elif self.label_texts is None:
+            return None  # and is refused
+        if self.label_texts is not None and not {-1, "-1"} & {*self.label_texts}:
+            has_none |= unlabelled_rows(y)
+        return np.flatnonzero(~has_none) if has_none.any() else None
 
     def _make_task(
         self,

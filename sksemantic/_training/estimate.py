@@ -105,7 +105,7 @@ def estimate_fit(trainer: "Trainer", plan: "Plan") -> FitTimeEstimate:
 
 def _n_tokens(plan: "Plan") -> int:
     """Return how many tokens the texts have, all windows together."""
-    unlabelled = None if plan.label_texts is None else plan.label_texts.unlabelled
+    unlabelled = plan.side.unlabelled
     more = 0 if unlabelled is None else len(unlabelled.token_ids.flat)
     return len(plan.data.token_ids.flat) + more
 

@@ -91,16 +91,23 @@ def fit_head_last(
     module: "SemanticModule",
     task: "Task",
     data: "TextDataset",
+    unlabelled: "TextDataset | None",
     config: "TrainingConfig",
     rng: np.random.RandomState,
 ) -> None:
     """Fit the head to what a module that was trained without it makes of the texts.
 
-    If they separate the texts that they were trained on, all penalties look alike and
-    none can be chosen; if they do not, the penalty is cross-validated.
+    Unlabelled ones count for the mean and the scale of the features. If these separate
+    the texts that they were trained on, all penalties look alike and none can be
+    chosen; if they do not, the penalty is cross-validated.
     """
-    raw = compute_head_inputs(module, data)
-    set_feature_scale(module, raw, data.row_weights)
+    raw = every = compute_head_inputs(module, data)
+    weights = data.row_weights
+    if unlabelled is not None and len(unlabelled):
+        unlabelled = at_most(unlabelled, config.max_probe_rows, rng)
+        every = np.concatenate([raw, compute_head_inputs(module, unlabelled)])
+        weights = np.concatenate([weights, unlabelled.row_weights])
+    set_feature_scale(module, every, weights)
     rows = ProbeRows(standardise(module, raw), data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
     probe = task.fit_linear_probe(fitter, rows, config.linear_probe.last_penalty)

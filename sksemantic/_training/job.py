@@ -12,7 +12,7 @@ from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.epochs import warn_of_interrupt
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
-from sksemantic._training.probe import LabelTexts
+from sksemantic._training.probe import NO_SIDE_INFORMATION, SideInformation
 from sksemantic._training.result import TrainingResult
 from sksemantic._training.trainer import Trainer
 
@@ -71,14 +71,14 @@ class Job:
     template : Template
     trainer : Trainer
     data : TextDataset
-    label_texts : LabelTexts or None
+    side : SideInformation
     """
 
     request: Request
     template: "Template"
     trainer: Trainer
     data: "TextDataset"
-    label_texts: LabelTexts | None = None
+    side: SideInformation = NO_SIDE_INFORMATION
 
     def run(self, store: Store | None = None) -> FittedModel:
         """Train, or go on from what an earlier run has left in the store; close it."""
@@ -127,7 +127,7 @@ class Job:
             checkpoint,
             is_fresh=former is None,
             can_cut_layers=self._can_cut_layers,
-            label_texts=self.label_texts,
+            side=self.side,
         )
 
     def _fitted(self, result: TrainingResult) -> FittedModel:
@@ -148,9 +148,7 @@ class Job:
         with shared_cpus():
             trainer, can_cut = self.trainer, self._can_cut_layers
             trainer.progress.begin("measuring")
-            plan = trainer.planner.plan(
-                self.data, self.label_texts, trainer.limit, can_cut
-            )
+            plan = trainer.planner.plan(self.data, self.side, trainer.limit, can_cut)
             return estimate_fit(trainer, plan)
 
     @property

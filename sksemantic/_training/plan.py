@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
-    from sksemantic._training.probe import LabelTexts
+    from sksemantic._training.probe import SideInformation
 
 # With a head that starts from zero fewer than two epochs are no better than the linear
 # probe. Measured with MiniLM on SST-2 and TREC, 1,000 texts.
@@ -46,7 +46,7 @@ class Plan:
         With as many epochs as there is time for.
     data : TextDataset
         The texts that there is time for.
-    label_texts : LabelTexts or None
+    side : SideInformation
         With the texts without labels that there is time for.
     is_held_out : ndarray of shape (n,), bool
         None are held out where there are few labels.
@@ -62,7 +62,7 @@ class Plan:
 
     config: TrainingConfig
     data: "TextDataset"
-    label_texts: "LabelTexts | None"
+    side: "SideInformation"
     is_held_out: "NDArray"
     has_training: bool
     phases: dict[str, float]
@@ -73,7 +73,7 @@ class Plan:
     @property
     def n_texts(self) -> int:
         """How many texts are read, with a label or without."""
-        return count_texts(self.data, self.label_texts)
+        return count_texts(self.data, self.side)
 
     @property
     def n_epochs(self) -> int:
@@ -92,10 +92,9 @@ class Plan:
         }
 
 
-def count_texts(data: "TextDataset", label_texts: "LabelTexts | None") -> int:
+def count_texts(data: "TextDataset", side: "SideInformation") -> int:
     """Return how many texts there are, with a label or without."""
-    unlabelled = None if label_texts is None else label_texts.unlabelled
-    return len(data) + (0 if unlabelled is None else len(unlabelled))
+    return len(data) + (0 if side.unlabelled is None else len(side.unlabelled))
 
 
 class Planner:
@@ -118,7 +117,7 @@ class Planner:
     def plan(
         self,
         data: "TextDataset",
-        label_texts: "LabelTexts | None",
+        side: "SideInformation",
         limit: TimeLimit,
         can_cut_layers: bool = False,
         *,
@@ -132,21 +131,21 @@ class Planner:
         n_steps = self._config.n_steps(len(data)) * int(self._config.max_epochs)
         is_short = limit.seconds is None and n_steps < _STEPS_TO_MEASURE
         self._is_measured = is_watched or not is_short
-        plan = self._plan_within(limit, data, label_texts)
+        plan = self._plan_within(limit, data, side)
         enough = min(_EPOCHS_OF_ALL_LAYERS, int(self._config.max_epochs))
         if can_cut_layers and plan.has_training and limit.epochs_left < enough:
             smaller = self.module.with_upper_half(self._rng.randint(_LARGEST_SEED))
             if smaller.frozen.split_layer is not None:  # the layers below run once
                 self.module = smaller
                 self.forecaster = Forecaster(smaller, self._task, self._config)
-                plan = self._plan_within(limit, data, label_texts)
+                plan = self._plan_within(limit, data, side)
         return plan
 
     def plan_again(
         self,
         state: dict[str, Any],
         data: "TextDataset",
-        label_texts: "LabelTexts | None",
+        side: "SideInformation",
         limit: TimeLimit,
         tuned_layers: tuple[int, int],
     ) -> Plan:
@@ -161,7 +160,7 @@ class Planner:
         limit.after = phases.get("comparison", 0.0)
         return Plan(
             config,
-            *_take(data, label_texts, chosen, unlabelled),
+            *_take(data, side, chosen, unlabelled),
             is_held_out=state["is_held_out"],
             has_training=True,
             phases=phases,
@@ -174,14 +173,14 @@ class Planner:
         self,
         limit: TimeLimit,
         data: "TextDataset",
-        label_texts: "LabelTexts | None",
+        side: "SideInformation",
     ) -> Plan:
-        plan = self._plan_all(data, label_texts)
+        plan = self._plan_all(data, side)
         limit.foresee(plan.phases)
         n_texts = limit.n_texts(plan.phases, plan.n_texts)
         if n_texts < plan.n_texts:
-            chosen, unlabelled = self._draw(data, label_texts, n_texts)
-            part = _take(data, label_texts, chosen, unlabelled)
+            chosen, unlabelled = self._draw(data, side, n_texts)
+            part = _take(data, side, chosen, unlabelled)
             plan = self._plan_all(*part)
             plan = replace(plan, chosen=chosen, unlabelled=unlabelled)
         if plan.has_training:
@@ -191,10 +190,10 @@ class Planner:
         return plan
 
     def _draw(
-        self, data: "TextDataset", label_texts: "LabelTexts | None", n_texts: int
+        self, data: "TextDataset", side: "SideInformation", n_texts: int
     ) -> "tuple[NDArray | None, NDArray | None]":
         """Draw so many texts of all, those with labels first, up to a half."""
-        others = None if label_texts is None else label_texts.unlabelled
+        others = side.unlabelled
         n_others = 0 if others is None else len(others)
         n_labelled = min(len(data), max(n_texts // 2, n_texts - n_others))
         chosen = unlabelled = None
@@ -210,10 +209,10 @@ class Planner:
                 unlabelled = draw_at_most(n_others, n_left, self._rng)
         return chosen, unlabelled
 
-    def _plan_all(self, data: "TextDataset", label_texts: "LabelTexts | None") -> Plan:
+    def _plan_all(self, data: "TextDataset", side: "SideInformation") -> Plan:
         """Plan a fit to all these texts, however long it takes."""
         config, n_texts = self._config, len(data)
-        is_few = label_texts is not None and n_texts < max(1, config.few_labels)
+        is_few = side.label_vectors is not None and n_texts < max(1, config.few_labels)
         n_enough = config.min_texts_per_class * self._task.n_outputs
         has_training = not (is_few and n_texts < n_enough)
         is_held_out = np.zeros(n_texts, bool)
@@ -226,7 +225,7 @@ class Planner:
             )
         costs: dict[str, BatchCost] = {}
         phases = {"frozen pass": 0.0, "linear probe": 0.0, "training": 0.0}
-        unlabelled = None if label_texts is None else label_texts.unlabelled
+        unlabelled = side.unlabelled
         measured = data if n_texts else unlabelled
         if self._is_measured and measured is not None and len(measured):
             self.forecaster.measure(measured)
@@ -234,23 +233,23 @@ class Planner:
             phases = self.forecaster.phases(
                 data, is_held_out, unlabelled=unlabelled, has_training=has_training
             )
-        return Plan(config, data, label_texts, is_held_out, has_training, phases, costs)
+        return Plan(config, data, side, is_held_out, has_training, phases, costs)
 
 
 def _take(
     data: "TextDataset",
-    label_texts: "LabelTexts | None",
+    side: "SideInformation",
     chosen: "NDArray | None",
     unlabelled: "NDArray | None",
-) -> "tuple[TextDataset, LabelTexts | None]":
+) -> "tuple[TextDataset, SideInformation]":
     """Return the texts that were chosen, with labels and without."""
     if chosen is not None:
         data = data.take(chosen)
-    if label_texts is not None and unlabelled is not None:
-        assert label_texts.unlabelled is not None
-        others = label_texts.unlabelled.take(unlabelled)
-        label_texts = replace(label_texts, unlabelled=others)
-    return data, label_texts
+    if unlabelled is not None:
+        assert side.unlabelled is not None
+        others = side.unlabelled.take(unlabelled)
+        side = replace(side, unlabelled=others)
+    return data, side
 
 
 def _with_epochs(plan: Plan, n_epochs: int, *, is_few: bool) -> Plan:

@@ -27,38 +27,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LabelTexts:
-    """What labels are called, and texts without labels.
+class SideInformation:
+    """What is known beside the labelled texts.
 
     Attributes
     ----------
-    vectors : ndarray of shape (K, C)
+    label_vectors : ndarray of shape (K, C) or None
         Of the labels' texts, see `label_vectors`.
     unlabelled : TextDataset or None
         Texts without labels; may be empty.
     """
 
-    vectors: "NDArray"
+    label_vectors: "NDArray | None" = None
     unlabelled: "TextDataset | None" = None
 
 
-def read_label_texts(
+NO_SIDE_INFORMATION = SideInformation()
+
+
+def read_side_information(
     module: "SemanticModule",
     template: "Template",
     targets: "Targets",
     n_texts: int,
     make_dataset: "Callable[[NDArray], TextDataset]",
-) -> LabelTexts:
+) -> SideInformation:
     """Compute the vectors of the labels' texts; tokenise the texts without labels.
 
     `make_dataset` tokenises those of the `n_texts` texts that have these indices.
     """
-    assert targets.label_texts is not None
-    vectors = label_vectors(module, template, targets.label_texts)
-    if targets.labelled is None:
-        return LabelTexts(vectors)
-    others = np.setdiff1d(np.arange(n_texts), targets.labelled)
-    return LabelTexts(vectors, make_dataset(others))
+    vectors = unlabelled = None
+    if targets.label_texts is not None:
+        vectors = label_vectors(module, template, targets.label_texts)
+    if targets.labelled is not None:
+        others = np.setdiff1d(np.arange(n_texts), targets.labelled)
+        unlabelled = make_dataset(others)
+    return SideInformation(vectors, unlabelled)
 
 
 class Probing:
@@ -66,7 +70,7 @@ class Probing:
 
     `is_held_out` (n_texts,) says which of the texts are. A fresh module gets the scale
     of its features here; after a warm start scale and features are those of the trained
-    module. With `label_texts` probes are fitted near the label prior.
+    module. With `side` probes are fitted near the label prior.
     """
 
     def __init__(
@@ -80,7 +84,7 @@ class Probing:
         progress: Progress,
         *,
         is_fresh: bool = True,
-        label_texts: LabelTexts | None = None,
+        side: SideInformation = NO_SIDE_INFORMATION,
     ) -> None:
         self._task = task
         self._progress = progress
@@ -95,10 +99,10 @@ class Probing:
         on_batch = partial(progress.count, "frozen")
         if is_fresh:
             raw = module.frozen.features(texts, on_batch)
-            extra = None if label_texts is None else label_texts.unlabelled
+            extra = side.unlabelled
             if extra is not None:
                 extra = at_most(extra, max_rows, rng)
-            self._prior = _set_scale_and_prior(module, raw, texts, label_texts, extra)
+            self._prior = _set_scale_and_prior(module, raw, texts, side, extra)
         module.frozen.keep_states(data, partial(progress.count, "lower"))
         if not is_fresh:
             raw = compute_head_inputs(module, texts, on_batch)
@@ -126,7 +130,7 @@ def _set_scale_and_prior(
     module: "SemanticModule",
     raw: "NDArray",
     data: "TextDataset",
-    label_texts: LabelTexts | None,
+    side: SideInformation,
     unlabelled: "TextDataset | None",
 ) -> "NDArray | None":
     """Set the features' scale; return the label prior (K, C), if labels have texts.
@@ -138,8 +142,8 @@ def _set_scale_and_prior(
         raw = np.concatenate([raw, module.frozen.features(unlabelled)])
         weights = np.concatenate([weights, unlabelled.row_weights])
     set_feature_scale(module, raw, weights)
-    if label_texts is None:
+    if side.label_vectors is None:
         return None
     features = standardise(module, raw[weights > 0])
     scale = module.feature_scale.cpu().numpy()
-    return label_prior(label_texts.vectors, features, scale)
+    return label_prior(side.label_vectors, features, scale)

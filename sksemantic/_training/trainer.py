@@ -33,7 +33,7 @@ from sksemantic._training.head import (
 )
 from sksemantic._training.holdout import warn_of_none_held_out
 from sksemantic._training.plan import Plan, Planner, count_texts
-from sksemantic._training.probe import LabelTexts, Probing
+from sksemantic._training.probe import NO_SIDE_INFORMATION, Probing, SideInformation
 from sksemantic._training.progress import Progress
 from sksemantic._training.result import TrainingResult
 from sksemantic._training.time_limit import TimeLimit
@@ -78,13 +78,13 @@ class Trainer:
         *,
         is_fresh: bool = True,  # else a warm start: head and scale stay as they are
         can_cut_layers: bool = False,
-        label_texts: LabelTexts | None = None,
+        side: SideInformation = NO_SIDE_INFORMATION,
     ) -> TrainingResult:
         """Train, and leave the trained model or the linear probe in the module."""
         n_epochs = int(self.config.max_epochs)
         all_layers = self.module.config.n_tuned_layers
-        n_texts = count_texts(data, label_texts)
-        plan = self._plan(data, label_texts, can_cut_layers, checkpoint.start)
+        n_texts = count_texts(data, side)
+        plan = self._plan(data, side, can_cut_layers, checkpoint.start)
         self.config, data, is_held_out = plan.config, plan.data, plan.is_held_out
         rng_state = self.rng.get_state()
         probing = Probing(
@@ -96,7 +96,7 @@ class Trainer:
             self.rng,
             self.progress,
             is_fresh=is_fresh,
-            label_texts=plan.label_texts,
+            side=plan.side,
         )
         self.progress.begin("linear probe")
         if checkpoint.start is not None:
@@ -118,8 +118,7 @@ class Trainer:
                 data, is_held_out, probing, probe, checkpoint
             )
         else:
-            has_prior = plan.label_texts is None
-            result = self._train_alone(data, probe, checkpoint, has_prior=has_prior)
+            result = self._train_alone(data, plan.side, probe, checkpoint)
         n_layers = self.module.config.n_tuned_layers, all_layers
         n_wanted = n_epochs if result.n_wanted is None else result.n_wanted
         cut_epochs = len(result.history), n_wanted
@@ -158,7 +157,7 @@ class Trainer:
     def _plan(
         self,
         data: "TextDataset",
-        label_texts: LabelTexts | None,
+        side: SideInformation,
         can_cut_layers: bool,
         start: Tree | None,
     ) -> Plan:
@@ -167,7 +166,7 @@ class Trainer:
         if start is None:
             plan = self.planner.plan(
                 data,
-                label_texts,
+                side,
                 self.limit,
                 can_cut_layers,
                 is_watched=self.progress.is_watched,
@@ -175,7 +174,7 @@ class Trainer:
         else:
             layers = start["tuned_layers"]
             plan = self.planner.plan_again(
-                start["plan"], data, label_texts, self.limit, layers
+                start["plan"], data, side, self.limit, layers
             )
             self.rng.set_state(start["rng"])
         self.module = self.planner.module
@@ -197,10 +196,9 @@ class Trainer:
     def _train_alone(
         self,
         data: "TextDataset",
+        side: SideInformation,
         probe: LinearProbe,
         checkpoint: Checkpoint,
-        *,
-        has_prior: bool,
     ) -> TrainingResult:
         """Train on all texts, where none is held out."""
         warn_of_none_held_out(self.config, len(data))
@@ -210,7 +208,7 @@ class Trainer:
         try:
             history = epochs.end()
             if not epochs.is_diverged:
-                self._fit_head(data)
+                self._fit_head(data, side)
         except KeyboardInterrupt:
             epochs.interrupt()
             history = epochs.end()
@@ -219,7 +217,8 @@ class Trainer:
             self.module.load_state_dict(start | head_state(self.module, probe))
             epochs.warn_of_divergence()
             return TrainingResult(history, probe)
-        has_temperature = isinstance(self.task, ClassifierTask) and has_prior
+        is_classifier = isinstance(self.task, ClassifierTask)
+        has_temperature = is_classifier and side.label_vectors is None
         return TrainingResult(
             history,
             probe,
@@ -229,14 +228,14 @@ class Trainer:
             n_wanted=epochs.n_wanted,
         )
 
-    def _fit_head(self, data: "TextDataset") -> None:
+    def _fit_head(self, data: "TextDataset", side: SideInformation) -> None:
         """Fit the head anew, where it was not trained or is too small."""
         self.progress.begin("comparison")
-        fitted = self.module, self.task, data, self.config, self.rng
-        if self.config.objective == "contrast":
-            fit_head_last(*fitted)
+        module, task, config, rng = self.module, self.task, self.config, self.rng
+        if config.objective == "contrast":
+            fit_head_last(module, task, data, side.unlabelled, config, rng)
         else:
-            fit_head_to_windows(*fitted)
+            fit_head_to_windows(module, task, data, config, rng)
 
     def _train_and_compare(
         self,

@@ -16,7 +16,6 @@ from sksemantic._inputs.targets import (
     check_threshold,
     check_word_labels,
     refuse_unnamed,
-    unlabelled_rows,
 )
 
 N = 24
@@ -262,19 +261,6 @@ def test_labels_when_not_named_then_refused(labels, named, message):
     with pytest.raises(ValueError, match=message):
         refuse_unnamed(np.array(labels), np.array(named))
     refuse_unnamed(np.array(named), np.array(named))
-
-
-@pytest.mark.parametrize(
-    ("y", "expected"),
-    [
-        ([0, -1, 1], [False, True, False]),
-        (np.array([-1.0, 1.0]), [True, False]),
-        (["a", "-1", -1], [False, True, True]),
-        (pd.Series([True, False]), [False, False]),
-    ],
-)
-def test_unlabelled_when_minus_one_then_found_among_labels_of_any_kind(y, expected):
-    assert unlabelled_rows(y).tolist() == expected
 
 
 @pytest.mark.parametrize(

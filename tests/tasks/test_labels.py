@@ -1,7 +1,11 @@
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
+from sksemantic import UnlabelledWarning
 from sksemantic._tasks.classification import Classification
 from sksemantic._tasks.labels import LabelEncoder
 
@@ -31,6 +35,49 @@ def test_labels_when_minus_one_then_texts_and_their_weights_are_left_out(y):
     assert found.weights.tolist() == [1, 2]
     assert found.labelled.tolist() == [0, 2]
     assert found.label_texts == [["a bad film"], ["a good film", "a great film"]]
+
+
+@pytest.mark.parametrize(
+    ("y", "label_texts"),
+    [
+        ([1, None, 0, np.nan], None),
+        (np.array([1.0, np.nan, 0.0, np.nan]), None),
+        (pd.Series([1, pd.NA, 0, pd.NA], dtype="Int64"), None),
+        (["no", None, "ja", None], None),
+        ([1, None, 0, -1], TWO_NAMES),
+    ],
+    ids=["list", "float", "Int64", "str", "named"],
+)
+@pytest.mark.filterwarnings("ignore::sksemantic.UnlabelledWarning")
+def test_labels_when_some_are_missing_then_texts_and_their_weights_are_left_out(
+    y, label_texts
+):
+    found = encode(y, np.array([1.0, 9.0, 2.0, 9.0]), label_texts=label_texts)
+    assert len(found.task.classes) == 2
+    assert found.values.tolist() == [1, 0]
+    assert found.weights.tolist() == [1, 2]
+    assert found.labelled.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("ordinal", [True, [2, 0, 1]])
+@pytest.mark.filterwarnings("ignore::sksemantic.UnlabelledWarning")
+def test_labels_when_ordered_and_some_are_missing_then_are_left_out(ordinal):
+    found = encode([0, 1, None, 2], ordinal=ordinal)
+    assert found.labelled.tolist() == [0, 1, 3]
+
+
+def test_labels_when_missing_then_warns_unless_that_is_all_that_there_is():
+    with pytest.warns(UnlabelledWarning, match=r"2 of 4 texts, .* row\(s\) 0, 3"):
+        encode([None, 1, 0, None])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(encode([None] * 4, label_texts=TWO_NAMES).values) == 0
+        encode([1, -1, 0, -1], label_texts=TWO_NAMES)
+
+
+def test_labels_when_missing_in_partial_fit_then_refused():
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        encode([1, None, 0, 1], classes=np.array([0, 1]))
 
 
 @pytest.mark.parametrize("label_texts", [None, {-1: "bad", 1: "good"}])
@@ -101,6 +148,7 @@ def test_class_weight_when_balanced_and_a_label_has_no_text_then_others_count():
 @pytest.mark.parametrize(
     ("y", "parameters", "message"),
     [
+        ([None] * 4, {}, "Input y contains NaN: 4 labels are missing"),
         (["a"] * 4, {}, r"at least two classes\. Got one class only, \['a'\]"),
         ([0, 1, 0, 1], {"class_weight": {0: 1, 2: 2}}, "not among"),
         (

@@ -18,21 +18,8 @@ from sksemantic._training.time_limit import TimeLimit
 
 
 @pytest.fixture
-def params(tiny_roberta):
-    """Parameters of a fit as it is by default, at a rate that suits tiny weights."""
-    return {
-        "model": tiny_roberta,
-        "lr": 2e-2,
-        "prompt": PROMPT,
-        "device": "cpu",
-        "model_kwargs": {"dtype": "float32"},
-        "random_state": 0,
-    }
-
-
-@pytest.fixture
-def contrasted(params, texts, labels):
-    return SKTuningClassifier(**params).fit(texts, labels)
+def contrasted(default_params, texts, labels):
+    return SKTuningClassifier(**default_params).fit(texts, labels)
 
 
 def test_fit_when_few_texts_then_they_are_contrasted_and_none_held_out(
@@ -66,9 +53,9 @@ def test_head_when_fitted_last_then_is_logistic_regression_on_trained_features(
 
 
 def test_training_when_the_loss_is_low_then_ends_a_few_steps_later(
-    params, texts, labels
+    default_params, texts, labels
 ):
-    clf = SKTuningClassifier(**params)
+    clf = SKTuningClassifier(**default_params)
     whole = clf.set_params(training__cool_down_below=0).fit(texts, labels)
     assert len(whole.history_) == 40
     soon = clf.set_params(training__cool_down_below=100).fit(texts, labels)
@@ -76,31 +63,35 @@ def test_training_when_the_loss_is_low_then_ends_a_few_steps_later(
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_fit_when_classes_have_one_text_or_two_then_predicts_their_own(n, params):
+def test_fit_when_classes_have_one_text_or_two_then_predicts_their_own(
+    n, default_params
+):
     X = ["a good film", "a bad film", "a great play", "a dull play"][: 2 * n]
-    clf = SKTuningClassifier(**params).fit(X, ["yes", "no"] * n)
+    clf = SKTuningClassifier(**default_params).fit(X, ["yes", "no"] * n)
     assert clf.predict(X).tolist() == ["yes", "no"] * n
 
 
-def test_weights_when_zero_then_a_text_teaches_nothing(params, texts, labels):
+def test_weights_when_zero_then_a_text_teaches_nothing(default_params, texts, labels):
     wrong = np.concatenate([labels, ["bad"]])
     weights = np.append(np.ones(len(texts)), 0.0)
-    clf = SKTuningClassifier(**params).fit([*texts, texts[0]], wrong, weights)
+    clf = SKTuningClassifier(**default_params).fit([*texts, texts[0]], wrong, weights)
     assert clf.score(texts, labels) == 1
 
 
-def test_long_texts_when_contrasted_then_are_read_in_windows(params, texts, labels):
+def test_long_texts_when_contrasted_then_are_read_in_windows(
+    default_params, texts, labels
+):
     long_texts = [" ".join([text] * 8) for text in texts]
-    clf = SKTuningClassifier(**params, long_texts="windows", max_length=12)
+    clf = SKTuningClassifier(**default_params, long_texts="windows", max_length=12)
     clf.fit(long_texts, labels)
     assert clf.config_.training.objective == "contrast"
     assert clf.score(long_texts, labels) > 0.8
 
 
 def test_interrupt_when_contrasting_then_the_head_is_fitted_all_the_same(
-    params, texts, labels
+    default_params, texts, labels
 ):
-    clf = SKTuningClassifier(**params)
+    clf = SKTuningClassifier(**default_params)
     calls = []
 
     def press(*args):
@@ -108,7 +99,7 @@ def test_interrupt_when_contrasting_then_the_head_is_fitted_all_the_same(
         if sum(calls) == 4 and calls[-1]:
             raise KeyboardInterrupt
 
-    hook = load_tiny(params["model"]).model.register_forward_hook(press)
+    hook = load_tiny(default_params["model"]).model.register_forward_hook(press)
     try:
         with pytest.warns(UserWarning, match="interrupted in epoch"):
             clf.fit(texts, labels)
@@ -139,8 +130,10 @@ def test_step_when_texts_are_run_by_length_then_features_are_in_their_order(tiny
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_fit_when_epochs_are_given_then_there_are_no_more(params, texts, labels):
+def test_fit_when_epochs_are_given_then_there_are_no_more(
+    default_params, texts, labels
+):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        clf = SKTuningClassifier(**params, max_epochs=3).fit(texts, labels)
+        clf = SKTuningClassifier(**default_params, max_epochs=3).fit(texts, labels)
     assert len(clf.history_) == 3

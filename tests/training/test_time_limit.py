@@ -18,7 +18,7 @@ from sksemantic import (
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._tasks.classification import Classification
 from sksemantic._training.plan import Planner
-from sksemantic._training.probe import LabelTexts
+from sksemantic._training.probe import SideInformation
 from sksemantic._training.progress import Progress
 from sksemantic._training.time_limit import TimeLimit
 
@@ -196,11 +196,11 @@ def test_fit_when_few_texts_have_a_weight_then_some_of_these_are_left(
 def test_draw_when_texts_have_no_label_then_half_are_such_with_one(n_texts, expected):
     labelled = TextDataset([[1]] * 50, np.arange(50) % 2)
     others = TextDataset([[1]] * 950)
-    label_texts = LabelTexts(np.zeros((2, 3)), others)
+    side = SideInformation(np.zeros((2, 3)), others)
     planner = Planner.__new__(Planner)
     planner._task = Classification(np.arange(2))
     planner._rng = np.random.RandomState(0)
-    chosen, unlabelled = planner._draw(labelled, label_texts, n_texts)
+    chosen, unlabelled = planner._draw(labelled, side, n_texts)
     n_labelled = 50 if chosen is None else len(chosen)
     n_others = 950 if unlabelled is None else len(unlabelled)
     assert (n_labelled, n_others) == expected

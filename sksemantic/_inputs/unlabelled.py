@@ -1,0 +1,44 @@
+"""Which texts have no label, and who is told."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from sksemantic._inputs.columns import name_rows
+from sksemantic._inputs.targets import as_array
+from sksemantic._warnings import user_stacklevel
+from sksemantic.exceptions import UnlabelledWarning
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def missing_rows(y: Any) -> "NDArray":
+    """Return which entries of y are missing (n,), bool: None, NaN or NA."""
+    return np.asarray(pd.isna(as_array(y)), bool)
+
+
+def warn_of_missing_labels(is_missing: "NDArray") -> None:
+    """Say how many texts have no label (n,), if any: it may be a mistake."""
+    missing = np.flatnonzero(is_missing).tolist()
+    if not missing:
+        return
+    warnings.warn(
+        f"y has no label (None, NaN or NA) for {len(missing)} of {len(is_missing)} "
+        f"texts, the first in row(s) {name_rows(missing)}: they are read as unlabelled "
+        "texts, whose classes nobody knows. If that is a mistake, drop these rows from "
+        "X and y; else silence this with warnings.simplefilter('ignore', "
+        "UnlabelledWarning).",
+        UnlabelledWarning,
+        stacklevel=user_stacklevel(),
+    )
+
+
+def unlabelled_rows(y: Any) -> "NDArray":
+    """Return which entries of y are -1 (n,), among labels of any kind."""
+    values = y.tolist() if hasattr(y, "tolist") else list(y)
+    return np.array(
+        [not isinstance(v, bool) and (v == -1 or v == "-1") for v in values], bool
+    )
