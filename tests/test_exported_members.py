@@ -17,6 +17,7 @@ PUBLIC = [
     "TimeLimitWarning",
     "TrainingConfig",
     "TruncationWarning",
+    "UnlabelledWarning",
     "UnreadableTextWarning",
     "UnsupportedBackboneError",
     "cache_limits",

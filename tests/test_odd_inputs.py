@@ -275,6 +275,16 @@ Y_WORKS = {
         alternating([0, 1], [1, 0])
     ),
     "a column of no one": np.array(alternating([0, 0], [1, 0])),
+    # Texts without a label.
+    "a NaN among str": replaced(LABELS, nan),
+    "a None": replaced(LABELS, None),
+    "a NA": replaced(LABELS, pd.NA),
+    "a NaT": replaced(LABELS, pd.NaT),
+    "a NaN among floats": replaced(alternating(0.0, 1.0), nan),
+    "Series with None": pd.Series(replaced(LABELS, None)),
+    "Int64 with NA": pd.Series(replaced(alternating(1, 2), None), dtype="Int64"),
+    "polars with null": pl.Series(replaced(LABELS, None)),
+    "pyarrow with null": pa.array(replaced(LABELS, None)),
 }
 Y_REFUSED = {
     "None": None,
@@ -284,11 +294,8 @@ Y_REFUSED = {
     "too many": [*LABELS, "yes"],
     "empty": [],
     "one class": ["yes"] * N,
-    "a NaN among str": replaced(LABELS, nan),
-    "a None": replaced(LABELS, None),
-    "a NA": replaced(LABELS, pd.NA),
-    "a NaT": replaced(LABELS, pd.NaT),
-    "a NaN among floats": replaced(alternating(0.0, 1.0), nan),
+    "nothing but None": [None] * N,
+    "nothing but NaN": [nan] * N,
     "infinity": replaced(alternating(0.0, 1.0), float("inf")),
     "fractions of one": [0.5, 1.5, 2.5, 0.1] * 2,
     "str and int": alternating("yes", 1),
@@ -309,10 +316,6 @@ Y_REFUSED = {
     "3-d": np.zeros((N, 2, 2)),
     "0-d": np.array("yes"),
     "masked": np.ma.array(alternating(0, 1), mask=[1] + [0] * 7),
-    "Series with None": pd.Series(replaced(LABELS, None)),
-    "Int64 with NA": pd.Series(replaced(alternating(1, 2), None), dtype="Int64"),
-    "polars with null": pl.Series(replaced(LABELS, None)),
-    "pyarrow with null": pa.array(replaced(LABELS, None)),
     "a generator": (label for label in LABELS),
     "a dict": dict(enumerate(LABELS)),
 }
@@ -548,6 +551,7 @@ def fit(kind, value, model):
     return make(estimator, model, **params).fit(X, y, **more), X
 
 
+@pytest.mark.filterwarnings("ignore::sksemantic.UnlabelledWarning")
 @pytest.mark.parametrize(
     ("kind", "value"),
     table(
