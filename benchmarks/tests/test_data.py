@@ -5,6 +5,7 @@ from catalogue import all_names, task_named
 from data import load_conll2003, load_sst2
 from ours import nested
 from peers.networks import Targets, first_tokens, token_labels
+from results import is_ours
 
 
 @pytest.fixture
@@ -73,14 +74,18 @@ def test_few_split_when_more_shots_then_same_texts_and_same_unlabelled():
 def test_tasks_when_named_then_have_methods_of_their_kind():
     for name in all_names():
         assert task_named(name).name == name
-        assert "ours" in task_named(name).methods
+        assert any(map(is_ours, task_named(name).methods))
+    few = {"ours", "ours-unlabelled", "setfit", "tfidf"}
+    assert few <= task_named("bbc-8shot").methods.keys()
+    assert "ours-label-texts" not in task_named("bbc-8shot").methods
     assert "setfit" in task_named("trec6-200").methods
     assert "setfit" not in task_named("trec6-4000").methods
     assert "authors" in task_named("sst2-gemma").methods
     assert "p-tuning" not in task_named("conll").methods
     assert "label-texts-centred" in task_named("sst2-0shot-gemma").methods
-    with pytest.raises(ValueError, match="DATA-SIZE-BACKBONE"):
-        task_named("sst3-1000")
+    for name in ("sst3-1000", "stsb-8shot"):
+        with pytest.raises(ValueError, match="DATA-SIZE-BACKBONE"):
+            task_named(name)
 
 
 def test_settings_when_nested_then_are_dictionaries():
