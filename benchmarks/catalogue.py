@@ -157,8 +157,7 @@ def task_named(name, limit=None):
     match = re.fullmatch(pattern, name)
     data, size, shots, backbone = match.groups() if match else [None] * 4
     backbone = backbone or "minilm"
-    is_few = match is not None and shots is not None
-    if match is None or (is_few and DATA[data].kind != "classes"):
+    if match is None or (shots and DATA[data].kind != "classes"):
         raise ValueError(
             f"There is no task {name!r}: expected DATA-SIZE-BACKBONE with DATA one of "
             f"{', '.join(DATA)}, SIZE a number of rows, 'all', or of single classes "

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 from sklearn.multioutput import MultiOutputRegressor
-from splits import UNLABELLED
+from splits import UNLABELLED, labelled
 
 import sksemantic
 from sksemantic import (
@@ -75,17 +75,13 @@ def fit_ours_few(case, *, label_texts, unlabelled):
     With `label_texts` it is told what the labels are called, with `unlabelled` it is
     given the texts without a label.
     """
-    X_train, X_test, y_train, y_test = case.rows
-    is_known = y_train != UNLABELLED
+    rows = labelled(case.rows)
     if unlabelled:
-        y_train = np.where(is_known, y_train, None)
-    else:
-        X_train = [X_train[i] for i in np.flatnonzero(is_known)]
-        y_train = y_train[is_known]
+        X_train, X_test, y_train, y_test = case.rows
+        y_train = np.where(y_train != UNLABELLED, y_train, None)
+        rows = X_train, X_test, y_train, y_test
     texts = dict(enumerate(case.task.label_texts)) if label_texts else None
-    return fit_ours(
-        replace(case, rows=(X_train, X_test, y_train, y_test)), label_texts=texts
-    )
+    return fit_ours(replace(case, rows=rows), label_texts=texts)
 
 
 def fit_ours_per_target(case):

@@ -85,6 +85,13 @@ def split_few(shots, seed, load):
     return [X[i] for i in [*few, *others]], X_test, y_train, y_test
 
 
+def labelled(rows):
+    """Return the rows of `split_few` without the unlabelled texts."""
+    X_train, X_test, y_train, y_test = rows
+    known = np.flatnonzero(y_train != UNLABELLED)
+    return [X_train[i] for i in known], X_test, y_train[known], y_test
+
+
 def pool(split):
     """Return all rows of a split, numbers for labels; the test rows never change."""
     X, X_test, y, y_test = split(0, 0)

@@ -15,6 +15,13 @@ from peers import authors, linear, networks, setfit_peer
 from peers.frozen import MODELS
 from sklearn.metrics import make_scorer
 
+# Our estimator with few labels: whether it is given label texts, and unlabelled texts.
+OURS_FEW = [
+    ("ours", False, False),
+    ("ours-unlabelled", False, True),
+    ("ours-label-texts", True, False),
+    ("ours-label-texts-unlabelled", True, True),
+]
 MOST_FOR_SETFIT = 200  # training texts; it is made for few
 
 
@@ -174,12 +181,10 @@ def few_methods(shots, *, has_label_texts):
     labels are called, or all of these.
     """
     found = {}
-    for texts in (False, True)[: 1 + has_label_texts]:
-        for unlabelled in (False, True)[not shots :]:
-            if not shots and not texts:
-                continue
-            name = "ours" + "-label-texts" * texts + "-unlabelled" * unlabelled
-            options = {"label_texts": texts, "unlabelled": unlabelled}
+    for name, label_texts, unlabelled in OURS_FEW:
+        has_enough = shots or (label_texts and unlabelled)
+        if has_enough and (has_label_texts or not label_texts):
+            options = {"label_texts": label_texts, "unlabelled": unlabelled}
             found[name] = partial(fit_ours_few, **options)
     if has_label_texts:
         match = linear.match_label_texts

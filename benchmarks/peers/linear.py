@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
-from splits import UNLABELLED
+from splits import UNLABELLED, labelled
 
 from peers.frozen import GEMMA, MAX_LENGTH, reader
 
@@ -235,11 +235,8 @@ def fit_frozen_few(case):
 
 def fit_tfidf_few(case):
     """Fit the two lines that a user would write; nothing is chosen."""
-    X_train, X_test, y_train, y_test = case.rows
-    known = np.flatnonzero(y_train != UNLABELLED)
-    X_train = [X_train[i] for i in known]
     model = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    return case.measure(model, (X_train, X_test, y_train[known], y_test))
+    return case.measure(model, labelled(case.rows))
 
 
 def match_label_texts(case, centred=False):

@@ -10,9 +10,9 @@ import time
 import warnings
 
 import numpy as np
+import splits
 import torch
 from scipy.special import softmax
-from splits import UNLABELLED
 from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -127,11 +127,7 @@ def token_labels(ids, starts, y):
 
 def labelled(case):
     """Return the case's rows without the unlabelled texts."""
-    X_train, X_test, y_train, y_test = case.rows
-    if not case.task.has_unlabelled:
-        return case.rows
-    known = np.flatnonzero(y_train != UNLABELLED)
-    return [X_train[i] for i in known], X_test, y_train[known], y_test
+    return splits.labelled(case.rows) if case.task.has_unlabelled else case.rows
 
 
 class Targets:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from sksemantic._inputs.columns import name_rows
-from sksemantic._inputs.targets import as_array
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import UnlabelledWarning
 
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def missing_rows(y: Any) -> "NDArray":
-    """Return which entries of y are missing (n,), bool: None, NaN or NA."""
-    return np.asarray(pd.isna(as_array(y)), bool)
+def missing_rows(y: "NDArray") -> "NDArray":
+    """Return which entries of y (n,) are missing (n,), bool: None, NaN or NA."""
+    return np.asarray(pd.isna(y), bool)
 
 
 def warn_of_missing_labels(is_missing: "NDArray") -> None:

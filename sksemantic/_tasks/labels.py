@@ -94,10 +94,10 @@ class LabelEncoder:
         A missing value stands for no label, and -1 does if the labels have texts and it
         is not one of them.
         """
-        if y is None or as_array(y).ndim != 1:
+        if y is None or (labels := as_array(y)).ndim != 1:
             return None
-        check_consistent_length(range(n_texts), y)
-        has_none = missing_rows(y)
+        check_consistent_length(range(n_texts), labels)
+        has_none = missing_rows(labels)
         if not has_none.all():
             warn_of_missing_labels(has_none)
         elif self.label_texts is None:

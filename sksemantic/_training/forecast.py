@@ -142,8 +142,7 @@ class Forecaster:
         train = data.take(np.flatnonzero(~is_held_out))
         held_out = data.take(np.flatnonzero(is_held_out))
         validation = self._pass_seconds(held_out, "read")
-        n_epochs = int(config.max_epochs)
-        n_first = n_epochs
+        n_first = n_epochs = int(config.max_epochs)
         if len(held_out) and not (config.early_stopping or config.callbacks):
             n_first = int(config.join_after * n_epochs)
         first = self._epoch_seconds(train) + validation
@@ -153,8 +152,7 @@ class Forecaster:
             seconds["comparison"] = self._pass_seconds(data, "read") + refit
         if len(held_out):
             n_calibrated = min(len(train), config.max_calibration_texts)
-            some = train.take(np.arange(n_calibrated))
-            grown = self._pass_seconds(some, "read")
+            grown = self._pass_seconds(train.take(np.arange(n_calibrated)), "read")
             seconds["comparison"] = validation + 2 * grown + refit
         return seconds
 

@@ -1,6 +1,7 @@
 """The head outside training: the scale of its features, its start, its end."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
 from sksemantic._training.holdout import at_most
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -36,6 +39,26 @@ def set_feature_scale(
     kinds[kinds < _SMALLEST_SCALE * largest] = 1.0
     _assign(module.feature_mean, counted.mean(axis=0))
     _assign(module.feature_scale, scale)
+
+
+def scale_by_all(
+    module: "SemanticModule",
+    features: "NDArray",
+    data: "TextDataset",
+    unlabelled: "TextDataset | None",
+    read: "Callable[[TextDataset], NDArray]",
+) -> "tuple[NDArray, NDArray]":
+    """Set the features' scale by the texts, and by those without labels.
+
+    Return the features (n, C) and the weights (n,) of all. `read` computes the features
+    of those without labels, of which there may be none.
+    """
+    weights = data.row_weights
+    if unlabelled is not None and len(unlabelled):
+        features = np.concatenate([features, read(unlabelled)])
+        weights = np.concatenate([weights, unlabelled.row_weights])
+    set_feature_scale(module, features, weights)
+    return features, weights
 
 
 def standardise(module: "SemanticModule", features: "NDArray") -> "NDArray":
@@ -101,13 +124,11 @@ def fit_head_last(
     the texts that they were trained on, all penalties look alike and none can be
     chosen; if they do not, the penalty is cross-validated.
     """
-    raw = every = compute_head_inputs(module, data)
-    weights = data.row_weights
-    if unlabelled is not None and len(unlabelled):
+    read = partial(compute_head_inputs, module)
+    raw = read(data)
+    if unlabelled is not None:
         unlabelled = at_most(unlabelled, config.max_probe_rows, rng)
-        every = np.concatenate([raw, compute_head_inputs(module, unlabelled)])
-        weights = np.concatenate([weights, unlabelled.row_weights])
-    set_feature_scale(module, every, weights)
+    scale_by_all(module, raw, data, unlabelled, read)
     rows = ProbeRows(standardise(module, raw), data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
     probe = task.fit_linear_probe(fitter, rows, config.linear_probe.last_penalty)

@@ -44,8 +44,6 @@ class SupervisedContrast(nn.Module):
     are alone in their class are for the others to be told apart from.
     """
 
-    contrast = 0.0
-
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
         self.temperature = temperature

@@ -195,7 +195,7 @@ class _SemanticNet(NeuralNet):
 
         With the features in `y_pred` the contrast of the texts is added.
         """
-        weights = X["sample_weight"].to(y_true.device)
+        weights = X["sample_weight"]
         if isinstance(self.criterion_, SupervisedContrast):
             assert isinstance(y_pred, Tensor)
             targets = y_true.to(y_pred.device)

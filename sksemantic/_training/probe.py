@@ -10,7 +10,7 @@ from sksemantic._model.inference import compute_head_inputs
 from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._tasks.verbalizer import label_vectors
-from sksemantic._training.head import set_feature_scale, standardise
+from sksemantic._training.head import scale_by_all, standardise
 from sksemantic._training.holdout import at_most, draw_probe_texts
 from sksemantic._training.progress import Progress
 
@@ -137,11 +137,8 @@ def _set_scale_and_prior(
 
     Texts without labels count for both.
     """
-    weights = data.row_weights
-    if unlabelled is not None:
-        raw = np.concatenate([raw, module.frozen.features(unlabelled)])
-        weights = np.concatenate([weights, unlabelled.row_weights])
-    set_feature_scale(module, raw, weights)
+    read = module.frozen.features
+    raw, weights = scale_by_all(module, raw, data, unlabelled, read)
     if side.label_vectors is None:
         return None
     features = standardise(module, raw[weights > 0])

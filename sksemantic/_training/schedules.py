@@ -20,16 +20,12 @@ class TrainingOver(KeyboardInterrupt):
     """Ends training as skorch's callbacks do, and as Ctrl-C does."""
 
 
-class _ByShare(Callback):
-    """Follows the share of all epochs that is done, step by step.
+class _ByStep(Callback):
+    """Counts epochs step by step, and sets learning rates.
 
     skorch's and torch's schedules follow a number of steps fixed beforehand. Here
     held-out texts may join the training, which changes the steps of an epoch.
     """
-
-    def __init__(self, max_epochs: int, limit: TimeLimit) -> None:
-        self.max_epochs = max_epochs
-        self.limit = limit
 
     def on_epoch_begin(
         self, net: "NeuralNet", dataset_train: "TextDataset", **kwargs: Any
@@ -44,14 +40,33 @@ class _ByShare(Callback):
         """Count the step."""
         self.batches_done_ += training
 
+    def epochs_done(self, net: "NeuralNet") -> float:
+        """Return how many epochs are done, inside one."""
+        return len(net.history) - 1 + self.batches_done_ / self.n_batches_
+
+    def scale_rates(self, net: "NeuralNet", factor: float) -> None:
+        """Set the rates to so much of those that the training began with."""
+        groups = net.optimizer_.param_groups
+        if not hasattr(self, "rates_"):
+            self.rates_ = [group["lr"] for group in groups]
+        for group, rate in zip(groups, self.rates_, strict=True):
+            group["lr"] = rate * factor
+
+
+class _ByShare(_ByStep):
+    """Follows the share of all epochs that is done, or of the time."""
+
+    def __init__(self, max_epochs: int, limit: TimeLimit) -> None:
+        self.max_epochs = max_epochs
+        self.limit = limit
+
     def share(self, net: "NeuralNet") -> float:
         """Return the share of the training that is done, inside an epoch.
 
         With too little time for all epochs it is the share of the time. What the first
         steps take says little: until then the epochs count.
         """
-        epochs_done = len(net.history) - 1 + self.batches_done_ / self.n_batches_
-        share, over = epochs_done / self.max_epochs, self.limit.share_over
+        share, over = self.epochs_done(net) / self.max_epochs, self.limit.share_over
         return max(share, over) if over > _FIRST_STEPS else share
 
 
@@ -76,16 +91,13 @@ class WarmupLinearDecay(_ByShare):
         """Set the rates of this step."""
         if not training:
             return
-        if not hasattr(self, "rates_"):
-            self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
         share = self.share(net) + 0.5 / (self.n_batches_ * self.max_epochs)
         factor = 1.0
         if share < self.warmup:
             factor = share / self.warmup
         elif self.warmup < 1:
             factor = max(0.0, 1 - share) / (1 - self.warmup)
-        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
-            group["lr"] = rate * factor
+        self.scale_rates(net, factor)
 
 
 class TailAverage(_ByShare):
@@ -129,7 +141,7 @@ class TailAverage(_ByShare):
                 weight.copy_(average)
 
 
-class CoolDown(Callback):
+class CoolDown(_ByStep):
     """Keep the rates until the loss is low, then lower them to zero, and end.
 
     As few steps as it needs: of few texts, more only learn by heart. The rates fall in
@@ -158,8 +170,7 @@ class CoolDown(Callback):
         self, net: "NeuralNet", dataset_train: "TextDataset", **kwargs: Any
     ) -> None:
         """Count the batches of the coming epoch; see whether it is one of the last."""
-        self.n_batches_ = -(-len(dataset_train) // net.batch_size)
-        self.batches_done_ = 0
+        super().on_epoch_begin(net, dataset_train=dataset_train, **kwargs)
         n_epochs = -(-self.n_steps // self.n_batches_)
         n_done = len(net.history) - 1
         if not hasattr(self, "last_epoch_"):
@@ -174,22 +185,13 @@ class CoolDown(Callback):
         """Set the rates of this step."""
         if not training:
             return
-        if not hasattr(self, "rates_"):
-            self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
-        done = len(net.history) - 1 + self.batches_done_ / self.n_batches_
+        done = self.epochs_done(net)
         step = 1 / self.n_batches_
         factor = min(1.0, (done + step) / max(self.warmup * self.max_epochs, step))
         if hasattr(self, "last_epoch_"):
             n_cooling = self.last_epoch_ - self.cools_from_
             factor = min(factor, (self.last_epoch_ - done) / (n_cooling + step))
-        for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
-            group["lr"] = rate * factor
-
-    def on_batch_end(
-        self, net: "NeuralNet", training: bool = False, **kwargs: Any
-    ) -> None:
-        """Count the step."""
-        self.batches_done_ += training
+        self.scale_rates(net, factor)
 
     def on_epoch_end(self, net: "NeuralNet", **kwargs: Any) -> None:
         """End the training when the rates are down."""

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sksemantic import UnlabelledWarning
+from sksemantic._inputs.targets import as_array
 from sksemantic._inputs.unlabelled import (
     missing_rows,
     unlabelled_rows,
@@ -37,7 +38,7 @@ def test_unlabelled_when_minus_one_then_found_among_labels_of_any_kind(y, expect
     ids=["list", "mixed", "float", "Int64", "category"],
 )
 def test_missing_when_labels_are_none_nan_or_na_then_found(y):
-    assert missing_rows(y).tolist() == [False, True, False]
+    assert missing_rows(as_array(y)).tolist() == [False, True, False]
 
 
 def test_warning_when_labels_are_missing_then_counts_them_and_names_rows():
