@@ -79,7 +79,7 @@ def until_done(work, *others):
     return at_once(once, *[partial(repeat, function) for function in others])[0]
 
 
-def in_child(function, seconds=60):
+def in_child(function, seconds=300):
     """Whether a forked process returns something true in time."""
     child = os.fork()
     if child == 0:

@@ -98,15 +98,12 @@ def test_pickles_when_searched_for_then_none_is_ever_read(module):
     assert "torch.load" not in attributes
 
 
-def test_import_when_fresh_then_is_instant_and_light(run_python):
-    seconds, heavy = run_python(
+def test_import_when_fresh_then_nothing_heavy_is_imported(run_python):
+    heavy = run_python(
         """
-        import sys, time
-        start = time.perf_counter()
+        import sys
         import sksemantic
-        print(time.perf_counter() - start)
         print({"torch", "transformers", "sklearn", "numpy"} & set(sys.modules))
         """
-    ).splitlines()
-    assert float(seconds) < 0.3
-    assert heavy == "set()"
+    )
+    assert heavy.strip() == "set()"
