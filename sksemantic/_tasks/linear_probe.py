@@ -148,7 +148,9 @@ class ProbeFitter:
         rows, config = rows.with_weight(), self.config
         cv_loss = float("nan")
         if penalty is None:
-            penalty = config.prior_penalty
+            n_of_class = max(1, len(rows.y)) / len(prior)
+            of_few = config.prior_penalty_of_one / n_of_class
+            penalty = max(config.prior_penalty, of_few)
             n_fewest = np.bincount(rows.y, minlength=len(prior)).min()
             if n_fewest >= config.min_texts_for_prior_penalty:
                 losses = self._prior_cv_losses(prior, rows)

@@ -19,6 +19,9 @@ class LinearProbeConfig:
     prior_penalty : float, default=100.0
         Where there are too few texts to choose one. Measured on SST-2 and TREC with
         MiniLM and Gemma 3 270M.
+    prior_penalty_of_one : float, default=500.0
+        With one text a class; with k of them the k-th part of it, where that is more
+        than `prior_penalty`.
     min_texts_for_prior_penalty : int, default=16
         Texts of every class from which on one is chosen.
     last_penalty : float, default=100.0
@@ -42,6 +45,7 @@ class LinearProbeConfig:
     ridge_penalties: tuple[float, ...] = tuple(np.logspace(-1, 5, 13).tolist())
     prior_penalties: tuple[float, ...] = tuple(np.logspace(0.5, 4, 8).tolist())
     prior_penalty: float = 100.0
+    prior_penalty_of_one: float = 500.0
     min_texts_for_prior_penalty: int = 16
     last_penalty: float = 100.0
     n_folds: int = 3

@@ -12,7 +12,7 @@ from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
 from sksemantic._training.holdout import at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -45,18 +45,19 @@ def scale_by_all(
     module: "SemanticModule",
     features: "NDArray",
     data: "TextDataset",
-    unlabelled: "TextDataset | None",
+    others: "Iterable[TextDataset | None]",
     read: "Callable[[TextDataset], NDArray]",
 ) -> "tuple[NDArray, NDArray]":
-    """Set the features' scale by the texts, and by those without labels.
+    """Set the features' scale by the texts, and by others, which have no labels.
 
     Return the features (n, C) and the weights (n,) of all. `read` computes the features
-    of those without labels, of which there may be none.
+    of the others.
     """
     weights = data.row_weights
-    if unlabelled is not None and len(unlabelled):
-        features = np.concatenate([features, read(unlabelled)])
-        weights = np.concatenate([weights, unlabelled.row_weights])
+    for other in others:
+        if other is not None and len(other):
+            features = np.concatenate([features, read(other)])
+            weights = np.concatenate([weights, other.row_weights])
     set_feature_scale(module, features, weights)
     return features, weights
 
@@ -128,7 +129,7 @@ def fit_head_last(
     raw = read(data)
     if unlabelled is not None:
         unlabelled = at_most(unlabelled, config.max_probe_rows, rng)
-    scale_by_all(module, raw, data, unlabelled, read)
+    scale_by_all(module, raw, data, [unlabelled], read)
     rows = ProbeRows(standardise(module, raw), data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
     probe = task.fit_linear_probe(fitter, rows, config.linear_probe.last_penalty)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.prompt import Prompt
 from sksemantic._model.inference import compute_head_inputs
+from sksemantic._tasks.content_free import content_free_texts
 from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._tasks.verbalizer import label_vectors
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from sksemantic._inputs.dataset import TextDataset
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Targets, Task
@@ -36,10 +38,13 @@ class SideInformation:
         Of the labels' texts, see `label_vectors`.
     unlabelled : TextDataset or None
         Texts without labels; may be empty.
+    content_free : TextDataset or None
+        Texts that say nothing about any label, see `content_free_texts`.
     """
 
     label_vectors: "NDArray | None" = None
     unlabelled: "TextDataset | None" = None
+    content_free: "TextDataset | None" = None
 
 
 NO_SIDE_INFORMATION = SideInformation()
@@ -54,15 +59,19 @@ def read_side_information(
 ) -> SideInformation:
     """Compute the vectors of the labels' texts; tokenise the texts without labels.
 
-    `make_dataset` tokenises those of the `n_texts` texts that have these indices.
+    `make_dataset` tokenises those of the `n_texts` texts that have these indices. An
+    encoder gains nothing from content-free texts: measured with MiniLM.
     """
-    vectors = unlabelled = None
+    vectors = unlabelled = content_free = None
     if targets.label_texts is not None:
         vectors = label_vectors(module, template, targets.label_texts)
+        if module.backbone.is_causal:
+            texts = content_free_texts(Prompt.parse(module.config.prompt))
+            content_free = TextDataset(template.rows([texts] * template.n_texts))
     if targets.labelled is not None:
         others = np.setdiff1d(np.arange(n_texts), targets.labelled)
         unlabelled = make_dataset(others)
-    return SideInformation(vectors, unlabelled)
+    return SideInformation(vectors, unlabelled, content_free)
 
 
 class Probing:
@@ -135,10 +144,11 @@ def _set_scale_and_prior(
 ) -> "NDArray | None":
     """Set the features' scale; return the label prior (K, C), if labels have texts.
 
-    Texts without labels count for both.
+    Texts without labels, and content-free ones, count for both.
     """
     read = module.frozen.features
-    raw, weights = scale_by_all(module, raw, data, unlabelled, read)
+    others = unlabelled, side.content_free
+    raw, weights = scale_by_all(module, raw, data, others, read)
     if side.label_vectors is None:
         return None
     features = standardise(module, raw[weights > 0])

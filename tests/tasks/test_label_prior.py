@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
@@ -58,3 +59,10 @@ def test_label_prior_when_vectors_are_equal_then_is_zero():
     rng = np.random.RandomState(0)
     same = np.ones((2, 4))
     assert not label_prior(same, rng.randn(10, 4), np.ones(4)).any()
+
+
+@pytest.mark.parametrize(("n", "penalty"), [(1, 500), (2, 250), (4, 125), (15, 100)])
+def test_probe_when_texts_are_few_then_each_counts_less(n, penalty):
+    rng = np.random.RandomState(0)
+    probe = fit_near(rng.randn(2, 3), rng.randn(2 * n, 3), np.arange(2 * n) % 2)
+    assert probe.penalty == penalty
