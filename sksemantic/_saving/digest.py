@@ -81,8 +81,9 @@ def _of_ragged(ragged: "Ragged | None") -> Any:
 
 
 def _of_side_information(job: "Job") -> Any:
-    others = job.side.unlabelled
-    return [job.side.label_vectors, None if others is None else _of_texts(others)]
+    labels, others = job.side.label_texts, job.side.unlabelled
+    vectors = None if labels is None else labels.vectors
+    return [vectors, None if others is None else _of_texts(others)]
 
 
 def _described(callback: Any) -> str:

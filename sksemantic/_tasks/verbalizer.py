@@ -6,25 +6,55 @@ product with the last state is the logit of that text as the continuation of the
 embedding of the label's text.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 from sksemantic._inputs.dataset import TextDataset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
 
 
-def label_vectors(
-    module: "SemanticModule", template: "Template", texts: list[list[str]]
-) -> "NDArray":
-    """Return a vector in the space of the features (K, C) for each label.
+@dataclass(frozen=True)
+class LabelTexts:
+    """The texts of the labels, as the backbone reads them.
 
-    The vectors of a label's texts are averaged. The module must be untrained.
+    Attributes
+    ----------
+    vectors : ndarray of shape (K, C)
+        One for each label, in the space of an untrained module's features.
+    data : TextDataset or None
+        An encoder's texts, those of a label one after the other.
+    counts : tuple of int
+        How many texts each label has.
+    """
+
+    vectors: "NDArray"
+    data: TextDataset | None = None
+    counts: tuple[int, ...] = ()
+
+    def read_again(self, read: "Callable[[TextDataset], NDArray]") -> "NDArray":
+        """Return the vectors (K, C) of a trained module, whose features `read` are.
+
+        The output embeddings of a causal model are not trained.
+        """
+        return (
+            self.vectors if self.data is None else _means(read(self.data), self.counts)
+        )
+
+
+def read_label_texts(
+    module: "SemanticModule", template: "Template", texts: list[list[str]]
+) -> LabelTexts:
+    """Tokenise and read the texts of each label; the module must be untrained.
 
     Raises
     ------
@@ -33,16 +63,21 @@ def label_vectors(
         embeddings.
     """
     if module.backbone.is_causal:
-        return np.stack([_continuation(module, template, each) for each in texts])
+        vectors = [_continuation(module, template, each) for each in texts]
+        return LabelTexts(np.stack(vectors))
     if template.n_texts > 1:
         raise ValueError(
             "The 'label_texts' parameter needs a causal model for pairs of texts: "
             "an encoder's embedding of a label's text is not like that of a pair."
         )
-    flat = [text for each in texts for text in each]
-    embeddings = module.frozen.features(TextDataset(template.rows([flat])))
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    parts = np.split(embeddings, np.cumsum([len(each) for each in texts])[:-1])
+    flat = TextDataset(template.rows([[text for each in texts for text in each]]))
+    counts = tuple(map(len, texts))
+    return LabelTexts(_means(module.frozen.features(flat), counts), flat, counts)
+
+
+def _means(features: "NDArray", counts: tuple[int, ...]) -> "NDArray":
+    """Return the mean of each label's features (n, C), which get length one."""
+    parts = np.split(normalize(features), np.cumsum(counts)[:-1])
     return np.stack([part.mean(axis=0) for part in parts])
 
 

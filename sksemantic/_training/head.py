@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sksemantic._model.inference import compute_head_inputs
+from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
 from sksemantic._training.holdout import at_most
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._tasks.base import Task
     from sksemantic._tasks.linear_probe import LinearProbe
     from sksemantic._training.config import TrainingConfig
+    from sksemantic._training.probe import SideInformation
 
 _SMALLEST_SCALE = 1e-4  # of the largest of its kind; below it a feature is constant
 
@@ -115,28 +117,44 @@ def fit_head_last(
     module: "SemanticModule",
     task: "Task",
     data: "TextDataset",
-    unlabelled: "TextDataset | None",
+    side: "SideInformation",
     config: "TrainingConfig",
     rng: np.random.RandomState,
 ) -> None:
     """Fit the head to what a module that was trained without it makes of the texts.
 
-    Unlabelled ones count for the mean and the scale of the features. If these separate
-    the texts that they were trained on, all penalties look alike and none can be
-    chosen; if they do not, the penalty is cross-validated.
+    Unlabelled ones count for the mean and the scale of the features. With texts of the
+    labels the head stays near what the trained module makes of these. If the features
+    separate the texts that they were trained on, all penalties look alike and none can
+    be chosen; if they do not, the penalty is cross-validated.
     """
     read = partial(compute_head_inputs, module)
-    raw = read(data)
+    raw, unlabelled = read(data), side.unlabelled
     if unlabelled is not None:
         unlabelled = at_most(unlabelled, config.max_probe_rows, rng)
-    scale_by_all(module, raw, data, [unlabelled], read)
+    others = unlabelled, side.content_free
+    everything, weights = scale_by_all(module, raw, data, others, read)
+    prior = None
+    if side.label_texts is not None:
+        vectors = side.label_texts.read_again(read)
+        prior = prior_of(module, vectors, everything[weights > 0])
     rows = ProbeRows(standardise(module, raw), data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
-    probe = task.fit_linear_probe(fitter, rows, config.linear_probe.last_penalty)
+    penalty = config.linear_probe.last_penalty
+    probe = task.fit_linear_probe(fitter, rows, penalty, prior)
     counted = rows.with_weight()
     if task.losses(probe.scores(counted.features), counted.y)[:, 0].any():
-        probe = task.fit_linear_probe(fitter, rows)
+        probe = task.fit_linear_probe(fitter, rows, None, prior)
     module.load_state_dict(head_state(module, probe), strict=False)
+
+
+def prior_of(module: "SemanticModule", vectors: "NDArray", raw: "NDArray") -> "NDArray":
+    """Return the label prior (K, C) of the labels' vectors (K, C).
+
+    `raw` (n, C) is what the head reads of texts, before it is standardised.
+    """
+    scale = module.feature_scale.cpu().numpy()
+    return label_prior(vectors, standardise(module, raw), scale)
 
 
 def head_state(module: "SemanticModule", probe: "LinearProbe") -> "dict[str, Tensor]":

@@ -212,7 +212,7 @@ class Planner:
     def _plan_all(self, data: "TextDataset", side: "SideInformation") -> Plan:
         """Plan a fit to all these texts, however long it takes."""
         config, n_texts = self._config, len(data)
-        is_few = side.label_vectors is not None and n_texts < max(1, config.few_labels)
+        is_few = side.label_texts is not None and n_texts < max(1, config.few_labels)
         n_enough = config.min_texts_per_class * self._task.n_outputs
         has_training = not (is_few and n_texts < n_enough)
         is_held_out = np.zeros(n_texts, bool)

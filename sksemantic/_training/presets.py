@@ -93,7 +93,6 @@ def resolve_training_config(
         and task.can_contrast
         and is_fresh
         and has_linear_probe
-        and not has_label_texts
         and not changes.keys() & {"contrast", "head_init", "head_lr"}
         and n_texts <= task.n_outputs * changes.get("contrast_first_texts", 100)
     )
@@ -118,7 +117,7 @@ def resolve_training_config(
         preset = replace(preset, min_epochs=min_epochs)
     if is_pair:  # those of a class have a relation in common, not a subject
         preset = replace(preset, contrast=0.0)
-    if has_label_texts:
+    if has_label_texts and objective == "task":
         # A few labelled texts are too little to learn a map of the texts from, or what
         # those of a class have in common.
         preset = replace(preset, contrast=0.0, text_rank=0)

@@ -10,10 +10,9 @@ from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import Prompt
 from sksemantic._model.inference import compute_head_inputs
 from sksemantic._tasks.content_free import content_free_texts
-from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
-from sksemantic._tasks.verbalizer import label_vectors
-from sksemantic._training.head import scale_by_all, standardise
+from sksemantic._tasks.verbalizer import LabelTexts, read_label_texts
+from sksemantic._training.head import prior_of, scale_by_all, standardise
 from sksemantic._training.holdout import at_most, draw_probe_texts
 from sksemantic._training.progress import Progress
 
@@ -34,15 +33,15 @@ class SideInformation:
 
     Attributes
     ----------
-    label_vectors : ndarray of shape (K, C) or None
-        Of the labels' texts, see `label_vectors`.
+    label_texts : LabelTexts or None
+        What the labels are called.
     unlabelled : TextDataset or None
         Texts without labels; may be empty.
     content_free : TextDataset or None
         Texts that say nothing about any label, see `content_free_texts`.
     """
 
-    label_vectors: "NDArray | None" = None
+    label_texts: LabelTexts | None = None
     unlabelled: "TextDataset | None" = None
     content_free: "TextDataset | None" = None
 
@@ -57,21 +56,21 @@ def read_side_information(
     n_texts: int,
     make_dataset: "Callable[[NDArray], TextDataset]",
 ) -> SideInformation:
-    """Compute the vectors of the labels' texts; tokenise the texts without labels.
+    """Read the labels' texts; tokenise the texts without labels.
 
     `make_dataset` tokenises those of the `n_texts` texts that have these indices. An
     encoder gains nothing from content-free texts: measured with MiniLM.
     """
-    vectors = unlabelled = content_free = None
+    label_texts = unlabelled = content_free = None
     if targets.label_texts is not None:
-        vectors = label_vectors(module, template, targets.label_texts)
+        label_texts = read_label_texts(module, template, targets.label_texts)
         if module.backbone.is_causal:
             texts = content_free_texts(Prompt.parse(module.config.prompt))
             content_free = TextDataset(template.rows([texts] * template.n_texts))
     if targets.labelled is not None:
         others = np.setdiff1d(np.arange(n_texts), targets.labelled)
         unlabelled = make_dataset(others)
-    return SideInformation(vectors, unlabelled, content_free)
+    return SideInformation(label_texts, unlabelled, content_free)
 
 
 class Probing:
@@ -149,8 +148,6 @@ def _set_scale_and_prior(
     read = module.frozen.features
     others = unlabelled, side.content_free
     raw, weights = scale_by_all(module, raw, data, others, read)
-    if side.label_vectors is None:
+    if side.label_texts is None:
         return None
-    features = standardise(module, raw[weights > 0])
-    scale = module.feature_scale.cpu().numpy()
-    return label_prior(side.label_vectors, features, scale)
+    return prior_of(module, side.label_texts.vectors, raw[weights > 0])

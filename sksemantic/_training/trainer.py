@@ -218,7 +218,7 @@ class Trainer:
             epochs.warn_of_divergence()
             return TrainingResult(history, probe)
         is_classifier = isinstance(self.task, ClassifierTask)
-        has_temperature = is_classifier and side.label_vectors is None
+        has_temperature = is_classifier and side.label_texts is None
         return TrainingResult(
             history,
             probe,
@@ -233,7 +233,7 @@ class Trainer:
         self.progress.begin("comparison")
         module, task, config, rng = self.module, self.task, self.config, self.rng
         if config.objective == "contrast":
-            fit_head_last(module, task, data, side.unlabelled, config, rng)
+            fit_head_last(module, task, data, side, config, rng)
         else:
             fit_head_to_windows(module, task, data, config, rng)
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import PROMPT, load_tiny
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from sksemantic import SKTuningClassifier
 from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
+from sksemantic._tasks.label_prior import label_prior, maximum_a_posteriori
 from sksemantic._training.net import build_net
 from sksemantic._training.progress import Progress
 from sksemantic._training.time_limit import TimeLimit
@@ -137,3 +139,37 @@ def test_fit_when_epochs_are_given_then_there_are_no_more(
         warnings.simplefilter("error")
         clf = SKTuningClassifier(**default_params, max_epochs=3).fit(texts, labels)
     assert len(clf.history_) == 3
+
+
+@pytest.mark.real
+def test_head_when_labels_have_texts_then_stays_near_the_trained_models_label_prior(
+    minilm, texts, labels
+):
+    names = {"bad": "a bad film", "good": "a good film"}
+    clf = SKTuningClassifier(minilm, random_state=0, label_texts=names)
+    clf.fit(texts, labels)
+    assert clf.config_.training.objective == "contrast"
+    features, vectors = (
+        normalize(clf.transform(X).astype(np.float64))
+        for X in (texts, list(names.values()))
+    )
+    scale = features.std(axis=0)
+    features = (features - features.mean(axis=0)) / scale
+    prior = label_prior(vectors, features, scale)
+    y = np.searchsorted(clf.classes_, labels)
+    coef, intercept = maximum_a_posteriori(
+        prior, features, y, np.ones(len(y)), penalty=100.0, max_iter=500
+    )
+    expected = softmax(features @ coef.T + intercept, axis=1)
+    np.testing.assert_allclose(clf.predict_proba(texts), expected, atol=5e-3)
+
+
+def test_fit_when_a_label_has_a_text_and_no_example_then_it_is_known(
+    default_params, texts, labels
+):
+    names = {"bad": "a bad film", "good": "a good film", "other": "a long play"}
+    clf = SKTuningClassifier(**default_params, label_texts=names).fit(texts, labels)
+    assert clf.config_.training.objective == "contrast"
+    shares = clf.predict_proba(texts)
+    assert shares[:, 2].max() > 1e-3
+    assert (clf.classes_[shares[:, :2].argmax(axis=1)] == labels).mean() > 0.9

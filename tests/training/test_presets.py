@@ -66,7 +66,10 @@ def test_rates_and_epochs_when_auto_then_are_those_measured(situation, expected)
 def test_rates_when_labels_have_texts_then_few_texts_start_from_the_probe(
     is_causal, n_texts, expected
 ):
-    config = resolve(n_texts=n_texts, is_causal=is_causal, has_label_texts=True)
+    changes = {"objective": "task"}
+    config = resolve(
+        changes, n_texts=n_texts, is_causal=is_causal, has_label_texts=True
+    )
     found = (*rates(config), config.head_init, config.max_epochs)
     assert found == expected
     assert (config.contrast, config.text_rank) == (0, 0)
@@ -116,7 +119,7 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
         ({"is_fresh": False}, {}, "task"),
         ({"has_linear_probe": False}, {}, "task"),
         ({"has_full_matrices": True}, {}, "task"),
-        ({"has_label_texts": True}, {}, "task"),
+        ({"has_label_texts": True}, {}, "contrast"),
         ({"task": WORDS}, {}, "task"),
         ({"task": TARGETS}, {}, "task"),
         ({"task": MultiLabel(np.arange(2))}, {}, "task"),
