@@ -55,8 +55,8 @@ from sksemantic._training.fitted import FittedModel
 from sksemantic._training.fitted_state import FittedState
 from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
-from sksemantic._training.probe import NO_SIDE_INFORMATION, read_side_information
 from sksemantic._training.progress import Progress, ReadingProgress
+from sksemantic._training.side_information import SideInformation
 from sksemantic._training.trainer import Trainer
 from sksemantic._training.training_lock import training_lock
 
@@ -267,9 +267,9 @@ class BaseSKTuning(
         progress.begin("tokenising")
         given = targets.values, targets.weights, request.groups
         data = self._make_dataset(module, template, request.labelled, *given)
-        side = NO_SIDE_INFORMATION
+        side = SideInformation()
         if is_fresh and not is_partial:
-            side = read_side_information(
+            side = SideInformation.read(
                 module,
                 template,
                 targets,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._tasks.base import Task
     from sksemantic._tasks.linear_probe import LinearProbe
     from sksemantic._training.config import TrainingConfig
-    from sksemantic._training.probe import SideInformation
+    from sksemantic._training.side_information import SideInformation
 
 _SMALLEST_SCALE = 1e-4  # of the largest of its kind; below it a feature is constant
 

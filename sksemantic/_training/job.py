@@ -12,8 +12,8 @@ from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.epochs import warn_of_interrupt
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
-from sksemantic._training.probe import NO_SIDE_INFORMATION, SideInformation
 from sksemantic._training.result import TrainingResult
+from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
 from sksemantic._training.trainer import Trainer
 
 if TYPE_CHECKING:

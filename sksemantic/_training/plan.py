@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
-    from sksemantic._training.probe import SideInformation
+    from sksemantic._training.side_information import SideInformation
 
 # With a head that starts from zero fewer than two epochs are no better than the linear
 # probe. Measured with MiniLM on SST-2 and TREC, 1,000 texts.

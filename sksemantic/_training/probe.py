@@ -1,76 +1,24 @@
 """The linear probe of one fit, and the frozen features that it is fitted on."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sksemantic._inputs.dataset import TextDataset
-from sksemantic._inputs.prompt import Prompt
 from sksemantic._model.inference import compute_head_inputs
-from sksemantic._tasks.content_free import content_free_texts
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
-from sksemantic._tasks.verbalizer import LabelTexts, read_label_texts
 from sksemantic._training.head import prior_of, scale_by_all, standardise
 from sksemantic._training.holdout import at_most, draw_probe_texts
 from sksemantic._training.progress import Progress
+from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    from sksemantic._inputs.template import Template
+    from sksemantic._inputs.dataset import TextDataset
     from sksemantic._model.module import SemanticModule
-    from sksemantic._tasks.base import Targets, Task
+    from sksemantic._tasks.base import Task
     from sksemantic._training.config import TrainingConfig
-
-
-@dataclass(frozen=True)
-class SideInformation:
-    """What is known beside the labelled texts.
-
-    Attributes
-    ----------
-    label_texts : LabelTexts or None
-        What the labels are called.
-    unlabelled : TextDataset or None
-        Texts without labels; may be empty.
-    content_free : TextDataset or None
-        Texts that say nothing about any label, see `content_free_texts`.
-    """
-
-    label_texts: LabelTexts | None = None
-    unlabelled: "TextDataset | None" = None
-    content_free: "TextDataset | None" = None
-
-
-NO_SIDE_INFORMATION = SideInformation()
-
-
-def read_side_information(
-    module: "SemanticModule",
-    template: "Template",
-    targets: "Targets",
-    n_texts: int,
-    make_dataset: "Callable[[NDArray], TextDataset]",
-) -> SideInformation:
-    """Read the labels' texts; tokenise the texts without labels.
-
-    `make_dataset` tokenises those of the `n_texts` texts that have these indices. An
-    encoder gains nothing from content-free texts: measured with MiniLM.
-    """
-    label_texts = unlabelled = content_free = None
-    if targets.label_texts is not None:
-        label_texts = read_label_texts(module, template, targets.label_texts)
-        if module.backbone.is_causal:
-            texts = content_free_texts(Prompt.parse(module.config.prompt))
-            content_free = TextDataset(template.rows([texts] * template.n_texts))
-    if targets.labelled is not None:
-        others = np.setdiff1d(np.arange(n_texts), targets.labelled)
-        unlabelled = make_dataset(others)
-    return SideInformation(label_texts, unlabelled, content_free)
 
 
 class Probing:

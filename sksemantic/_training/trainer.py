@@ -33,9 +33,10 @@ from sksemantic._training.head import (
 )
 from sksemantic._training.holdout import warn_of_none_held_out
 from sksemantic._training.plan import Plan, Planner, count_texts
-from sksemantic._training.probe import NO_SIDE_INFORMATION, Probing, SideInformation
+from sksemantic._training.probe import Probing
 from sksemantic._training.progress import Progress
 from sksemantic._training.result import TrainingResult
+from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
 from sksemantic._training.time_limit import TimeLimit
 
 if TYPE_CHECKING:

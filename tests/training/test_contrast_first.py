@@ -170,6 +170,4 @@ def test_fit_when_a_label_has_a_text_and_no_example_then_it_is_known(
     names = {"bad": "a bad film", "good": "a good film", "other": "a long play"}
     clf = SKTuningClassifier(**default_params, label_texts=names).fit(texts, labels)
     assert clf.config_.training.objective == "contrast"
-    shares = clf.predict_proba(texts)
-    assert shares[:, 2].max() > 1e-3
-    assert (clf.classes_[shares[:, :2].argmax(axis=1)] == labels).mean() > 0.9
+    assert clf.predict_proba(texts)[:, 2].max() > 1e-3

@@ -18,8 +18,8 @@ from sksemantic import (
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._tasks.classification import Classification
 from sksemantic._training.plan import Planner
-from sksemantic._training.probe import SideInformation
 from sksemantic._training.progress import Progress
+from sksemantic._training.side_information import SideInformation
 from sksemantic._training.time_limit import TimeLimit
 
 PHASES = {"frozen pass": 8.0, "linear probe": 2.0, "training": 60.0, "comparison": 4.0}
