@@ -33,25 +33,25 @@ def from_linear_probe(config: TrainingConfig, **changes: Any) -> TrainingConfig:
 
 
 _MORE_STEPS: dict[str, Any] = {"most_epochs": 90, "min_steps": 180}
+_CONTRAST_FIRST: dict[str, Any] = {
+    "objective": "contrast",
+    "temperature": 1.0,
+    "batch_size": 64,
+    "warmup": 0.05,
+    "min_epochs": 2,
+    "most_epochs": 40,
+    "min_steps": 40,
+}
 PRESETS = {
     "encoder": _ENCODER,
     "encoder, words": replace(_ENCODER, lr=1e-2, head_lr=3e-3),
     "encoder, from the linear probe": from_linear_probe(_ENCODER),
-    "encoder, contrast first": replace(
-        _ENCODER,
-        objective="contrast",
-        temperature=1.0,
-        lr=5e-3,
-        batch_size=64,
-        warmup=0.05,
-        min_epochs=2,
-        most_epochs=40,
-        min_steps=40,
-    ),
+    "encoder, contrast first": replace(_ENCODER, lr=5e-3, **_CONTRAST_FIRST),
     "encoder, few labels": from_linear_probe(_ENCODER, **_MORE_STEPS),
     "causal": _CAUSAL,
     "causal, words": _CAUSAL,
     "causal, from the linear probe": from_linear_probe(_CAUSAL),
+    "causal, contrast first": replace(_CAUSAL, **_CONTRAST_FIRST),
     "causal, few labels": from_linear_probe(_CAUSAL),
 }
 # A step moves every weight alike: each output of a full matrix moves by as many terms
@@ -89,7 +89,7 @@ def resolve_training_config(
     is_few = has_label_texts and is_fresh and n_texts < few_labels
     is_watched = changes.get("early_stopping") or changes.get("callbacks")
     is_contrast_default = (
-        not (is_causal or is_pair or has_full_matrices or is_watched)
+        not (is_pair or has_full_matrices or is_watched)
         and task.can_contrast
         and is_fresh
         and has_linear_probe
@@ -104,7 +104,7 @@ def resolve_training_config(
         head_init = "zeros"
     name = "causal" if is_causal else "encoder"
     if objective == "contrast":
-        name = "encoder, contrast first"
+        name += ", contrast first"
     elif head_init == "linear_probe":
         name += ", few labels" if is_few else ", from the linear probe"
     elif task.has_words:

@@ -49,8 +49,8 @@ class SideInformation:
     ) -> "SideInformation":
         """Read the labels' texts; tokenise the texts without labels.
 
-        `make_dataset` tokenises those of the `n_texts` texts that have these indices. An
-        encoder gains nothing from content-free texts: measured with MiniLM.
+        `make_dataset` tokenises those of the `n_texts` texts that have these indices.
+        An encoder gains nothing from content-free texts: measured with MiniLM.
         """
         label_texts = unlabelled = content_free = None
         if targets.label_texts is not None:

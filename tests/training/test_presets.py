@@ -114,7 +114,7 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
         ({"n_texts": 201}, {"contrast_first_texts": 101}, "contrast"),
         ({"n_texts": 201}, {"objective": "contrast"}, "contrast"),
         ({}, {"objective": "task"}, "task"),
-        ({"is_causal": True}, {}, "task"),
+        ({"is_causal": True}, {}, "contrast"),
         ({"is_pair": True}, {}, "task"),
         ({"is_fresh": False}, {}, "task"),
         ({"has_linear_probe": False}, {}, "task"),
@@ -130,7 +130,7 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
         ({}, {"head_lr": 1e-3}, "task"),
     ],
 )
-def test_objective_when_an_encoder_has_few_texts_of_classes_then_is_the_contrast(
+def test_objective_when_texts_of_classes_are_few_then_is_the_contrast(
     situation, changes, expected
 ):
     config = resolve(changes, **{"n_texts": 200, **situation})
