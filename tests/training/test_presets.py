@@ -136,7 +136,8 @@ def test_objective_when_texts_of_classes_are_few_then_is_the_contrast(
     config = resolve(changes, **{"n_texts": 200, **situation})
     assert config.objective == expected
     if expected == "contrast":
-        assert (config.lr, config.batch_size, config.contrast) == (5e-3, 64, 0)
+        lr = 2e-3 if situation.get("is_causal") else 5e-3
+        assert (config.lr, config.batch_size, config.contrast) == (lr, 64, 0)
 
 
 def test_fields_when_given_then_replace_the_presets():
