@@ -218,7 +218,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         "long_texts": [StrOptions({"auto", "truncate", "windows"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "ordinal": ["boolean", list, tuple, np.ndarray],
-        "label_texts": [dict, None],
+        "label_texts": [StrOptions({"labels"}), dict, None],
         "threshold": [Interval(Real, 0, 1, closed="neither"), list, tuple, np.ndarray],
     }
 
@@ -241,7 +241,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         batch_size: "int | str" = "auto",
         class_weight: "dict | str | None" = None,
         ordinal: "bool | list" = False,
-        label_texts: "dict | None" = None,
+        label_texts: "dict | str | None" = None,
         threshold: "float | list" = 0.5,
         device: str = "auto",
         model_kwargs: "dict | None" = None,

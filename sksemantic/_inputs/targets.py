@@ -13,13 +13,10 @@ from sksemantic._inputs.columns import (
     as_list,
     name_rows,
     names_of_columns,
-    refuse_surrogates,
 )
 from sksemantic._inputs.label_values import (
     check_one_kind,
-    distinct,
     flat_objects,
-    positions,
     python_values,
 )
 
@@ -191,51 +188,6 @@ def check_threshold(threshold: Any, n_labels: int | None) -> "NDArray":
             + f". Got {threshold!r} instead."
         )
     return values
-
-
-def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
-    """Return the labels, sorted, and the texts of each.
-
-    Refuse fewer than two labels, labels of mixed kinds, and one without any text.
-    """
-    expected = (
-        "The 'label_texts' parameter must map every label to a text, or to a list of "
-        "texts, such as {0: 'terrible', 1: 'great'}."
-    )
-    if len(label_texts) < 2:
-        raise ValueError(f"{expected} Got {len(label_texts)} label(s) only.")
-    keys = np.empty(len(label_texts), dtype=object)
-    keys[:] = [*label_texts]
-    labels = check_labels(keys, len(label_texts))
-    texts_of = {}
-    for label, given in zip(labels.tolist(), label_texts.values(), strict=True):
-        texts = [given] if isinstance(given, str) else given
-        is_list = isinstance(texts, list | tuple) and len(texts) > 0
-        if not is_list or not all(isinstance(t, str) and t.strip() for t in texts):
-            raise ValueError(f"{expected} Got {given!r} for the label {label!r}.")
-        for text in texts:
-            refuse_surrogates(text, f"the 'label_texts' parameter, label {label!r}")
-        texts_of[label] = [text.strip() for text in texts]
-    labels = distinct(labels)
-    return labels, [texts_of[label] for label in labels.tolist()]
-
-
-def refuse_unnamed(labels: "NDArray", named: "NDArray") -> None:
-    """Refuse labels (n,) that are not among the `named` ones (K,)."""
-    is_named = positions(labels, named) >= 0
-    if len(labels) and (labels.dtype.kind in "US") != (named.dtype.kind in "US"):
-        raise ValueError(
-            "The 'label_texts' parameter must have the labels of y as keys, of the "
-            f"same kind. Got {named.tolist()} for the labels "
-            f"{distinct(labels).tolist()[:5]}, which never occur in it."
-        )
-    if not is_named.all():
-        unnamed = distinct(labels[~is_named])
-        raise ValueError(
-            "The 'label_texts' parameter must name every label of y. Got "
-            f"{named.tolist()}, without {unnamed.tolist()[:5]}. Unlabelled texts "
-            "have the label -1."
-        )
 
 
 def as_array(y: Any) -> "NDArray":

@@ -7,15 +7,20 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
 from sksemantic._inputs.class_weight import weights_of_classes
+from sksemantic._inputs.label_texts import (
+    LABELS,
+    check_label_texts,
+    refuse_no_label,
+    refuse_unnamed,
+    texts_of_labels,
+)
 from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._inputs.targets import (
     as_array,
     check_indicators,
-    check_label_texts,
     check_labels,
     check_threshold,
     column_names,
-    refuse_unnamed,
 )
 from sksemantic._inputs.unlabelled import (
     missing_rows,
@@ -74,10 +79,12 @@ class LabelEncoder:
             task = self._make_task(classes, former)
             return Targets(task, task.encode(y), self._weigh_classes(task, y, weights))
         named = label_texts = None
-        if self.label_texts is not None:
+        if isinstance(self.label_texts, dict):
             named, label_texts = check_label_texts(self.label_texts)
         labelled = self._labelled(y, n_texts)
         if labelled is not None:
+            if self._are_labels_texts:
+                refuse_no_label(labelled)
             y = as_array(y)[labelled]
             weights = None if weights is None else weights[labelled]
             n_texts = len(labelled)
@@ -85,6 +92,8 @@ class LabelEncoder:
         if named is not None:
             refuse_unnamed(y, named)
         task = self._make_task(distinct(y) if named is None else named, former)
+        if self._are_labels_texts:
+            label_texts = texts_of_labels(task.classes)
         weights = self._weigh_classes(task, y, weights)
         return Targets(task, task.encode(y), weights, labelled, label_texts)
 
@@ -102,9 +111,19 @@ class LabelEncoder:
             warn_of_missing_labels(has_none)
         elif self.label_texts is None:
             return None  # and is refused
-        if self.label_texts is not None and not {-1, "-1"} & {*self.label_texts}:
+        if self._are_labels_texts or self._names_no_minus_one:
             has_none |= unlabelled_rows(y)
         return np.flatnonzero(~has_none) if has_none.any() else None
+
+    @property
+    def _are_labels_texts(self) -> bool:
+        return isinstance(self.label_texts, str) and self.label_texts == LABELS
+
+    @property
+    def _names_no_minus_one(self) -> bool:
+        """Whether labels have texts, but -1 has none."""
+        texts = self.label_texts
+        return isinstance(texts, dict) and not {-1, "-1"} & {*texts}
 
     def _make_task(
         self,

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,12 +8,10 @@ from sklearn.exceptions import DataConversionWarning
 
 from sksemantic._inputs.targets import (
     check_indicators,
-    check_label_texts,
     check_labels,
     check_targets,
     check_threshold,
     check_word_labels,
-    refuse_unnamed,
 )
 
 N = 24
@@ -229,40 +225,6 @@ def test_threshold_when_bad_then_refused(threshold, n_labels, expected):
         check_threshold(threshold, n_labels)
 
 
-def test_label_texts_when_given_then_come_in_the_order_of_the_labels():
-    labels, texts = check_label_texts({1: " great ", 0: ["bad", "dull"]})
-    assert labels.tolist() == [0, 1]
-    assert texts == [["bad", "dull"], ["great"]]
-
-
-@pytest.mark.parametrize(
-    ("label_texts", "message"),
-    [
-        ({0: "bad"}, r"Got 1 label\(s\) only"),
-        ({0: "bad", "b": "good"}, "labels of one kind"),
-        ({0: "bad", 1: " "}, r"Got ' ' for the label 1"),
-        ({0: "bad", 1: []}, r"Got \[\] for the label 1"),
-        ({0: ["bad", 3], 1: "good"}, re.escape("Got ['bad', 3] for the label 0")),
-    ],
-)
-def test_label_texts_when_bad_then_error_says_what_is_wrong(label_texts, message):
-    with pytest.raises(ValueError, match=message):
-        check_label_texts(label_texts)
-
-
-@pytest.mark.parametrize(
-    ("labels", "named", "message"),
-    [
-        ([0, 2, 1], [0, 1], r"must name every label .* without \[2\]"),
-        (["a", "b"], [0, 1], r"of the same kind\. Got \[0, 1\] .* \['a', 'b'\]"),
-    ],
-)
-def test_labels_when_not_named_then_refused(labels, named, message):
-    with pytest.raises(ValueError, match=message):
-        refuse_unnamed(np.array(labels), np.array(named))
-    refuse_unnamed(np.array(named), np.array(named))
-
-
 @pytest.mark.parametrize(
     "y",
     [
@@ -299,8 +261,3 @@ def test_y_when_values_are_masked_then_refused(check):
 def test_targets_when_dates_then_refused():
     with pytest.raises(ValueError, match="numbers for a regressor. Got datetime64"):
         check_targets(np.arange(N).astype("datetime64[D]"), N)
-
-
-def test_label_texts_when_a_character_is_cut_in_two_then_refused():
-    with pytest.raises(ValueError, match="surrogate .* 'label_texts' parameter, lab"):
-        check_label_texts({0: "bad", 1: "good \ud83d"})
