@@ -313,6 +313,7 @@ Y_REFUSED = {
     "a table of three values": np.array(alternating([0, 2], [1, 0])),
     "a table of str": np.array(alternating(["a", "b"], ["b", "a"])),
     "a table with NaN": np.array(alternating([0, nan], [1, 0])),
+    "a table of NaN": np.full((N, 2), nan),
     "3-d": np.zeros((N, 2, 2)),
     "0-d": np.array("yes"),
     "masked": np.ma.array(alternating(0, 1), mask=[1] + [0] * 7),

@@ -140,7 +140,8 @@ def check_targets(y: Any, n_texts: int) -> "NDArray":
 def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
     """Return y as indicators (n, n_labels) of float32, or None if it is no table.
 
-    Refuse sets of labels, and a table of anything but 0 and 1.
+    A row without any value is NaN in all columns. Refuse sets of labels, a row with
+    some values missing, and a table of anything but 0 and 1.
     """
     first = y[0] if isinstance(y, list | tuple) and len(y) else None
     is_set = _is_set(first)
@@ -154,13 +155,23 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
     if values.ndim != 2 or values.shape[1] < 2:
         return None
     check_consistent_length(range(n_texts), values)
-    missing = np.flatnonzero(pd.isna(values).any(axis=1)).tolist()
-    if missing:
+    is_missing = pd.isna(values)
+    has_none = is_missing.all(axis=1)
+    partly = np.flatnonzero(is_missing.any(axis=1) & ~has_none).tolist()
+    if partly:
         raise ValueError(
-            f"Input y contains NaN: {len(missing)} rows lack an indicator, the first "
-            f"row(s) {name_rows(missing)}. Drop these rows from X and y."
+            f"Input y contains NaN: {len(partly)} row(s) lack an indicator and have "
+            f"others, the first in row(s) {name_rows(partly)}. Got "
+            f"{values[partly[0]].tolist()} in row {partly[0]}. Fill in what is "
+            "missing, or all of the row with NaN for a text without labels."
         )
-    bad = np.flatnonzero(~np.isin(values, (0, 1)).all(axis=1)).tolist()
+    if has_none.all():
+        raise ValueError(
+            f"Input y contains NaN: all {n_texts} rows are missing. Some texts need "
+            "labels."
+        )
+    known = np.flatnonzero(~has_none)
+    bad = known[~np.isin(values[known], (0, 1)).all(axis=1)].tolist()
     if bad:
         raise ValueError(
             f"y of shape {values.shape} must be an indicator matrix of 0 and 1. Got "
@@ -168,7 +179,9 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
             "once (multi-output) are one SKTuningClassifier each; numbers are for "
             "SKTuningRegressor."
         )
-    return values.astype(np.float32)
+    indicators = np.full(values.shape, np.nan, np.float32)
+    indicators[known] = values[known]
+    return indicators
 
 
 def column_names(y: Any) -> "NDArray | None":

@@ -23,6 +23,7 @@ from sksemantic._inputs.targets import (
     column_names,
 )
 from sksemantic._inputs.unlabelled import (
+    labelled_rows,
     missing_rows,
     unlabelled_rows,
     warn_of_missing_labels,
@@ -62,18 +63,8 @@ class LabelEncoder:
         """
         indicators = check_indicators(y, n_texts)
         if indicators is not None:
-            numbers = np.arange(
-                indicators.shape[1] if classes is None else len(classes)
-            )
-            if classes is not None and not np.array_equal(classes, numbers):
-                raise ValueError(
-                    "classes must be the numbers of the columns of y, "
-                    f"np.arange({len(numbers)}), with several labels a text. Got "
-                    f"{classes.tolist()} instead."
-                )
             names = column_names(y)
-            task = self._make_task(numbers, former, MultiLabel(numbers, names))
-            return Targets(task, task.encode(indicators), weights)
+            return self._encode_indicators(indicators, names, weights, former, classes)
         if classes is not None:  # of `partial_fit`: every text is trained on
             y = check_labels(y, n_texts)
             task = self._make_task(classes, former)
@@ -96,6 +87,34 @@ class LabelEncoder:
             label_texts = texts_of_labels(task.classes)
         weights = self._weigh_classes(task, y, weights)
         return Targets(task, task.encode(y), weights, labelled, label_texts)
+
+    def _encode_indicators(
+        self,
+        indicators: "NDArray",
+        names: "NDArray | None",
+        weights: "NDArray | None",
+        former: ClassifierTask | None,
+        classes: "NDArray | None",
+    ) -> Targets:
+        """Return indicators (n, n_labels) as targets; rows of NaN are unlabelled."""
+        numbers = np.arange(indicators.shape[1] if classes is None else len(classes))
+        if classes is not None and not np.array_equal(classes, numbers):
+            raise ValueError(
+                "classes must be the numbers of the columns of y, "
+                f"np.arange({len(numbers)}), with several labels a text. Got "
+                f"{classes.tolist()} instead."
+            )
+        if classes is not None and np.isnan(indicators).any():
+            raise ValueError(
+                "Input y contains NaN: partial_fit trains on every text, and needs a "
+                "row of indicators for each. Drop rows without from X and y."
+            )
+        task = self._make_task(numbers, former, MultiLabel(numbers, names))
+        labelled = labelled_rows(indicators)
+        if labelled is not None:
+            indicators = indicators[labelled]
+            weights = None if weights is None else weights[labelled]
+        return Targets(task, task.encode(indicators), weights, labelled)
 
     def _labelled(self, y: Any, n_texts: int) -> "NDArray | None":
         """Return which texts have a label, by index; None if all have.

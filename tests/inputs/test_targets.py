@@ -184,6 +184,20 @@ def test_indicators_when_in_any_form_then_are_float32(y):
     assert indicators.tolist() == TABLE.tolist()
 
 
+@pytest.mark.parametrize(
+    "y",
+    [
+        [[None, None], [0, 1]],
+        [[np.nan, np.nan], [0, 1]],
+        pd.DataFrame({"a": [pd.NA, 0], "b": [pd.NA, 1]}, dtype="Int64"),
+        pl.DataFrame({"a": [None, False], "b": [None, True]}),
+    ],
+    ids=["None", "NaN", "Int64", "polars"],
+)
+def test_indicators_when_a_row_is_missing_then_it_is_nan(y):
+    np.testing.assert_array_equal(check_indicators(y, 2), [[np.nan, np.nan], [0, 1]])
+
+
 @pytest.mark.parametrize("y", [[0, 1], ["a", "b"], TABLE[:, :1]])
 def test_indicators_when_y_is_no_table_then_none(y):
     assert check_indicators(y, 2) is None
@@ -195,7 +209,13 @@ def test_indicators_when_y_is_no_table_then_none(y):
         ([{"a"}, set()], "Got sets of labels instead.*MultiLabelBinarizer"),
         ([["a"], []], "Got lists of different lengths instead.*MultiLabelBinarizer"),
         (np.eye(3), r"inconsistent numbers of samples: \[2, 3\]"),
-        ([[1, None], [0, 1]], r"1 rows lack an indicator, the first row\(s\) 0"),
+        (
+            [[1, None], [0, 1]],
+            r"1 row\(s\) lack an indicator and .* row\(s\) 0\. Got \[1, None\]",
+        ),
+        ([[np.nan, np.nan], [0, np.nan]], r"Got \[0.0, nan\] in row 1\. Fill in"),
+        (np.full((2, 2), np.nan), "contains NaN: all 2 rows are missing"),
+        ([[np.nan, np.nan], [0, 2]], r"matrix of 0 and 1. Got \[0.0, 2.0\] in row 1"),
         ([[0, 1], [0, 2]], r"matrix of 0 and 1. Got \[0, 2\] in row 1 instead"),
     ],
 )

@@ -75,6 +75,17 @@ def test_labels_when_missing_then_warns_unless_that_is_all_that_there_is():
         encode([1, -1, 0, -1], label_texts=TWO_NAMES)
 
 
+def test_indicators_when_rows_are_missing_then_texts_and_their_weights_are_left_out():
+    y = np.array([[0, 1], [np.nan, np.nan], [1, 1], [np.nan, np.nan]])
+    with pytest.warns(UnlabelledWarning, match=r"2 of 4 texts, .* row\(s\) 1, 3"):
+        found = encode(y, np.array([1.0, 9.0, 2.0, 9.0]))
+    assert found.values.tolist() == [[0, 1], [1, 1]]
+    assert found.weights.tolist() == [1, 2]
+    assert found.labelled.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="Input y contains NaN: partial_fit"):
+        encode(y, classes=np.arange(2))
+
+
 def test_labels_when_missing_in_partial_fit_then_refused():
     with pytest.raises(ValueError, match="Input y contains NaN"):
         encode([1, None, 0, 1], classes=np.array([0, 1]))
