@@ -169,7 +169,7 @@ class LabelEncoder:
         if self.label_texts is not None and (is_multilabel or is_ordinal):
             raise ValueError(
                 "The 'label_texts' parameter must be None with several labels a text, "
-                "and with ordered classes."
+                f"and with ordered classes. Got {self.label_texts!r} instead."
             )
         task: ClassifierTask = multilabel or Classification(classes)
         if is_ordinal:

@@ -202,6 +202,11 @@ def test_class_weight_when_balanced_and_a_label_has_no_text_then_others_count():
             "'label_texts' parameter must be None",
         ),
         (
+            pd.DataFrame(TABLE, columns=["sports", "politics"]),
+            {"label_texts": "labels"},
+            "must be None with several labels a text.* Got 'labels' instead",
+        ),
+        (
             [0, 1, 0, 1],
             {"label_texts": TWO_NAMES, "ordinal": True},
             "'label_texts' parameter must be None",
