@@ -221,7 +221,7 @@ class BaseSKTuning(
         task = former.task if former else None
         targets = self._encode_targets(y, texts, weights, task, classes)
         targets = replace(targets, weights=mean_one(targets.weights))
-        check_task_options(parameters, targets.task)
+        check_task_options(parameters, targets, is_partial=is_partial)
         labelled, groups = labelled_part(texts, groups, targets.labelled)
         if former and not len(labelled):
             raise ValueError("y has no label; a warm start needs labelled texts.")
@@ -261,6 +261,7 @@ class BaseSKTuning(
             rng,
             is_fresh=is_fresh,
             has_linear_probe=not (is_fresh and is_partial),
+            has_unit_length=former.config.model.has_unit_length if former else None,
         )
         if former is not None:
             former.copy_weights_to(module)
@@ -365,7 +366,7 @@ class BaseSKTuning(
         targets: Targets,
         prompt: Prompt | None,
         rng: np.random.RandomState,
-        **situation: bool,
+        **situation: bool | None,
     ) -> "tuple[SemanticModule, Template, TrainingConfig]":
         """Load the backbone, and build an untrained module on it."""
         n_columns = self._n_texts(texts)

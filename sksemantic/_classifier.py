@@ -83,11 +83,13 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         Whether the classes are ordered: as they are sorted, or as they are listed. The
         head then has one output for each step from a class to the next [2]_, and
         `predict` returns the median class, which has the least expected distance.
-    label_texts : dict of label to str or list of str, default=None
+    label_texts : dict of label to str or list of str, or "labels", default=None
         What the labels are called. The classifier then starts from what the backbone
-        itself makes of these texts, and predicts sensibly from few examples or none;
-        see Notes. Every label has to be there; some may have no example. Texts with -1
-        for a label, or none, count as unlabelled, and help to calibrate.
+        itself makes of these texts, the mean of a list of them, and predicts sensibly
+        from few examples or none; see Notes. Every label has to be there; some may have
+        no example. Texts with -1 for a label, or none, count as unlabelled, and help to
+        calibrate. "labels" takes the labels of y themselves, which must be words:
+        "not_spam" and "NotSpam" are read as "not spam" and "Not Spam".
     threshold : float or array-like of shape (n_labels,), default=0.5
         With several labels a text, the probability from which `predict` gives a label.
         It may be set after `fit`.
@@ -218,7 +220,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         "long_texts": [StrOptions({"auto", "truncate", "windows"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "ordinal": ["boolean", list, tuple, np.ndarray],
-        "label_texts": [dict, None],
+        "label_texts": [StrOptions({"labels"}), dict, None],
         "threshold": [Interval(Real, 0, 1, closed="neither"), list, tuple, np.ndarray],
     }
 
@@ -241,7 +243,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         batch_size: "int | str" = "auto",
         class_weight: "dict | str | None" = None,
         ordinal: "bool | list" = False,
-        label_texts: "dict | None" = None,
+        label_texts: "dict | str | None" = None,
         threshold: "float | list" = 0.5,
         device: str = "auto",
         model_kwargs: "dict | None" = None,

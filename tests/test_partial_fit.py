@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LABELS, TEXTS, values_of
+from conftest import LABELS, TEXTS, values_of, with_training
 from skorch.callbacks import Callback
 
 from sksemantic import SKTuningClassifier
@@ -84,3 +84,21 @@ def test_columns_when_named_in_fit_then_stay_known(classifier):
     assert clf.feature_names_in_.tolist() == ["one", "other"]
     with pytest.raises(ValueError, match="feature names should match"):
         clf.predict(table[["other", "one"]])
+
+
+def test_features_when_contrasted_first_then_keep_their_length_of_one(default_params):
+    clf = SKTuningClassifier(**default_params).fit(TEXTS, LABELS)
+    assert clf.config_.training.objective == "contrast"
+    before = clf.predict_proba(TEXTS)
+    clf.set_params(lr=1e-9, training__head_lr=1e-9).partial_fit(TEXTS, LABELS)
+    assert clf.config_.model.has_unit_length
+    np.testing.assert_allclose(clf.predict_proba(TEXTS), before, atol=1e-3)
+    clf.set_params(warm_start=True, max_epochs=1).fit(TEXTS, LABELS)
+    assert clf.config_.model.has_unit_length
+
+
+def test_contrast_when_asked_for_then_refused_and_model_stays(fast):
+    clf = SKTuningClassifier(**with_training(fast, objective="contrast"))
+    with pytest.raises(ValueError, match=r"set_params\(training__objective='task'\)"):
+        clf.fit(TEXTS, LABELS).partial_fit(TEXTS, LABELS)
+    clf.set_params(training__objective="task").partial_fit(TEXTS, LABELS)

@@ -13,13 +13,10 @@ from sksemantic._inputs.columns import (
     as_list,
     name_rows,
     names_of_columns,
-    refuse_surrogates,
 )
 from sksemantic._inputs.label_values import (
     check_one_kind,
-    distinct,
     flat_objects,
-    positions,
     python_values,
 )
 
@@ -143,7 +140,8 @@ def check_targets(y: Any, n_texts: int) -> "NDArray":
 def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
     """Return y as indicators (n, n_labels) of float32, or None if it is no table.
 
-    Refuse sets of labels, and a table of anything but 0 and 1.
+    A row without any value is NaN in all columns. Refuse sets of labels, a row with
+    some values missing, and a table of anything but 0 and 1.
     """
     first = y[0] if isinstance(y, list | tuple) and len(y) else None
     is_set = _is_set(first)
@@ -157,13 +155,23 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
     if values.ndim != 2 or values.shape[1] < 2:
         return None
     check_consistent_length(range(n_texts), values)
-    missing = np.flatnonzero(pd.isna(values).any(axis=1)).tolist()
-    if missing:
+    is_missing = pd.isna(values)
+    has_none = is_missing.all(axis=1)
+    partly = np.flatnonzero(is_missing.any(axis=1) & ~has_none).tolist()
+    if partly:
         raise ValueError(
-            f"Input y contains NaN: {len(missing)} rows lack an indicator, the first "
-            f"row(s) {name_rows(missing)}. Drop these rows from X and y."
+            f"Input y contains NaN: {len(partly)} row(s) lack an indicator and have "
+            f"others, the first in row(s) {name_rows(partly)}. Got "
+            f"{values[partly[0]].tolist()} in row {partly[0]}. Fill in what is "
+            "missing, or all of the row with NaN for a text without labels."
         )
-    bad = np.flatnonzero(~np.isin(values, (0, 1)).all(axis=1)).tolist()
+    if has_none.all():
+        raise ValueError(
+            f"Input y contains NaN: all {n_texts} rows are missing. Some texts need "
+            "labels."
+        )
+    known = np.flatnonzero(~has_none)
+    bad = known[~np.isin(values[known], (0, 1)).all(axis=1)].tolist()
     if bad:
         raise ValueError(
             f"y of shape {values.shape} must be an indicator matrix of 0 and 1. Got "
@@ -171,7 +179,9 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
             "once (multi-output) are one SKTuningClassifier each; numbers are for "
             "SKTuningRegressor."
         )
-    return values.astype(np.float32)
+    indicators = np.full(values.shape, np.nan, np.float32)
+    indicators[known] = values[known]
+    return indicators
 
 
 def column_names(y: Any) -> "NDArray | None":
@@ -191,51 +201,6 @@ def check_threshold(threshold: Any, n_labels: int | None) -> "NDArray":
             + f". Got {threshold!r} instead."
         )
     return values
-
-
-def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
-    """Return the labels, sorted, and the texts of each.
-
-    Refuse fewer than two labels, labels of mixed kinds, and one without any text.
-    """
-    expected = (
-        "The 'label_texts' parameter must map every label to a text, or to a list of "
-        "texts, such as {0: 'terrible', 1: 'great'}."
-    )
-    if len(label_texts) < 2:
-        raise ValueError(f"{expected} Got {len(label_texts)} label(s) only.")
-    keys = np.empty(len(label_texts), dtype=object)
-    keys[:] = [*label_texts]
-    labels = check_labels(keys, len(label_texts))
-    texts_of = {}
-    for label, given in zip(labels.tolist(), label_texts.values(), strict=True):
-        texts = [given] if isinstance(given, str) else given
-        is_list = isinstance(texts, list | tuple) and len(texts) > 0
-        if not is_list or not all(isinstance(t, str) and t.strip() for t in texts):
-            raise ValueError(f"{expected} Got {given!r} for the label {label!r}.")
-        for text in texts:
-            refuse_surrogates(text, f"the 'label_texts' parameter, label {label!r}")
-        texts_of[label] = [text.strip() for text in texts]
-    labels = distinct(labels)
-    return labels, [texts_of[label] for label in labels.tolist()]
-
-
-def refuse_unnamed(labels: "NDArray", named: "NDArray") -> None:
-    """Refuse labels (n,) that are not among the `named` ones (K,)."""
-    is_named = positions(labels, named) >= 0
-    if len(labels) and (labels.dtype.kind in "US") != (named.dtype.kind in "US"):
-        raise ValueError(
-            "The 'label_texts' parameter must have the labels of y as keys, of the "
-            f"same kind. Got {named.tolist()} for the labels "
-            f"{distinct(labels).tolist()[:5]}, which never occur in it."
-        )
-    if not is_named.all():
-        unnamed = distinct(labels[~is_named])
-        raise ValueError(
-            "The 'label_texts' parameter must name every label of y. Got "
-            f"{named.tolist()}, without {unnamed.tolist()[:5]}. Unlabelled texts "
-            "have the label -1."
-        )
 
 
 def as_array(y: Any) -> "NDArray":

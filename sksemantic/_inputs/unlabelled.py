@@ -19,6 +19,16 @@ def missing_rows(y: "NDArray") -> "NDArray":
     return np.asarray(pd.isna(y), bool)
 
 
+def labelled_rows(indicators: "NDArray") -> "NDArray | None":
+    """Return the rows of indicators (n, n_labels) that are not NaN; None for all.
+
+    The others are told as unlabelled texts.
+    """
+    has_none = np.isnan(indicators[:, 0])
+    warn_of_missing_labels(has_none)
+    return np.flatnonzero(~has_none) if has_none.any() else None
+
+
 def warn_of_missing_labels(is_missing: "NDArray") -> None:
     """Say how many texts have no label (n,), if any: it may be a mistake."""
     missing = np.flatnonzero(is_missing).tolist()

@@ -7,17 +7,23 @@ import numpy as np
 from sklearn.utils.validation import check_consistent_length
 
 from sksemantic._inputs.class_weight import weights_of_classes
+from sksemantic._inputs.label_texts import (
+    LABELS,
+    check_label_texts,
+    refuse_no_label,
+    refuse_unnamed,
+    texts_of_labels,
+)
 from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._inputs.targets import (
     as_array,
     check_indicators,
-    check_label_texts,
     check_labels,
     check_threshold,
     column_names,
-    refuse_unnamed,
 )
 from sksemantic._inputs.unlabelled import (
+    labelled_rows,
     missing_rows,
     unlabelled_rows,
     warn_of_missing_labels,
@@ -57,27 +63,19 @@ class LabelEncoder:
         """
         indicators = check_indicators(y, n_texts)
         if indicators is not None:
-            numbers = np.arange(
-                indicators.shape[1] if classes is None else len(classes)
-            )
-            if classes is not None and not np.array_equal(classes, numbers):
-                raise ValueError(
-                    "classes must be the numbers of the columns of y, "
-                    f"np.arange({len(numbers)}), with several labels a text. Got "
-                    f"{classes.tolist()} instead."
-                )
             names = column_names(y)
-            task = self._make_task(numbers, former, MultiLabel(numbers, names))
-            return Targets(task, task.encode(indicators), weights)
+            return self._encode_indicators(indicators, names, weights, former, classes)
         if classes is not None:  # of `partial_fit`: every text is trained on
             y = check_labels(y, n_texts)
             task = self._make_task(classes, former)
             return Targets(task, task.encode(y), self._weigh_classes(task, y, weights))
         named = label_texts = None
-        if self.label_texts is not None:
+        if isinstance(self.label_texts, dict):
             named, label_texts = check_label_texts(self.label_texts)
         labelled = self._labelled(y, n_texts)
         if labelled is not None:
+            if self._are_labels_texts:
+                refuse_no_label(labelled)
             y = as_array(y)[labelled]
             weights = None if weights is None else weights[labelled]
             n_texts = len(labelled)
@@ -85,8 +83,38 @@ class LabelEncoder:
         if named is not None:
             refuse_unnamed(y, named)
         task = self._make_task(distinct(y) if named is None else named, former)
+        if self._are_labels_texts:
+            label_texts = texts_of_labels(task.classes)
         weights = self._weigh_classes(task, y, weights)
         return Targets(task, task.encode(y), weights, labelled, label_texts)
+
+    def _encode_indicators(
+        self,
+        indicators: "NDArray",
+        names: "NDArray | None",
+        weights: "NDArray | None",
+        former: ClassifierTask | None,
+        classes: "NDArray | None",
+    ) -> Targets:
+        """Return indicators (n, n_labels) as targets; rows of NaN are unlabelled."""
+        numbers = np.arange(indicators.shape[1] if classes is None else len(classes))
+        if classes is not None and not np.array_equal(classes, numbers):
+            raise ValueError(
+                "classes must be the numbers of the columns of y, "
+                f"np.arange({len(numbers)}), with several labels a text. Got "
+                f"{classes.tolist()} instead."
+            )
+        if classes is not None and np.isnan(indicators).any():
+            raise ValueError(
+                "Input y contains NaN: partial_fit trains on every text, and needs a "
+                "row of indicators for each. Drop rows without from X and y."
+            )
+        task = self._make_task(numbers, former, MultiLabel(numbers, names))
+        labelled = labelled_rows(indicators)
+        if labelled is not None:
+            indicators = indicators[labelled]
+            weights = None if weights is None else weights[labelled]
+        return Targets(task, task.encode(indicators), weights, labelled)
 
     def _labelled(self, y: Any, n_texts: int) -> "NDArray | None":
         """Return which texts have a label, by index; None if all have.
@@ -102,9 +130,19 @@ class LabelEncoder:
             warn_of_missing_labels(has_none)
         elif self.label_texts is None:
             return None  # and is refused
-        if self.label_texts is not None and not {-1, "-1"} & {*self.label_texts}:
+        if self._are_labels_texts or self._names_no_minus_one:
             has_none |= unlabelled_rows(y)
         return np.flatnonzero(~has_none) if has_none.any() else None
+
+    @property
+    def _are_labels_texts(self) -> bool:
+        return isinstance(self.label_texts, str) and self.label_texts == LABELS
+
+    @property
+    def _names_no_minus_one(self) -> bool:
+        """Whether labels have texts, but -1 has none."""
+        texts = self.label_texts
+        return isinstance(texts, dict) and not {-1, "-1"} & {*texts}
 
     def _make_task(
         self,
@@ -131,7 +169,7 @@ class LabelEncoder:
         if self.label_texts is not None and (is_multilabel or is_ordinal):
             raise ValueError(
                 "The 'label_texts' parameter must be None with several labels a text, "
-                "and with ordered classes."
+                f"and with ordered classes. Got {self.label_texts!r} instead."
             )
         task: ClassifierTask = multilabel or Classification(classes)
         if is_ordinal:

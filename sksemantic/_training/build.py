@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
-    from sksemantic._tasks.base import Targets, Task
+    from sksemantic._tasks.base import Targets
 
 Parameters = Mapping[str, Any]  # of an estimator, by name
 
@@ -60,19 +60,29 @@ def check_parameters(parameters: Parameters, caller: str) -> None:
         )
 
 
-def check_task_options(parameters: Parameters, task: "Task") -> None:
-    """Refuse what `training` asks for and the task does not have.
+def check_task_options(
+    parameters: Parameters, targets: "Targets", *, is_partial: bool = False
+) -> None:
+    """Refuse what `training` asks for and the task, or `partial_fit`, does not have.
 
     Raises
     ------
     ValueError
     """
-    contrast = _option(parameters, "contrast")
-    if contrast not in ("auto", 0) and not task.can_contrast:
+    task = targets.task
+    for name, accepted in (("contrast", 0), ("objective", "task")):
+        value = _option(parameters, name)
+        if value not in ("auto", accepted) and not task.can_contrast:
+            raise ValueError(
+                f"The {name!r} entry of the 'training' parameter must be 'auto' or "
+                f"{accepted!r} unless every text is of one of several classes without "
+                f"an order: other texts are more or less alike. Got {value!r} instead."
+            )
+    if is_partial and _option(parameters, "objective") == "contrast":
         raise ValueError(
-            "The 'contrast' entry of the 'training' parameter must be 'auto' or 0 "
-            "unless every text is of one of several classes without an order: other "
-            f"texts are more or less alike. Got {contrast!r} instead."
+            "The 'objective' entry of the 'training' parameter must be 'auto' or "
+            "'task' for partial_fit, which trains the head as well. Got 'contrast' "
+            "instead: set_params(training__objective='task')."
         )
     pooling = _option(parameters, "pooling")
     if pooling != "auto" and task.has_words:
@@ -146,11 +156,14 @@ def build_module(
     targets: "Targets",
     n_columns: int,
     rng: np.random.RandomState,
+    *,
+    has_unit_length: bool | None = None,
     **situation: Any,
 ) -> "tuple[SemanticModule, Template, TrainingConfig]":
     """Decide everything that is "auto", and build an untrained module.
 
-    `n_columns` is the number of texts a row, `rng` is for the initial values, and
+    `n_columns` is the number of texts a row, `rng` is for the initial values,
+    `has_unit_length` says whether features have length one where training goes on, and
     `situation` goes to `resolve_training_config`.
     """
     max_length = parameters["max_length"]
@@ -162,6 +175,8 @@ def build_module(
             is_pair=n_columns == 2 and not prompt.has_slots,
         )
     training = resolve_training(parameters, backbone, targets, pooling, **situation)
+    if has_unit_length is None:
+        has_unit_length = training.objective == "contrast"
     model_config, template = resolve_model_config(
         backbone,
         prompt,
@@ -178,7 +193,7 @@ def build_module(
         is_text_rank_default=_option(parameters, "text_rank") == "auto",
         pooling=pooling,
         dropout=training.dropout,
-        has_unit_length=training.objective == "contrast",
+        has_unit_length=has_unit_length,
         n_outputs=targets.task.n_outputs,
     )
     training = replace(training, text_rank=model_config.text_rank)

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,12 +8,10 @@ from sklearn.exceptions import DataConversionWarning
 
 from sksemantic._inputs.targets import (
     check_indicators,
-    check_label_texts,
     check_labels,
     check_targets,
     check_threshold,
     check_word_labels,
-    refuse_unnamed,
 )
 
 N = 24
@@ -188,6 +184,20 @@ def test_indicators_when_in_any_form_then_are_float32(y):
     assert indicators.tolist() == TABLE.tolist()
 
 
+@pytest.mark.parametrize(
+    "y",
+    [
+        [[None, None], [0, 1]],
+        [[np.nan, np.nan], [0, 1]],
+        pd.DataFrame({"a": [pd.NA, 0], "b": [pd.NA, 1]}, dtype="Int64"),
+        pl.DataFrame({"a": [None, False], "b": [None, True]}),
+    ],
+    ids=["None", "NaN", "Int64", "polars"],
+)
+def test_indicators_when_a_row_is_missing_then_it_is_nan(y):
+    np.testing.assert_array_equal(check_indicators(y, 2), [[np.nan, np.nan], [0, 1]])
+
+
 @pytest.mark.parametrize("y", [[0, 1], ["a", "b"], TABLE[:, :1]])
 def test_indicators_when_y_is_no_table_then_none(y):
     assert check_indicators(y, 2) is None
@@ -199,7 +209,13 @@ def test_indicators_when_y_is_no_table_then_none(y):
         ([{"a"}, set()], "Got sets of labels instead.*MultiLabelBinarizer"),
         ([["a"], []], "Got lists of different lengths instead.*MultiLabelBinarizer"),
         (np.eye(3), r"inconsistent numbers of samples: \[2, 3\]"),
-        ([[1, None], [0, 1]], r"1 rows lack an indicator, the first row\(s\) 0"),
+        (
+            [[1, None], [0, 1]],
+            r"1 row\(s\) lack an indicator and .* row\(s\) 0\. Got \[1, None\]",
+        ),
+        ([[np.nan, np.nan], [0, np.nan]], r"Got \[0.0, nan\] in row 1\. Fill in"),
+        (np.full((2, 2), np.nan), "contains NaN: all 2 rows are missing"),
+        ([[np.nan, np.nan], [0, 2]], r"matrix of 0 and 1. Got \[0.0, 2.0\] in row 1"),
         ([[0, 1], [0, 2]], r"matrix of 0 and 1. Got \[0, 2\] in row 1 instead"),
     ],
 )
@@ -227,40 +243,6 @@ def test_threshold_when_between_0_and_1_then_is_an_array(threshold, n_labels):
 def test_threshold_when_bad_then_refused(threshold, n_labels, expected):
     with pytest.raises(ValueError, match=f"'threshold' .* {expected}"):
         check_threshold(threshold, n_labels)
-
-
-def test_label_texts_when_given_then_come_in_the_order_of_the_labels():
-    labels, texts = check_label_texts({1: " great ", 0: ["bad", "dull"]})
-    assert labels.tolist() == [0, 1]
-    assert texts == [["bad", "dull"], ["great"]]
-
-
-@pytest.mark.parametrize(
-    ("label_texts", "message"),
-    [
-        ({0: "bad"}, r"Got 1 label\(s\) only"),
-        ({0: "bad", "b": "good"}, "labels of one kind"),
-        ({0: "bad", 1: " "}, r"Got ' ' for the label 1"),
-        ({0: "bad", 1: []}, r"Got \[\] for the label 1"),
-        ({0: ["bad", 3], 1: "good"}, re.escape("Got ['bad', 3] for the label 0")),
-    ],
-)
-def test_label_texts_when_bad_then_error_says_what_is_wrong(label_texts, message):
-    with pytest.raises(ValueError, match=message):
-        check_label_texts(label_texts)
-
-
-@pytest.mark.parametrize(
-    ("labels", "named", "message"),
-    [
-        ([0, 2, 1], [0, 1], r"must name every label .* without \[2\]"),
-        (["a", "b"], [0, 1], r"of the same kind\. Got \[0, 1\] .* \['a', 'b'\]"),
-    ],
-)
-def test_labels_when_not_named_then_refused(labels, named, message):
-    with pytest.raises(ValueError, match=message):
-        refuse_unnamed(np.array(labels), np.array(named))
-    refuse_unnamed(np.array(named), np.array(named))
 
 
 @pytest.mark.parametrize(
@@ -299,8 +281,3 @@ def test_y_when_values_are_masked_then_refused(check):
 def test_targets_when_dates_then_refused():
     with pytest.raises(ValueError, match="numbers for a regressor. Got datetime64"):
         check_targets(np.arange(N).astype("datetime64[D]"), N)
-
-
-def test_label_texts_when_a_character_is_cut_in_two_then_refused():
-    with pytest.raises(ValueError, match="surrogate .* 'label_texts' parameter, lab"):
-        check_label_texts({0: "bad", 1: "good \ud83d"})

@@ -38,6 +38,7 @@ KINDS = {
         {"label_texts": {"good": "great", "bad": ["awful", "dull"]}},
         LABELS,
     ),
+    "label texts of labels": (SKTuningClassifier, {"label_texts": "labels"}, LABELS),
     "numbers": (SKTuningRegressor, {"loss": "huber"}, NUMBERS),
     "several numbers": (SKTuningRegressor, {}, np.stack([NUMBERS, -NUMBERS], axis=1)),
     "words": (SKTuningTokenClassifier, {"class_weight": "balanced"}, TAGS),

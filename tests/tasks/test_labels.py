@@ -75,6 +75,17 @@ def test_labels_when_missing_then_warns_unless_that_is_all_that_there_is():
         encode([1, -1, 0, -1], label_texts=TWO_NAMES)
 
 
+def test_indicators_when_rows_are_missing_then_texts_and_their_weights_are_left_out():
+    y = np.array([[0, 1], [np.nan, np.nan], [1, 1], [np.nan, np.nan]])
+    with pytest.warns(UnlabelledWarning, match=r"2 of 4 texts, .* row\(s\) 1, 3"):
+        found = encode(y, np.array([1.0, 9.0, 2.0, 9.0]))
+    assert found.values.tolist() == [[0, 1], [1, 1]]
+    assert found.weights.tolist() == [1, 2]
+    assert found.labelled.tolist() == [0, 2]
+    with pytest.raises(ValueError, match="Input y contains NaN: partial_fit"):
+        encode(y, classes=np.arange(2))
+
+
 def test_labels_when_missing_in_partial_fit_then_refused():
     with pytest.raises(ValueError, match="Input y contains NaN"):
         encode([1, None, 0, 1], classes=np.array([0, 1]))
@@ -92,6 +103,33 @@ def test_labels_when_all_are_missing_then_classes_are_those_with_texts():
     found = encode([-1] * 4, label_texts=TWO_NAMES)
     assert found.task.classes.tolist() == [0, 1]
     assert len(found.values) == len(found.labelled) == 0
+
+
+@pytest.mark.parametrize(
+    ("y", "labelled", "texts"),
+    [
+        (["not_spam", "spam", "spam", "spam"], None, ["not spam", "spam"]),
+        (["spam", -1, "-1", "not_spam"], [0, 3], ["not spam", "spam"]),
+        (["spam", None, None, "ham"], [0, 3], ["ham", "spam"]),
+        (["ab", "cd", "ef", "gh"], None, ["ab", "cd", "ef", "gh"]),
+    ],
+    ids=["all", "minus one", "missing", "four"],
+)
+@pytest.mark.filterwarnings("ignore::sksemantic.UnlabelledWarning")
+def test_labels_when_they_are_the_texts_then_come_in_the_order_of_the_classes(
+    y, labelled, texts
+):
+    found = encode(y, label_texts="labels")
+    assert found.label_texts == [[text] for text in texts]
+    assert found.task.classes.tolist() == sorted({*y} - {-1, "-1", None})
+    kept = None if found.labelled is None else found.labelled.tolist()
+    assert kept == labelled
+
+
+@pytest.mark.parametrize("missing", [-1, None, "-1"])
+def test_labels_when_they_are_the_texts_and_all_are_missing_then_refused(missing):
+    with pytest.raises(ValueError, match="if no text has a label"):
+        encode([missing] * 4, label_texts="labels")
 
 
 @pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 3.0, 4.0])])
@@ -164,6 +202,11 @@ def test_class_weight_when_balanced_and_a_label_has_no_text_then_others_count():
             "'label_texts' parameter must be None",
         ),
         (
+            pd.DataFrame(TABLE, columns=["sports", "politics"]),
+            {"label_texts": "labels"},
+            "must be None with several labels a text.* Got 'labels' instead",
+        ),
+        (
             [0, 1, 0, 1],
             {"label_texts": TWO_NAMES, "ordinal": True},
             "'label_texts' parameter must be None",
@@ -179,6 +222,7 @@ def test_class_weight_when_balanced_and_a_label_has_no_text_then_others_count():
         (["ugly", -1, -1, -1], {"label_texts": NAMES}, r"every label.*\['ugly'\]"),
         (["a", "b", "a", "b"], {"label_texts": TWO_NAMES}, "of y as keys, of the same"),
         (["a", "b", "a", "b"], {"label_texts": {}}, r"Got 0 label\(s\) only"),
+        ([0, 1, -1, 0], {"label_texts": "labels"}, "Got 0, 1, no words"),
     ],
 )
 def test_labels_when_they_do_not_suit_the_parameters_then_refused(

@@ -9,6 +9,7 @@ import torch
 from conftest import LABELS, TEXTS, load_tiny, with_training
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 from sksemantic import SKTuningClassifier
 
@@ -72,22 +73,32 @@ def test_fit_when_head_is_to_start_otherwise_then_refused(start, fast):
         clf.fit(TEXTS, FEW)
 
 
-@pytest.mark.parametrize("name", ["gemma3", "llama"])
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("gemma3", {0: "bad", 1: "good"}),
+        ("llama", {0: "bad", 1: "good"}),
+        ("gemma3", {0: ["bad", "awful"], 1: ["good", "great", "lovely"]}),
+    ],
+    ids=["gemma3", "llama", "several texts"],
+)
 def test_fit_when_causal_then_logits_are_those_of_the_next_token(
-    name, fast, tiny, tiny_llama_with_head
+    name, names, fast, tiny, tiny_llama_with_head
 ):
     model = tiny(name) if name == "gemma3" else tiny_llama_with_head[0]
     prompt = "film: {text} it was"
-    names = {0: "bad", 1: "good"}
     clf = SKTuningClassifier(**fast | {"model": model, "prompt": prompt})
     clf.set_params(label_texts=names).fit(TEXTS, [-1] * len(TEXTS))
     backbone = clf.get_module().backbone
-    ids = [backbone.encode([" " + text])[0] for text in names.values()]
+    texts = [[own] if isinstance(own, str) else own for own in names.values()]
+    ids = [backbone.encode([" " + text for text in own]) for own in texts]
     if name == "gemma3":
         output = backbone.model.get_input_embeddings().weight
     else:
         output = tiny_llama_with_head[1]
-    vectors = np.stack([output[i].mean(dim=0).numpy() for i in ids])
+    vectors = np.stack(
+        [np.mean([output[i].mean(dim=0).numpy() for i in own], axis=0) for own in ids]
+    )
     expected = clf.transform(TEXTS) @ vectors.T
     margins = expected[:, 1] - expected[:, 0]
     found = clf.decision_function(TEXTS)
@@ -105,6 +116,33 @@ def test_fit_when_some_are_labelled_then_learns_from_there(fast):
     assert clf.comparison_ is None
     rows = [i for i, label in enumerate(FEW) if label != -1]
     assert clf.score([TEXTS[i] for i in rows], [FEW[i] for i in rows]) > 0.5
+
+
+@pytest.mark.parametrize("missing", [-1, None])
+@pytest.mark.filterwarnings("ignore::sksemantic.UnlabelledWarning")
+def test_fit_when_labels_are_their_own_texts_then_as_with_a_dictionary(missing, fast):
+    labels = {"good": "good_film", "bad": "bad-film"}
+    y = [missing if label == -1 else labels[label] for label in FEW]
+    named = {"good_film": "good film", "bad-film": "bad film"}
+    own, given = (
+        SKTuningClassifier(**fast, label_texts=texts).fit(TEXTS, y)
+        for texts in ("labels", named)
+    )
+    np.testing.assert_array_equal(own.predict_proba(TEXTS), given.predict_proba(TEXTS))
+    np.testing.assert_array_equal(own.linear_probe_.coef, given.linear_probe_.coef)
+
+
+def test_search_when_over_label_texts_then_each_of_them_is_fitted(fast):
+    options = [None, "labels", NAMES, {"good": ["great", "lovely"], "bad": ["awful"]}]
+    clf = SKTuningClassifier(**fast | {"max_epochs": 1})
+    search = GridSearchCV(clf, {"label_texts": options}, cv=2, error_score="raise")
+    search.fit(TEXTS, LABELS)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.label_texts in options
+    for option in options:
+        other = clone(clf).set_params(label_texts=option)
+        assert clone(other).get_params()["label_texts"] == option
+        assert ("label_texts=" in repr(other)) == (option is not None)
 
 
 def test_fit_when_a_class_has_no_example_then_is_still_predicted(fast):

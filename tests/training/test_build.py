@@ -20,6 +20,10 @@ ORDERED = Ordinal(np.arange(2), np.arange(2))
 NUMBERS = Regression(np.zeros(1), np.ones(1))
 
 
+def of(task, **more):
+    return Targets(task, np.arange(2), **more)
+
+
 def parameters(**changes):
     clf = SKTuningClassifier(device="cpu").set_params(**changes)
     return clf.get_params(deep=False)
@@ -32,15 +36,27 @@ def parameters(**changes):
         (ORDERED, "contrast", 0.5),
         (NUMBERS, "contrast", 1),
         (WORDS, "contrast", 1.0),
+        (MultiLabel(np.arange(2)), "objective", "contrast"),
+        (ORDERED, "objective", "contrast"),
+        (NUMBERS, "objective", "contrast"),
+        (WORDS, "objective", "contrast"),
         (WORDS, "pooling", "mean"),
     ],
 )
 def test_option_when_the_task_does_not_have_it_then_refused(task, name, value):
     message = f"'{name}' entry of the 'training' param.* Got {value!r} instead"
     with pytest.raises(ValueError, match=message):
-        check_task_options(parameters(**{f"training__{name}": value}), task)
-    check_task_options(parameters(training__contrast=0), task)
-    check_task_options(parameters(**{f"training__{name}": value}), CLASSES)
+        check_task_options(parameters(**{f"training__{name}": value}), of(task))
+    check_task_options(parameters(training__contrast=0), of(task))
+    check_task_options(parameters(training__objective="task"), of(task))
+    check_task_options(parameters(**{f"training__{name}": value}), of(CLASSES))
+
+
+def test_contrast_when_asked_for_in_partial_fit_then_refused():
+    asked = parameters(training__objective="contrast")
+    with pytest.raises(ValueError, match=r"for partial_fit.*Got 'contrast' instead"):
+        check_task_options(asked, of(CLASSES), is_partial=True)
+    check_task_options(parameters(), of(CLASSES), is_partial=True)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +75,7 @@ def test_training_when_resolved_then_follows_backbone_pairs_adapter_and_label_te
     tiny_bert, tiny_llama
 ):
     def start(model, pooling="mean", label_texts=None, n_texts=201, **changes):
-        targets = Targets(CLASSES, np.arange(2), label_texts=label_texts)
+        targets = of(CLASSES, label_texts=label_texts)
         config = resolve_training(
             parameters(**changes), load_tiny(model), targets, pooling, n_texts=n_texts
         )
@@ -70,5 +86,5 @@ def test_training_when_resolved_then_follows_backbone_pairs_adapter_and_label_te
     assert start(tiny_bert, "pair") == (1e-3, "linear_probe", "pair")
     assert start(tiny_bert, adapter="linear") == (4e-4, "zeros", "mean")
     named = start(tiny_bert, label_texts=[["bad"], ["good"]], n_texts=150)
-    assert named == (1e-3, "linear_probe", "mean")
+    assert named == (5e-3, "linear_probe", "mean")
     assert start(tiny_bert, lr=0.1) == (0.1, "zeros", "mean")

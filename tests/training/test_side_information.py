@@ -53,6 +53,21 @@ def test_unlabelled_when_contrasted_first_then_count_for_the_features_scale(
     )
 
 
+def test_fit_when_rows_of_indicators_are_missing_then_they_count_for_the_scale(
+    fast, X, labels
+):
+    tags = np.full((len(X), 2), np.nan)
+    tags[: len(labels)] = np.array(labels)[:, None] == ["bad", "good"]
+    with pytest.warns(UnlabelledWarning, match="12 of 36 texts, "):
+        clf = SKTuningClassifier(**fast).fit(X, tags)
+    frozen = SKTuningClassifier(**fast | {"max_epochs": 1, "lr": 1e-9}).fit(
+        X, np.where(np.isnan(tags), [[0, 1]], tags)
+    )
+    mean, other = (c.get_module().state_dict()["feature_mean"] for c in (clf, frozen))
+    np.testing.assert_allclose(mean, other, atol=1e-5)
+    assert clf.predict(X).shape == (36, 2)
+
+
 @pytest.mark.parametrize(
     "options", [{"training": {"objective": "task"}}, {"ordinal": ["bad", "good"]}]
 )
