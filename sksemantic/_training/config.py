@@ -24,8 +24,8 @@ class TrainingConfig:
         What the training minimises. "contrast": first the texts of a class are drawn
         together, by the supervised contrastive loss alone, then the head is fitted to
         what the trained model makes of them, a logistic regression on features of
-        length one. Only for classes without an order, and not in `partial_fit`. With few
-        texts of a class it is the default, see `contrast_first_texts`.
+        length one. Only for classes without an order, and not in `partial_fit`. It is
+        the default with few texts of a class, see `contrast_first_texts`.
     contrast_first_texts : int, default=100
         Texts of a class, on average, up to which "contrast" is the default.
     contrast_temperature : float, default=0.1
