@@ -18,6 +18,7 @@ from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._inputs.prompt import TEXT, Prompt
 from sksemantic._inputs.targets import check_word_labels
 from sksemantic._tasks.base import Targets
+from sksemantic._tasks.later_classes import classes_of_warm_start
 from sksemantic._tasks.tokens import TokenClassification
 
 if TYPE_CHECKING:
@@ -373,6 +374,8 @@ class SKTuningTokenClassifier(
                 "y must hold at least two labels. Got "
                 + (f"one only, {classes.tolist()[0]!r}." if len(classes) else "none.")
             )
+        if former is not None:
+            classes = classes_of_warm_start(former.classes, classes)
         codes = np.full(len(flat), -1)
         codes[is_labelled] = own = positions(values, classes)
         class_weights = None
@@ -381,7 +384,7 @@ class SKTuningTokenClassifier(
             class_weights /= class_weights[own].mean()
         task = TokenClassification(classes, class_weights)
         if former is not None:
-            task.check_same(former)
+            task.check_goes_on_from(former)
         return Targets(task, codes, weights)
 
     def _default_prompt(self, is_causal: bool, n_texts: int) -> str:

@@ -146,12 +146,15 @@ def build_module(
     targets: "Targets",
     n_columns: int,
     rng: np.random.RandomState,
+    *,
+    had_unit_length: bool = False,
     **situation: Any,
 ) -> "tuple[SemanticModule, Template, TrainingConfig]":
     """Decide everything that is "auto", and build an untrained module.
 
-    `n_columns` is the number of texts a row, `rng` is for the initial values, and
-    `situation` goes to `resolve_training_config`.
+    `n_columns` is the number of texts a row, and `rng` is for the initial values.
+    `had_unit_length` says whether the head goes on from one that reads features of
+    length one, and `situation` goes to `resolve_training_config`.
     """
     max_length = parameters["max_length"]
     pooling = TOKENS
@@ -178,7 +181,7 @@ def build_module(
         is_text_rank_default=_option(parameters, "text_rank") == "auto",
         pooling=pooling,
         dropout=training.dropout,
-        has_unit_length=training.objective == "contrast",
+        has_unit_length=had_unit_length or training.objective == "contrast",
         n_outputs=targets.task.n_outputs,
     )
     training = replace(training, text_rank=model_config.text_rank)

@@ -77,6 +77,7 @@ class Trainer:
         checkpoint: Checkpoint,
         *,
         is_fresh: bool = True,  # else a warm start: head and scale stay as they are
+        is_new: "NDArray | None" = None,  # which outputs (K,) the warm start adds
         can_cut_layers: bool = False,
         side: SideInformation = NO_SIDE_INFORMATION,
     ) -> TrainingResult:
@@ -104,7 +105,11 @@ class Trainer:
             self.module.load_state_dict(checkpoint.start["weights"])
             self.rng.set_state(checkpoint.start["rng_at_step"])
             self.dropout_generator.set_state(checkpoint.start["dropout"])
-        else:
+        elif is_new is not None:
+            probing.fit_new_outputs(is_new)
+        if not is_fresh:
+            probing.keep_absent_classes()
+        if checkpoint.start is None:
             probe = probing.fit()
             if is_fresh:
                 self._init_head(data, probe)
@@ -118,7 +123,9 @@ class Trainer:
                 data, is_held_out, probing, probe, checkpoint
             )
         else:
-            result = self._train_alone(data, plan.side, probe, checkpoint)
+            result = self._train_alone(
+                data, plan.side, probe, checkpoint, is_fresh=is_fresh
+            )
         n_layers = self.module.config.n_tuned_layers, all_layers
         n_wanted = n_epochs if result.n_wanted is None else result.n_wanted
         cut_epochs = len(result.history), n_wanted
@@ -199,6 +206,8 @@ class Trainer:
         side: SideInformation,
         probe: LinearProbe,
         checkpoint: Checkpoint,
+        *,
+        is_fresh: bool,
     ) -> TrainingResult:
         """Train on all texts, where none is held out."""
         warn_of_none_held_out(self.config, len(data))
@@ -208,7 +217,7 @@ class Trainer:
         try:
             history = epochs.end()
             if not epochs.is_diverged:
-                self._fit_head(data, side)
+                self._fit_head(data, side, is_fresh=is_fresh)
         except KeyboardInterrupt:
             epochs.interrupt()
             history = epochs.end()
@@ -228,12 +237,15 @@ class Trainer:
             n_wanted=epochs.n_wanted,
         )
 
-    def _fit_head(self, data: "TextDataset", side: SideInformation) -> None:
+    def _fit_head(
+        self, data: "TextDataset", side: SideInformation, *, is_fresh: bool
+    ) -> None:
         """Fit the head anew, where it was not trained or is too small."""
         self.progress.begin("comparison")
         module, task, config, rng = self.module, self.task, self.config, self.rng
         if config.objective == "contrast":
-            fit_head_last(module, task, data, side.unlabelled, config, rng)
+            others = side.unlabelled
+            fit_head_last(module, task, data, others, config, rng, is_fresh=is_fresh)
         else:
             fit_head_to_windows(module, task, data, config, rng)
 
