@@ -92,8 +92,9 @@ class SKTuningTokenClassifier(
         ``{"head_lr": 1e-3, "contrast": 0}``; each as ``training__head_lr`` in
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
     warm_start : bool, default=False
-        Start `fit` from the values trained before, instead of afresh. Adapter, text
-        adapter and head must have the same shapes; another prompt is accepted.
+        Start `fit` from the values trained before, instead of afresh. Adapter and text
+        adapter must have the same shapes; another prompt is accepted. y may have new
+        labels: each gets a row of the head.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
