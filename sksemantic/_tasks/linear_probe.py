@@ -162,12 +162,18 @@ class ProbeFitter:
     ) -> LinearProbe:
         """Fit multinomial logistic regression near a head, with the head's penalty.
 
-        Only the rows of `is_free` (K,) are fitted, by default all.
+        Only the rows of `is_free` (K,) are fitted, by default all; then intercepts have
+        the penalty as well, else a class without any text would soon have none left.
         """
         arrays = rows.with_weight().arrays
-        max_iter = self.config.max_iter
         coef, intercept = maximum_a_posteriori(
-            head.coef, *arrays, head.penalty, max_iter, head.intercept, is_free
+            head.coef,
+            *arrays,
+            head.penalty,
+            self.config.max_iter,
+            head.intercept,
+            is_free,
+            1.0 if is_free is not None else head.penalty,
         )
         return replace(head, coef=coef, intercept=intercept)
 

@@ -118,25 +118,25 @@ class Probing:
         self._features = standardise(module, raw)
         self._module, self._side = module, side
 
-    def fit_new_outputs(self, is_new: "NDArray") -> None:
+    def fit_new_outputs(self, is_new: "NDArray", penalty: float) -> None:
         """Fit rows of the head (K,) that a warm start has added; keep the others."""
         module = self._module
-        head = trained_head(module, self._fitter.config.last_penalty)
+        head = trained_head(module, penalty)
         vectors = self._side.new_label_vectors
         if vectors is not None:
             scale = module.feature_scale.cpu().numpy()
             prior = label_prior(vectors, self._features, scale)
             head.coef[is_new] = prior[is_new]
-        rows = self._rows()
-        head = self._task.fit_new_outputs(self._fitter, rows, head, is_new)
+        head = self._task.fit_new_outputs(self._fitter, self._rows(), head, is_new)
         module.load_state_dict(head_state(module, head), strict=False)
 
-    def keep_absent_classes(self) -> None:
-        """Fit linear probes near the head of now where a class has no text."""
-        rows = self._rows()
-        if self._task.lacks_classes(rows):
-            penalty = self._fitter.config.last_penalty
-            self._prior = trained_head(self._module, penalty)
+    def lacks_classes(self) -> bool:
+        """Return whether a class has no text, so that a linear probe would lose it."""
+        return self._task.lacks_classes(self._rows())
+
+    def draw_to_head(self) -> None:
+        """Fit later linear probes near the head of now, which knows all classes."""
+        self._prior = trained_head(self._module, self._fitter.config.last_penalty)
 
     def fit(
         self, *, with_held_out: bool = False, penalty: float | None = None

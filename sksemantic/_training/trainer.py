@@ -105,14 +105,15 @@ class Trainer:
             self.module.load_state_dict(checkpoint.start["weights"])
             self.rng.set_state(checkpoint.start["rng_at_step"])
             self.dropout_generator.set_state(checkpoint.start["dropout"])
-        elif is_new is not None:
-            probing.fit_new_outputs(is_new)
-        if not is_fresh:
-            probing.keep_absent_classes()
-        if checkpoint.start is None:
+        else:
             probe = probing.fit()
             if is_fresh:
                 self._init_head(data, probe)
+            elif is_new is not None:
+                probing.fit_new_outputs(is_new, probe.penalty)
+        if not is_fresh and probing.lacks_classes():
+            probing.draw_to_head()
+            probe = probing.fit() if checkpoint.start is None else probe
         if not plan.has_training:
             self.limit.warn((plan.n_texts, n_texts), (0, 0))
             return TrainingResult(History(), probe)
