@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -41,7 +42,6 @@ from sksemantic._saving.checkpoint_store import open_store
 from sksemantic._saving.pretrained import Pretrained
 from sksemantic._tasks.base import Targets
 from sksemantic._training.build import (
-    Parameters,
     build_module,
     check_parameters,
     check_task_options,
@@ -56,9 +56,9 @@ from sksemantic._training.fitted_state import FittedState
 from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
 from sksemantic._training.progress import Progress, ReadingProgress
-from sksemantic._training.side_information import SideInformation
 from sksemantic._training.trainer import Trainer
 from sksemantic._training.training_lock import training_lock
+from sksemantic._training.warm_start import with_outputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -248,35 +248,18 @@ class BaseSKTuning(
         rng: np.random.RandomState | None = None,
     ) -> Job:
         """Load the backbone, build the module, tokenise the texts."""
-        targets, former, texts = request.targets, request.former, request.texts
-        is_fresh, is_partial = former is None, request.is_partial
-        n_done = len(former.result.history) if former and is_partial else 0
-        rng = rng or random_source(self.random_state, n_done)
+        targets, former = request.targets, request.former
+        rng = rng or random_source(self.random_state, request.n_done)
         progress.begin("loading")
-        module, template, training = self._build(
-            request.parameters,
-            request.labelled,
-            targets,
-            request.prompt,
-            rng,
-            is_fresh=is_fresh,
-            has_linear_probe=not (is_fresh and is_partial),
-            has_unit_length=former.config.model.has_unit_length if former else None,
-        )
+        module, template, training = self._build(request, rng)
         if former is not None:
-            former.copy_weights_to(module)
+            places = targets.task.former_outputs(former.task)
+            with_outputs(former, places).copy_weights_to(module)
         progress.begin("tokenising")
         given = targets.values, targets.weights, request.groups
         data = self._make_dataset(module, template, request.labelled, *given)
-        side = SideInformation()
-        if is_fresh and not is_partial:
-            side = SideInformation.read(
-                module,
-                template,
-                targets,
-                len(texts),
-                lambda rows: self._make_dataset(module, template, texts.take(rows)),
-            )
+        tokenise = partial(self._make_dataset, module, template)
+        side = request.read_side_information(module, template, tokenise)
         trainer = Trainer(module, targets.task, training, rng, progress)
         return Job(request, template, trainer, data, side)
 
@@ -360,15 +343,11 @@ class BaseSKTuning(
         return texts
 
     def _build(
-        self,
-        parameters: Parameters,
-        texts: Any,
-        targets: Targets,
-        prompt: Prompt | None,
-        rng: np.random.RandomState,
-        **situation: bool | None,
+        self, request: Request, rng: np.random.RandomState
     ) -> "tuple[SemanticModule, Template, TrainingConfig]":
         """Load the backbone, and build an untrained module on it."""
+        parameters, targets = request.parameters, request.targets
+        texts, prompt = request.labelled, request.prompt
         n_columns = self._n_texts(texts)
         config = resolve_backbone_config(
             parameters, has_label_texts=targets.label_texts is not None
@@ -385,7 +364,7 @@ class BaseSKTuning(
             n_columns,
             rng,
             n_texts=len(texts),
-            **situation,
+            **request.situation,
         )
 
     # What X and y are

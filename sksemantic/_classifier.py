@@ -120,7 +120,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ``{"head_lr": 1e-3, "contrast": 0}``; each as ``training__head_lr`` in
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
     warm_start : bool, default=False
-        Start `fit` from the values trained before, which must have the same shapes.
+        Start `fit` from the values trained before, which must have the same shapes. y
+        may have new labels: each gets a row of the head. Texts of all classes should be
+        passed, as the model may forget those that have none.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
@@ -315,6 +317,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         ------
         ValueError
             If `classes` is missing in the first call, or y holds a label not in it.
+            `fit` with `warm_start=True` takes new ones.
         """
         with training_lock(self):
             known = self.classes_ if self.__sklearn_is_fitted__() else None

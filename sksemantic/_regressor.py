@@ -267,7 +267,7 @@ class SKTuningRegressor(RegressorMixin, BaseSKTuning):
         y = check_targets(y, len(texts))
         task = Regression.from_targets(y, weights, self.loss, self.quantile)
         if former is not None:
-            task.check_same(former)
+            task.check_goes_on_from(former)
             former_state = former.to_state()
             task = Regression(
                 **former_state | {"loss": self.loss, "quantile": self.quantile}

@@ -18,6 +18,7 @@ from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._inputs.prompt import TEXT, Prompt
 from sksemantic._inputs.targets import check_word_labels
 from sksemantic._tasks.base import Targets
+from sksemantic._tasks.later_classes import classes_of_warm_start
 from sksemantic._tasks.tokens import TokenClassification
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ class SKTuningTokenClassifier(
         ``{"head_lr": 1e-3, "contrast": 0}``; each as ``training__head_lr`` in
         `set_params` and `GridSearchCV`. See `TrainingConfig` for all of them.
     warm_start : bool, default=False
-        Start `fit` from the values trained before, instead of afresh. Adapter, text
-        adapter and head must have the same shapes; another prompt is accepted.
+        Start `fit` from the values trained before, instead of afresh. Adapter and text
+        adapter must have the same shapes; another prompt is accepted. y may have new
+        labels: each gets a row of the head.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. The same seed on the same machine's CPU gives the
         same predictions.
@@ -373,6 +375,8 @@ class SKTuningTokenClassifier(
                 "y must hold at least two labels. Got "
                 + (f"one only, {classes.tolist()[0]!r}." if len(classes) else "none.")
             )
+        if former is not None:
+            classes = classes_of_warm_start(former.classes, classes)
         codes = np.full(len(flat), -1)
         codes[is_labelled] = own = positions(values, classes)
         class_weights = None
@@ -381,7 +385,7 @@ class SKTuningTokenClassifier(
             class_weights /= class_weights[own].mean()
         task = TokenClassification(classes, class_weights)
         if former is not None:
-            task.check_same(former)
+            task.check_goes_on_from(former)
         return Targets(task, codes, weights)
 
     def _default_prompt(self, is_causal: bool, n_texts: int) -> str:

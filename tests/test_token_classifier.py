@@ -147,7 +147,7 @@ def test_sample_weight_when_zero_then_texts_do_not_count(fast):
 def test_warm_start_when_labels_differ_then_refused(tagger):
     tagger.set_params(warm_start=True).fit(WORDS, TAGS)
     tagger.fit(WORDS[4:10], TAGS[4:10])
-    with pytest.raises(ValueError, match="needs the same classes"):
+    with pytest.raises(ValueError, match="and would be forgotten"):
         tagger.fit([["a", "b"]] * 4, [["X", "Y"]] * 4)
 
 

@@ -91,3 +91,31 @@ def positions(labels: "NDArray", classes: "NDArray") -> "NDArray":
         return np.full(len(labels), -1)
     found = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
     return np.where(classes[found] == labels, found, -1)
+
+
+def is_in_order(few: "NDArray", many: "NDArray") -> bool:
+    """Return whether all of `few` are among `many`, in the same order."""
+    places = positions(few.astype(object), many.astype(object))
+    return bool((places >= 0).all() and (np.diff(places) > 0).all())
+
+
+def join_classes(former: "NDArray", found: "NDArray") -> "NDArray":
+    """Return all classes, those of the fit before and those found now, see `distinct`.
+
+    Raises
+    ------
+    ValueError
+        If they are of different kinds.
+    """
+    if np.array_equal(former, found) or not len(found):
+        return former
+    kinds = [kind_of(python_values(each)[0]) for each in (former, found)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"y must hold labels of the kind of the fit before, {kinds[0]}, such as "
+            f"{former.tolist()[0]!r}. Got {kinds[1]}, {found.tolist()[0]!r}, instead. "
+            "To start afresh, call fit with warm_start=False."
+        )
+    if object in (former.dtype, found.dtype):
+        former, found = former.astype(object), found.astype(object)
+    return distinct(np.concatenate([former, found]))

@@ -16,6 +16,7 @@ from sksemantic._version import library_versions
 
 if TYPE_CHECKING:
     from sksemantic._inputs.dataset import Ragged, TextDataset
+    from sksemantic._training.fitted import FittedModel
     from sksemantic._training.job import Job
 
 KEY_LENGTH = 16
@@ -52,10 +53,14 @@ def facts_of(job: "Job") -> dict[str, Any]:
         "labels": digest(trainer.task.to_state()),
         **_data_facts(job.data),
         "side information": digest(_of_side_information(job)),
-        "fit before": "none" if former is None else digest(former.weights),
+        "fit before": "none" if former is None else digest(_of_former(former)),
         "random_state": digest(trainer.rng.get_state()) if has_seed else "none",
         "versions": library_versions(),
     }
+
+
+def _of_former(former: "FittedModel") -> list[Any]:
+    return [former.weights, former.task.to_state()]
 
 
 def _data_facts(data: "TextDataset") -> dict[str, str]:
@@ -81,9 +86,13 @@ def _of_ragged(ragged: "Ragged | None") -> Any:
 
 
 def _of_side_information(job: "Job") -> Any:
-    labels, others = job.side.label_texts, job.side.unlabelled
-    vectors = None if labels is None else labels.vectors
-    return [vectors, None if others is None else _of_texts(others)]
+    side = job.side
+    vectors = [
+        None if labels is None else labels.vectors
+        for labels in (side.label_texts, side.new_label_texts)
+    ]
+    others = side.unlabelled
+    return [*vectors, None if others is None else _of_texts(others)]
 
 
 def _described(callback: Any) -> str:

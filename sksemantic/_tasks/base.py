@@ -1,7 +1,7 @@
 """What every kind of target answers: one class for each kind, in one file each."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -60,14 +60,22 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def check_same(self, other: "Task") -> None:
-        """Refuse to go on from a model that predicts something else.
+    def check_goes_on_from(self, former: "Task") -> None:
+        """Refuse to go on from a model that predicts what this one does not.
+
+        There may be more classes or labels than before, not fewer.
 
         Raises
         ------
         ValueError
-            If the other task has other classes, labels or numbers of targets.
         """
+
+    def former_outputs(self, former: "Task") -> "NDArray":
+        """Return which output of the former head each one was (K,); -1 for a new one.
+
+        `check_goes_on_from` has accepted the former task.
+        """
+        return np.arange(self.n_outputs)
 
     @abstractmethod
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
@@ -86,9 +94,30 @@ class Task(ABC):
         fitter: ProbeFitter,
         rows: ProbeRows,
         penalty: float | None = None,
-        prior: "NDArray | None" = None,
+        prior: "NDArray | LinearProbe | None" = None,
     ) -> LinearProbe:
-        """Fit the linear probe; near a label prior (K, C) if the task has such."""
+        """Fit the linear probe; near a label prior (K, C), or a head, if it can be."""
+
+    def lacks_classes(self, rows: ProbeRows) -> bool:
+        """Return whether a class has no row, so that a linear probe would lose it."""
+        return False
+
+    def fit_new_outputs(
+        self,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
+        head: LinearProbe,
+        is_new: "NDArray",
+    ) -> LinearProbe:
+        """Return the head with new outputs fitted, those of `is_new` (K,); keep others.
+
+        Outputs that do not depend on one another are those of a linear probe.
+        """
+        probe = self.fit_linear_probe(fitter, rows, head.penalty)
+        coef = np.where(is_new[:, None], probe.coef, head.coef)
+        return replace(
+            head, coef=coef, intercept=np.where(is_new, probe.intercept, head.intercept)
+        )
 
     @abstractmethod
     def predict(self, scores: "NDArray") -> "NDArray":

@@ -42,25 +42,33 @@ class ClassifierTask(Task):
             raise ValueError(
                 f"y contains {len(unknown)} label(s) that are not among the classes: "
                 f"{unknown[:5].tolist()}. The classes are {self.classes.tolist()}; "
-                "they are fixed by the first call."
+                "partial_fit adds none. To add a class, call fit with warm_start=True, "
+                "with the texts of the other classes as well."
             )
         return indices
 
-    def check_same(self, other: Task) -> None:
-        """Refuse another kind of target, and another set of classes."""
-        assert isinstance(other, ClassifierTask)
-        if self.name != other.name:
+    def check_goes_on_from(self, former: Task) -> None:
+        """Refuse another kind of target, and fewer classes."""
+        assert isinstance(former, ClassifierTask)
+        if self.name != former.name:
             raise ValueError(
                 "This needs targets of the same kind as the fit before, "
-                f"{other.name}. Got {self.name} instead. To start afresh, call fit "
+                f"{former.name}. Got {self.name} instead. To start afresh, call fit "
                 "with warm_start=False."
             )
-        if not np.array_equal(self.classes, other.classes):
+        missing = former.classes[positions(former.classes, self.classes) < 0]
+        if len(missing):
             raise ValueError(
-                "This needs the same classes as the fit before, "
-                f"{other.classes.tolist()}. Got {self.classes.tolist()} instead. To "
-                "start afresh, set warm_start=False."
+                "This needs all classes of the fit before, "
+                f"{former.classes.tolist()}. Got {self.classes.tolist()} instead, "
+                f"without {missing.tolist()[:5]}. To start afresh, call fit with "
+                "warm_start=False."
             )
+
+    def former_outputs(self, former: Task) -> "NDArray":
+        """Return the place that each class had before; -1 for a new one."""
+        assert isinstance(former, ClassifierTask)
+        return positions(self.classes, former.classes)
 
     @abstractmethod
     def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
@@ -116,12 +124,32 @@ class Classification(ClassifierTask, name="classification"):
         fitter: ProbeFitter,
         rows: ProbeRows,
         penalty: float | None = None,
-        prior: "NDArray | None" = None,
+        prior: "NDArray | LinearProbe | None" = None,
     ) -> LinearProbe:
         """Fit multinomial logistic regression."""
+        if isinstance(prior, LinearProbe):
+            return fitter.fit_near_head(prior, rows)
         if prior is not None:
             return fitter.fit_logistic_with_prior(prior, rows, penalty)
         return fitter.fit_logistic(rows, self.n_outputs, penalty)
+
+    def lacks_classes(self, rows: ProbeRows) -> bool:
+        """Return whether a class has no row of positive weight."""
+        return len(np.unique(rows.with_weight().y)) < self.n_outputs
+
+    def fit_new_outputs(
+        self,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
+        head: LinearProbe,
+        is_new: "NDArray",
+    ) -> LinearProbe:
+        """Fit the rows of new classes beside those of the others, which stay.
+
+        A class without any text keeps what it has.
+        """
+        is_free = is_new & np.isin(np.arange(self.n_outputs), rows.y)
+        return fitter.fit_near_head(head, rows, is_free)
 
     def strata(self, targets: "NDArray", n_texts: int) -> "NDArray":
         """Return the classes themselves."""

@@ -30,12 +30,19 @@ def maximum_a_posteriori(
     weights: "NDArray",
     penalty: float,
     max_iter: int,
+    intercept: "NDArray | None" = None,
+    is_free: "NDArray | None" = None,
+    intercept_penalty: float = 1.0,
 ) -> "tuple[NDArray, NDArray]":
-    """Return coefficients W (K, C) and intercepts b (K,) near a label prior.
+    """Return coefficients W (K, C) and intercepts b (K,) near prior ones.
 
-    They minimise log-loss + penalty / 2 * ||W - prior||^2 + ||b||^2 / 2: the maximum a
-    posteriori under a normal distribution around the prior.
+    They minimise log-loss + penalty / 2 * ||W - prior||^2 + intercept_penalty / 2 * ||b
+    - intercept||^2: the maximum a posteriori under a normal distribution around the
+    prior. `intercept` (K,) is zero by default. Rows that are not free (K,), bool, stay
+    as they are.
     """
+    prior_intercept = np.zeros(len(prior)) if intercept is None else intercept
+    is_fixed = np.zeros(len(prior), bool) if is_free is None else ~is_free
     size, weights = prior.size, weights[:, None]
     targets = np.eye(len(prior))[y]
 
@@ -43,13 +50,16 @@ def maximum_a_posteriori(
         coef, intercept = flat[:size].reshape(prior.shape), flat[size:]
         log_probabilities = log_softmax(features @ coef.T + intercept, axis=1)
         errors = weights * (np.exp(log_probabilities) - targets)  # (n, K)
-        moved = coef - prior
+        moved, shift = coef - prior, intercept - prior_intercept
         slopes = errors.T @ features + penalty * moved
+        shift_slopes = errors.sum(axis=0) + intercept_penalty * shift
+        slopes[is_fixed] = shift_slopes[is_fixed] = 0
         value = -(weights * targets * log_probabilities).sum()
-        value += (penalty * np.square(moved).sum() + np.square(intercept).sum()) / 2
-        return value, np.concatenate([slopes.ravel(), errors.sum(axis=0) + intercept])
+        value += penalty / 2 * np.square(moved).sum()
+        value += intercept_penalty / 2 * np.square(shift).sum()
+        return value, np.concatenate([slopes.ravel(), shift_slopes])
 
-    start = np.concatenate([prior.ravel(), np.zeros(len(prior))])
+    start = np.concatenate([prior.ravel(), prior_intercept])
     solution = minimize(
         loss, start, jac=True, method="L-BFGS-B", options={"maxiter": max_iter}
     ).x

@@ -30,6 +30,7 @@ from sksemantic._inputs.unlabelled import (
 )
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import Classification, ClassifierTask
+from sksemantic._tasks.later_classes import classes_of_warm_start
 from sksemantic._tasks.multilabel import MultiLabel
 from sksemantic._tasks.ordinal import Ordinal
 
@@ -82,7 +83,12 @@ class LabelEncoder:
         y = check_labels(y, n_texts) if n_texts or named is None else named[:0]
         if named is not None:
             refuse_unnamed(y, named)
-        task = self._make_task(distinct(y) if named is None else named, former)
+        found = distinct(y)
+        if former is not None and not former.is_multilabel:
+            found = classes_of_warm_start(former.classes, found, named)
+        elif named is not None:
+            found = named
+        task = self._make_task(found, former)
         if self._are_labels_texts:
             label_texts = texts_of_labels(task.classes)
         weights = self._weigh_classes(task, y, weights)
@@ -150,7 +156,7 @@ class LabelEncoder:
         former: ClassifierTask | None,
         multilabel: MultiLabel | None = None,
     ) -> ClassifierTask:
-        """Return the task of a fresh fit, or the former one if it is the same."""
+        """Return the task of a fresh fit, or the former one if no class is new."""
         is_multilabel = multilabel is not None
         if len(classes) < 2:
             raise ValueError(
@@ -175,9 +181,10 @@ class LabelEncoder:
         if is_ordinal:
             task = Ordinal.from_parameter(classes, self.ordinal)
         self.check_threshold(task)
-        if former is not None:
-            task.check_same(former)
-        return former or task
+        if former is None:
+            return task
+        task.check_goes_on_from(former)
+        return former if len(task.classes) == len(former.classes) else task
 
     def check_threshold(self, task: ClassifierTask) -> "NDArray":
         """Return the threshold, or those of several labels."""
@@ -220,6 +227,7 @@ def check_classes(classes: Any, known: "NDArray | None") -> "NDArray":
     if known is not None and not np.array_equal(passed, known):
         raise ValueError(
             f"`classes={classes!r}` is not the same as on the last call to "
-            f"partial_fit or fit, was: {known!r}."
+            f"partial_fit or fit, was: {known!r}. To add a class, call fit with "
+            "warm_start=True, with the texts of the other classes as well."
         )
     return passed

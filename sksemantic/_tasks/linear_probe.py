@@ -158,6 +158,27 @@ class ProbeFitter:
         fitted = maximum_a_posteriori(prior, *rows.arrays, penalty, config.max_iter)
         return LinearProbe(*fitted, penalty, cv_loss)
 
+    @one_blas_thread()
+    def fit_near_head(
+        self, head: LinearProbe, rows: ProbeRows, is_free: "NDArray | None" = None
+    ) -> LinearProbe:
+        """Fit multinomial logistic regression near a head, with the head's penalty.
+
+        Only the rows of `is_free` (K,) are fitted, by default all; then intercepts have
+        the penalty as well, else a class without any text would soon have none left.
+        """
+        arrays = rows.with_weight().arrays
+        coef, intercept = maximum_a_posteriori(
+            head.coef,
+            *arrays,
+            head.penalty,
+            self.config.max_iter,
+            head.intercept,
+            is_free,
+            1.0 if is_free is not None else head.penalty,
+        )
+        return replace(head, coef=coef, intercept=intercept)
+
     def fit_ridge(
         self,
         rows: ProbeRows,

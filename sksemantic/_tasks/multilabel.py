@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import expit, log_expit
 from torch.nn import functional as F
 
+from sksemantic._inputs.label_values import is_in_order, positions
 from sksemantic._tasks.base import Task, log_odds
 from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
@@ -36,24 +37,40 @@ class MultiLabel(ClassifierTask, name="multilabel"):
         super().__init__(classes)
         self.label_names = label_names
 
-    def check_same(self, other: Task) -> None:
-        """Refuse another number of labels, and others of the same number."""
-        super().check_same(other)
-        assert isinstance(other, MultiLabel)
-        now, before = self.label_names, other.label_names
-        if now is None or before is None or np.array_equal(now, before):
-            return
-        raise ValueError(
-            "y must have the columns of the fit before, in their order: "
-            f"{before.tolist()}. Got {now.tolist()} instead."
-        )
+    def check_goes_on_from(self, former: Task) -> None:
+        """Refuse fewer labels, others, and new ones among columns without names."""
+        super().check_goes_on_from(former)
+        assert isinstance(former, MultiLabel)
+        now, before = self.label_names, former.label_names
+        if now is None or before is None:
+            if len(self.classes) == len(former.classes):
+                return
+            raise ValueError(
+                f"y must have {len(former.classes)} columns, as in the fit before, "
+                "unless they have names. Got "
+                f"{len(self.classes)} instead: which of them are new? To add a label, "
+                "pass y as a DataFrame, whose columns are named by the labels, in the "
+                "first fit and in this one."
+            )
+        if not is_in_order(before, now):
+            raise ValueError(
+                "y must have the columns of the fit before, in their order: "
+                f"{before.tolist()}. Got {now.tolist()} instead."
+            )
+
+    def former_outputs(self, former: Task) -> "NDArray":
+        """Return the column that each label had before; -1 for a new one."""
+        assert isinstance(former, MultiLabel)
+        if self.label_names is None or former.label_names is None:
+            return np.arange(self.n_outputs)
+        return positions(self.label_names, former.label_names)
 
     def encode(self, y: "NDArray") -> "NDArray":
         """Return indicators (n, n_labels) as they are."""
         if y.shape[1] != len(self.classes):
             raise ValueError(
                 f"y must have {len(self.classes)} columns, one for each label. Got "
-                f"{y.shape[1]} instead."
+                f"{y.shape[1]} instead. To add a label, call fit with warm_start=True."
             )
         return y
 
@@ -81,7 +98,7 @@ class MultiLabel(ClassifierTask, name="multilabel"):
         fitter: ProbeFitter,
         rows: ProbeRows,
         penalty: float | None = None,
-        prior: "NDArray | None" = None,
+        prior: "NDArray | LinearProbe | None" = None,
     ) -> LinearProbe:
         """Fit one logistic regression for each label."""
         return fitter.fit_each_logistic(rows, penalty)

@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit, log_expit
 from torch.nn import functional as F
 
-from sksemantic._inputs.label_values import positions
+from sksemantic._inputs.label_values import is_in_order, positions
 from sksemantic._inputs.targets import as_array
 from sksemantic._tasks.base import Task, log_odds
 from sksemantic._tasks.classification import ClassifierTask
@@ -56,19 +56,32 @@ class Ordinal(ClassifierTask, name="ordinal"):
         """Return ranks (n,) of labels (n,)."""
         return self.ranks[super().encode(y)]
 
-    def check_same(self, other: Task) -> None:
-        """Refuse another set of classes, or another order."""
-        super().check_same(other)
-        assert isinstance(other, Ordinal)
-        if not np.array_equal(self.ranks, other.ranks):
-            former, new = (
-                task.classes[np.argsort(task.ranks)].tolist() for task in (other, self)
-            )
+    @property
+    def in_order(self) -> "NDArray":
+        """The classes in their order (n_classes,), as objects."""
+        return self.classes[np.argsort(self.ranks)].astype(object)
+
+    def check_goes_on_from(self, former: Task) -> None:
+        """Refuse fewer classes, and another order of those there were."""
+        super().check_goes_on_from(former)
+        assert isinstance(former, Ordinal)
+        if not is_in_order(former.in_order, self.in_order):
             raise ValueError(
                 "The 'ordinal' parameter must give the classes the order that they had "
-                f"in the fit before, {former}. Got {new} instead. To start afresh, "
-                "call fit with warm_start=False."
+                f"in the fit before, {former.in_order.tolist()}. Got "
+                f"{self.in_order.tolist()} instead. To start afresh, call fit with "
+                "warm_start=False."
             )
+
+    def former_outputs(self, former: Task) -> "NDArray":
+        """Return which step each one was; -1 for a new one.
+
+        The step out of a class is the same whatever classes are above it: it asks
+        whether a text is above the class, if it is not below. The former highest class
+        had none.
+        """
+        assert isinstance(former, Ordinal)
+        return positions(self.in_order[:-1], former.in_order[:-1])
 
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the negative log-likelihood of the class."""
@@ -91,7 +104,7 @@ class Ordinal(ClassifierTask, name="ordinal"):
         fitter: ProbeFitter,
         rows: ProbeRows,
         penalty: float | None = None,
-        prior: "NDArray | None" = None,
+        prior: "NDArray | LinearProbe | None" = None,
     ) -> LinearProbe:
         """Fit one logistic regression for each step."""
         steps, ranks = np.arange(self.n_outputs), rows.y[:, None]

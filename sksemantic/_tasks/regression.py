@@ -84,12 +84,12 @@ class Regression(Task, name="regression"):
             )
         return standardised.reshape(y.shape).astype(np.float32)
 
-    def check_same(self, other: Task) -> None:
+    def check_goes_on_from(self, former: Task) -> None:
         """Refuse another number of targets."""
-        if self.n_outputs != other.n_outputs:
+        if self.n_outputs != former.n_outputs:
             raise ValueError(
                 f"y has {self.n_outputs} target(s), but this SKTuningRegressor was "
-                f"fitted with {other.n_outputs}."
+                f"fitted with {former.n_outputs}."
             )
 
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
@@ -118,7 +118,7 @@ class Regression(Task, name="regression"):
         fitter: ProbeFitter,
         rows: ProbeRows,
         penalty: float | None = None,
-        prior: "NDArray | None" = None,
+        prior: "NDArray | LinearProbe | None" = None,
     ) -> LinearProbe:
         """Fit ridge regression."""
         rows = replace(rows, y=rows.y.reshape(len(rows.y), self.n_outputs))

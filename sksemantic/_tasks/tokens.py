@@ -56,11 +56,22 @@ class TokenClassification(Classification, name="token_classification"):
         fitter: ProbeFitter,
         rows: ProbeRows,
         penalty: float | None = None,
-        prior: "NDArray | None" = None,
+        prior: "NDArray | LinearProbe | None" = None,
     ) -> LinearProbe:
         """Fit multinomial logistic regression, weighted by class."""
         rows = replace(rows, weights=self._weigh(rows.y, rows.weights))
         return super().fit_linear_probe(fitter, rows, penalty, prior)
+
+    def fit_new_outputs(
+        self,
+        fitter: ProbeFitter,
+        rows: ProbeRows,
+        head: LinearProbe,
+        is_new: "NDArray",
+    ) -> LinearProbe:
+        """Fit the rows of new classes, words weighted by class."""
+        rows = replace(rows, weights=self._weigh(rows.y, rows.weights))
+        return super().fit_new_outputs(fitter, rows, head, is_new)
 
     def initial_bias(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
         """Return the classes' log-frequencies: most words are of one class."""

@@ -157,14 +157,14 @@ def build_module(
     n_columns: int,
     rng: np.random.RandomState,
     *,
-    has_unit_length: bool | None = None,
+    had_unit_length: bool = False,
     **situation: Any,
 ) -> "tuple[SemanticModule, Template, TrainingConfig]":
     """Decide everything that is "auto", and build an untrained module.
 
-    `n_columns` is the number of texts a row, `rng` is for the initial values,
-    `has_unit_length` says whether features have length one where training goes on, and
-    `situation` goes to `resolve_training_config`.
+    `n_columns` is the number of texts a row, and `rng` is for the initial values.
+    `had_unit_length` says whether the head goes on from one that reads features of
+    length one, and `situation` goes to `resolve_training_config`.
     """
     max_length = parameters["max_length"]
     pooling = TOKENS
@@ -175,8 +175,6 @@ def build_module(
             is_pair=n_columns == 2 and not prompt.has_slots,
         )
     training = resolve_training(parameters, backbone, targets, pooling, **situation)
-    if has_unit_length is None:
-        has_unit_length = training.objective == "contrast"
     model_config, template = resolve_model_config(
         backbone,
         prompt,
@@ -193,7 +191,7 @@ def build_module(
         is_text_rank_default=_option(parameters, "text_rank") == "auto",
         pooling=pooling,
         dropout=training.dropout,
-        has_unit_length=has_unit_length,
+        has_unit_length=had_unit_length or training.objective == "contrast",
         n_outputs=targets.task.n_outputs,
     )
     training = replace(training, text_rank=model_config.text_rank)

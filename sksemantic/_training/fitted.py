@@ -205,7 +205,8 @@ class FittedModel:
         former, now = map(_flat, (self.config.model, module.config))
         is_alike = shapes == {name: v.shape for name, v in self.weights.items()}
         # These change what is read, though not every backbone's shapes.
-        is_alike &= all(former[name] == now[name] for name in ("n_layers", "n_texts"))
+        names = "n_layers", "n_texts", "has_unit_length"
+        is_alike &= all(former[name] == now[name] for name in names)
         if not is_alike:
             changes = [
                 f"{name} was {former[name]!r} and would be {now[name]!r}"

@@ -1,6 +1,7 @@
 """The head outside training: the scale of its features, its start, its end."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import torch
 
 from sksemantic._model.inference import compute_head_inputs
 from sksemantic._tasks.label_prior import label_prior
-from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._training.holdout import at_most
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
-    from sksemantic._tasks.linear_probe import LinearProbe
     from sksemantic._training.config import TrainingConfig
     from sksemantic._training.side_information import SideInformation
 
@@ -120,26 +120,33 @@ def fit_head_last(
     side: "SideInformation",
     config: "TrainingConfig",
     rng: np.random.RandomState,
+    *,
+    is_fresh: bool = True,
 ) -> None:
     """Fit the head to what a module that was trained without it makes of the texts.
 
     Unlabelled ones count for the mean and the scale of the features. With texts of the
-    labels the head stays near what the trained module makes of these. If the features
-    separate the texts that they were trained on, all penalties look alike and none can
-    be chosen; if they do not, the penalty is cross-validated.
+    labels the head stays near what the trained module makes of these; if a class has no
+    text, in a warm start, near the head that still knows it. If the features separate
+    the texts that they were trained on, all penalties look alike and none can be
+    chosen; if they do not, the penalty is cross-validated.
     """
     read = partial(compute_head_inputs, module)
     raw, unlabelled = read(data), side.unlabelled
+    former = trained_head(module, config.linear_probe.last_penalty)
+    former_scale = _scale_of(module)
     if unlabelled is not None:
         unlabelled = at_most(unlabelled, config.max_probe_rows, rng)
     others = unlabelled, side.content_free
     everything, weights = scale_by_all(module, raw, data, others, read)
-    prior = None
+    prior: NDArray | LinearProbe | None = None
     if side.label_texts is not None:
         vectors = side.label_texts.read_again(read)
         prior = prior_of(module, vectors, everything[weights > 0])
     rows = ProbeRows(standardise(module, raw), data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
+    if not is_fresh and task.lacks_classes(rows):
+        prior = _rescaled(former, former_scale, _scale_of(module))
     penalty = config.linear_probe.last_penalty
     probe = task.fit_linear_probe(fitter, rows, penalty, prior)
     counted = rows.with_weight()
@@ -157,6 +164,15 @@ def prior_of(module: "SemanticModule", vectors: "NDArray", raw: "NDArray") -> "N
     return label_prior(vectors, standardise(module, raw), scale)
 
 
+def trained_head(module: "SemanticModule", penalty: float) -> LinearProbe:
+    """Return the module's head as a linear probe of this penalty."""
+    state = module.head.state_dict()
+    coef, intercept = (
+        state[name].cpu().numpy().astype(np.float64) for name in ("weight", "bias")
+    )
+    return LinearProbe(coef, intercept, penalty, float("nan"))
+
+
 def head_state(module: "SemanticModule", probe: "LinearProbe") -> "dict[str, Tensor]":
     """Return a linear probe as a part of the module's state."""
     weight, bias = (
@@ -164,6 +180,23 @@ def head_state(module: "SemanticModule", probe: "LinearProbe") -> "dict[str, Ten
         for values in (probe.coef, probe.intercept)
     )
     return {"head.weight": weight, "head.bias": bias}
+
+
+def _scale_of(module: "SemanticModule") -> "tuple[NDArray, NDArray]":
+    """Return copies of the features' mean and scale (C,)."""
+    mean, scale = module.feature_mean, module.feature_scale
+    return mean.cpu().numpy().copy(), scale.cpu().numpy().copy()
+
+
+def _rescaled(
+    head: LinearProbe,
+    before: "tuple[NDArray, NDArray]",
+    now: "tuple[NDArray, NDArray]",
+) -> LinearProbe:
+    """Return the head that gives the same scores at another mean and scale (C,)."""
+    raw = head.coef / before[1]
+    shift = raw @ (now[0] - before[0])
+    return replace(head, coef=raw * now[1], intercept=head.intercept + shift)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sksemantic._backbone.threads import shared_cpus
 from sksemantic._cache import activations
+from sksemantic._tasks.verbalizer import read_label_texts
 from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.epochs import warn_of_interrupt
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
@@ -17,11 +18,14 @@ from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInfor
 from sksemantic._training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
+    from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Targets
 
 
@@ -59,6 +63,55 @@ class Request:
     columns: dict[str, Any]
     former: FittedModel | None
     is_partial: bool
+
+    @property
+    def n_done(self) -> int:
+        """How many epochs there were before one that is partial."""
+        former = self.former
+        return len(former.result.history) if former and self.is_partial else 0
+
+    @property
+    def is_new(self) -> "NDArray | None":
+        """Which outputs of the head (K,) a warm start adds, bool; None for none."""
+        if self.former is None:
+            return None
+        is_new = self.targets.task.former_outputs(self.former.task) < 0
+        return is_new if is_new.any() else None
+
+    @property
+    def situation(self) -> dict[str, bool]:
+        """What `build_module` is to know of it."""
+        is_fresh, former = self.former is None, self.former
+        had_unit_length = former is not None and former.config.model.has_unit_length
+        return {
+            "had_unit_length": had_unit_length,
+            "is_fresh": is_fresh,
+            "has_linear_probe": not (is_fresh and self.is_partial),
+            "was_contrasted": had_unit_length and not self.is_partial,
+        }
+
+    def read_side_information(
+        self,
+        module: "SemanticModule",
+        template: "Template",
+        make_dataset: "Callable[[Any], TextDataset]",
+    ) -> SideInformation:
+        """Read what is known beside the labelled texts; `make_dataset` tokenises."""
+        targets, texts = self.targets, self.texts
+        if self.is_partial:
+            return NO_SIDE_INFORMATION
+        if self.former is None:
+            return SideInformation.read(
+                module,
+                template,
+                targets,
+                len(texts),
+                lambda rows: make_dataset(texts.take(rows)),
+            )
+        if self.is_new is None or targets.label_texts is None:
+            return NO_SIDE_INFORMATION
+        label_texts = read_label_texts(module, template, targets.label_texts)
+        return SideInformation(new_label_texts=label_texts)
 
 
 @dataclass(frozen=True)
@@ -126,6 +179,7 @@ class Job:
             self.data,
             checkpoint,
             is_fresh=former is None,
+            is_new=self.request.is_new,
             can_cut_layers=self._can_cut_layers,
             side=self.side,
         )

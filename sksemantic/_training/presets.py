@@ -72,13 +72,15 @@ def resolve_training_config(
     has_label_texts: bool = False,
     has_linear_probe: bool = True,
     is_fresh: bool = True,
+    was_contrasted: bool = False,
 ) -> TrainingConfig:
     """Return the preset with some fields changed, nothing left open.
 
     A change to "auto" leaves the preset's value. The situation says whether the
     adapter has full matrices, not low rank; whether the labels have texts; whether
-    there is a linear probe to start from, which a first `partial_fit` lacks; and
-    whether training starts afresh: no warm start, no `partial_fit`.
+    there is a linear probe to start from, which a first `partial_fit` lacks; whether
+    training starts afresh: no warm start, no `partial_fit`; and whether a warm start
+    goes on from a model that was trained by contrast.
     """
     changes = {
         name: value.item() if isinstance(value, np.generic) else value
@@ -91,7 +93,7 @@ def resolve_training_config(
     is_contrast_default = (
         not (is_pair or has_full_matrices or is_watched)
         and task.can_contrast
-        and is_fresh
+        and (is_fresh or was_contrasted)
         and has_linear_probe
         and not changes.keys() & {"contrast", "head_init", "head_lr"}
         and n_texts <= task.n_outputs * changes.get("contrast_first_texts", 100)

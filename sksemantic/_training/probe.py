@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sksemantic._model.inference import compute_head_inputs
+from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
-from sksemantic._training.head import prior_of, scale_by_all, standardise
+from sksemantic._training.head import (
+    head_state,
+    prior_of,
+    scale_by_all,
+    standardise,
+    trained_head,
+)
 from sksemantic._training.holdout import at_most, draw_probe_texts
 from sksemantic._training.progress import Progress
 from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
@@ -26,7 +33,8 @@ class Probing:
 
     `is_held_out` (n_texts,) says which of the texts are. A fresh module gets the scale
     of its features here; after a warm start scale and features are those of the trained
-    module. With `side` probes are fitted near the label prior.
+    module. With `side` probes are fitted near the label prior; where a class has no
+    text in a warm start, near the trained head, which still knows it.
     """
 
     def __init__(
@@ -50,7 +58,7 @@ class Probing:
         chosen = draw_probe_texts(data, strata, is_held_out, max_rows, rng)
         self._texts = texts = data if len(chosen) == len(data) else data.take(chosen)
         self._is_held_out = is_held_out[chosen]
-        self._prior = None
+        self._prior: NDArray | LinearProbe | None = None
         progress.begin("frozen pass")
         on_batch = partial(progress.count, "frozen")
         if is_fresh:
@@ -63,16 +71,40 @@ class Probing:
         if not is_fresh:
             raw = compute_head_inputs(module, texts, on_batch)
         self._features = standardise(module, raw)
+        self._module, self._side = module, side
+
+    def fit_new_outputs(self, is_new: "NDArray", penalty: float) -> None:
+        """Fit rows of the head (K,) that a warm start has added; keep the others."""
+        module = self._module
+        head = trained_head(module, penalty)
+        labels = self._side.new_label_texts
+        if labels is not None:
+            scale = module.feature_scale.cpu().numpy()
+            prior = label_prior(labels.vectors, self._features, scale)
+            head.coef[is_new] = prior[is_new]
+        head = self._task.fit_new_outputs(self._fitter, self._rows(), head, is_new)
+        module.load_state_dict(head_state(module, head), strict=False)
+
+    def lacks_classes(self) -> bool:
+        """Return whether a class has no text, so that a linear probe would lose it."""
+        return self._task.lacks_classes(self._rows())
+
+    def draw_to_head(self) -> None:
+        """Fit later linear probes near the head of now, which knows all classes."""
+        self._prior = trained_head(self._module, self._fitter.config.last_penalty)
 
     def fit(
         self, *, with_held_out: bool = False, penalty: float | None = None
     ) -> LinearProbe:
         """Fit a linear probe, with the texts that are held out or without."""
+        rows = self._rows(with_held_out=with_held_out)
+        return self._task.fit_linear_probe(self._fitter, rows, penalty, self._prior)
+
+    def _rows(self, *, with_held_out: bool = False) -> ProbeRows:
         chosen = np.flatnonzero(~self._is_held_out | with_held_out)
         texts = self._texts
         rows = ProbeRows(self._features, texts.targets, texts.row_weights)
-        rows = rows.take(texts.rows_of(chosen))
-        return self._task.fit_linear_probe(self._fitter, rows, penalty, self._prior)
+        return rows.take(texts.rows_of(chosen))
 
     def held_out_losses(self, probe: LinearProbe) -> "tuple[TextDataset, NDArray]":
         """Return the held-out texts, short ones first, and the probe's losses."""

@@ -32,11 +32,14 @@ class SideInformation:
         Texts without labels; may be empty.
     content_free : TextDataset or None
         Texts that say nothing about any label, see `content_free_texts`.
+    new_label_texts : LabelTexts or None
+        What the labels are called, in a warm start with new ones.
     """
 
     label_texts: LabelTexts | None = None
     unlabelled: "TextDataset | None" = None
     content_free: "TextDataset | None" = None
+    new_label_texts: LabelTexts | None = None
 
     @classmethod
     def read(

@@ -78,6 +78,7 @@ class Trainer:
         checkpoint: Checkpoint,
         *,
         is_fresh: bool = True,  # else a warm start: head and scale stay as they are
+        is_new: "NDArray | None" = None,  # which outputs (K,) the warm start adds
         can_cut_layers: bool = False,
         side: SideInformation = NO_SIDE_INFORMATION,
     ) -> TrainingResult:
@@ -109,6 +110,11 @@ class Trainer:
             probe = probing.fit()
             if is_fresh:
                 self._init_head(data, probe)
+            elif is_new is not None:
+                probing.fit_new_outputs(is_new, probe.penalty)
+        if not is_fresh and probing.lacks_classes():
+            probing.draw_to_head()
+            probe = probing.fit() if checkpoint.start is None else probe
         if not plan.has_training:
             self.limit.warn((plan.n_texts, n_texts), (0, 0))
             return TrainingResult(History(), probe)
@@ -119,7 +125,9 @@ class Trainer:
                 data, is_held_out, probing, probe, checkpoint
             )
         else:
-            result = self._train_alone(data, plan.side, probe, checkpoint)
+            result = self._train_alone(
+                data, plan.side, probe, checkpoint, is_fresh=is_fresh
+            )
         n_layers = self.module.config.n_tuned_layers, all_layers
         n_wanted = n_epochs if result.n_wanted is None else result.n_wanted
         cut_epochs = len(result.history), n_wanted
@@ -200,6 +208,8 @@ class Trainer:
         side: SideInformation,
         probe: LinearProbe,
         checkpoint: Checkpoint,
+        *,
+        is_fresh: bool,
     ) -> TrainingResult:
         """Train on all texts, where none is held out."""
         warn_of_none_held_out(self.config, len(data))
@@ -209,7 +219,7 @@ class Trainer:
         try:
             history = epochs.end()
             if not epochs.is_diverged:
-                self._fit_head(data, side)
+                self._fit_head(data, side, is_fresh=is_fresh)
         except KeyboardInterrupt:
             epochs.interrupt()
             history = epochs.end()
@@ -229,12 +239,14 @@ class Trainer:
             n_wanted=epochs.n_wanted,
         )
 
-    def _fit_head(self, data: "TextDataset", side: SideInformation) -> None:
+    def _fit_head(
+        self, data: "TextDataset", side: SideInformation, *, is_fresh: bool
+    ) -> None:
         """Fit the head anew, where it was not trained or is too small."""
         self.progress.begin("comparison")
         module, task, config, rng = self.module, self.task, self.config, self.rng
         if config.objective == "contrast":
-            fit_head_last(module, task, data, side, config, rng)
+            fit_head_last(module, task, data, side, config, rng, is_fresh=is_fresh)
         else:
             fit_head_to_windows(module, task, data, config, rng)
 

@@ -1,5 +1,6 @@
 """Fits that are stopped after each state they save, and go on in another estimator."""
 
+import copy
 import errno
 import shutil
 import warnings
@@ -131,6 +132,25 @@ def test_fit_when_killed_after_any_state_then_goes_on_to_the_same_bits(
     assert n_states > 4  # epochs at least
     # The last one was killed after the model itself was saved.
     assert result_of(fit(kind, params, X, y, place), X) == whole
+
+
+@pytest.mark.parametrize("objective", ["task", "contrast"])
+def test_warm_start_when_killed_with_a_new_class_then_goes_on_to_the_same_bits(
+    objective, fast, texts, labels, tmp_path
+):
+    params = with_training(fast, checkpoint_seconds=0.0, objective=objective)
+    clf = SKTuningClassifier(**params, warm_start=True).fit(texts, labels)
+    more = [*texts, "paris again", "rome again"], [*labels, "city", "city"]
+    activations.clear()
+    whole = result_of(copy.deepcopy(clf).fit(*more), texts)
+    for n_states in (1, 4):
+        activations.clear()
+        resumed = copy.deepcopy(clf)
+        resumed.set_params(checkpoint_dir=tmp_path / str(n_states))
+        with pytest.raises(Killed), killed_after(n_states):
+            resumed.fit(*more)
+        activations.clear()
+        assert result_of(resumed.fit(*more), texts) == whole
 
 
 def test_fit_when_killed_again_and_again_then_ends_with_the_same_bits(

@@ -124,3 +124,12 @@ def test_facts_when_a_callback_has_parameters_then_are_those(classifier, texts, 
     assert described(1) == described(1)
     assert described(1) != described(2)
     assert isinstance(classifier, SKTuningClassifier)
+
+
+def test_facts_when_the_fit_before_had_other_labels_then_are_others(fast, texts):
+    found = []
+    for former in ([0, 1], [1, 2]):
+        clf = SKTuningClassifier(**fast, warm_start=True)
+        clf.fit(texts, former * 12)
+        found.append(facts(clf, texts, [0, 1, 2] * 8)["fit before"])
+    assert found[0] != found[1]

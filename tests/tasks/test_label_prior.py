@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
 from sksemantic._tasks.label_prior import label_prior
-from sksemantic._tasks.linear_probe import ProbeFitter, ProbeRows
+from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._tasks.linear_probe_config import LinearProbeConfig
 
 
@@ -66,3 +67,28 @@ def test_probe_when_texts_are_few_then_each_counts_less(n, penalty):
     rng = np.random.RandomState(0)
     probe = fit_near(rng.randn(2, 3), rng.randn(2 * n, 3), np.arange(2 * n) % 2)
     assert probe.penalty == penalty
+
+
+def test_head_when_rows_are_not_free_then_only_the_others_are_fitted():
+    rng = np.random.RandomState(0)
+    features, y = rng.randn(90, 5), np.arange(90) % 3
+    features[:, :3] += np.eye(3)[y]
+    head = LinearProbe(rng.randn(3, 5), rng.randn(3), 2.0, float("nan"))
+    fitter = ProbeFitter(LinearProbeConfig(), np.random.RandomState(0))
+    rows = ProbeRows(features, y, np.ones(90))
+    found = fitter.fit_near_head(head, rows, np.array([False, True, False]))
+    np.testing.assert_array_equal(found.coef[[0, 2]], head.coef[[0, 2]])
+    np.testing.assert_array_equal(found.intercept[[0, 2]], head.intercept[[0, 2]])
+
+    def loss(row):
+        coef, intercept = head.coef.copy(), head.intercept.copy()
+        coef[1], intercept[1] = row[:5], row[5]
+        losses = -log_softmax(features @ coef.T + intercept, axis=1)
+        far = np.square(row[:5] - head.coef[1]).sum()
+        near = np.square(row[5] - head.intercept[1])
+        return losses[np.arange(90), y].sum() + far + near / 2
+
+    start = np.append(head.coef[1], head.intercept[1])
+    expected = minimize(loss, start).x
+    np.testing.assert_allclose(found.coef[1], expected[:5], atol=1e-2)
+    np.testing.assert_allclose(found.intercept[1], expected[5], atol=1e-2)

@@ -1,4 +1,5 @@
 import warnings
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from sksemantic._tasks.labels import LabelEncoder
 NAMES = {"good": ["a good film", "a great film"], "bad": "a bad film"}
 TWO_NAMES = {0: "bad", 1: "good"}
 ORDERED = ["low", "high", "low", "high"]
+DATES = [date(2024, month, 1) for month in (5, 3, 4, 1)]
 TABLE = np.eye(4, 2, dtype=int)
 
 
@@ -155,7 +157,7 @@ def test_task_when_training_goes_on_then_is_the_former_one():
 @pytest.mark.parametrize(
     ("y", "ordinal", "message"),
     [
-        ([0, 1, 0, 1], True, "needs the same classes as the fit before"),
+        ([4, 5, 4, 5], True, "and would be forgotten. Pass texts of all classes"),
         ([0, 1, 2, 3], False, "of the same kind .* ordinal. Got classification"),
         (np.eye(4, dtype=int), False, "of the same kind .* ordinal. Got multilabel"),
         ([0, 1, 2, 3], [3, 2, 1, 0], "'ordinal' .* before, .0, 1, 2, 3.. Got .3, 2,"),
@@ -165,6 +167,31 @@ def test_task_when_training_goes_on_with_another_then_refused(y, ordinal, messag
     former = encode([0, 1, 2, 3], ordinal=True).task
     with pytest.raises(ValueError, match=message):
         encode(y, former=former, ordinal=ordinal)
+
+
+@pytest.mark.parametrize(
+    ("former", "y", "expected"),
+    [
+        ([0, 2, 0, 2], [0, 1, 2, 1], [0, 1, 2]),
+        (["b", "d", "b", "d"], ["b", "d", "ccc", "b"], ["b", "ccc", "d"]),
+        ([*DATES[:2]] * 2, [*DATES], sorted(DATES)),
+    ],
+    ids=["int", "str", "date"],
+)
+def test_classes_when_training_goes_on_then_are_those_of_both_fits(former, y, expected):
+    task = encode(former).task
+    found = encode(y, former=task)
+    assert found.task.classes.tolist() == expected
+    places = found.task.former_outputs(task)
+    for label, place in zip(expected, places, strict=True):
+        assert place == ([*task.classes].index(label) if label in former else -1)
+
+
+def test_classes_when_one_has_no_text_then_stays_and_a_warning_says_so():
+    former = encode([0, 1, 2, 2]).task
+    with pytest.warns(UserWarning, match=r"no text of 1 class.* \[2\]: the model may"):
+        found = encode([0, 1, 3, 3], former=former)
+    assert found.task.classes.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("flag", [False, np.False_])

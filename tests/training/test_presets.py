@@ -117,6 +117,7 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
         ({"is_causal": True}, {}, "contrast"),
         ({"is_pair": True}, {}, "task"),
         ({"is_fresh": False}, {}, "task"),
+        ({"is_fresh": False, "was_contrasted": True}, {}, "contrast"),
         ({"has_linear_probe": False}, {}, "task"),
         ({"has_full_matrices": True}, {}, "task"),
         ({"has_label_texts": True}, {}, "contrast"),
