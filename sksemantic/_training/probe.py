@@ -54,12 +54,14 @@ def read_side_information(
 ) -> SideInformation:
     """Compute the vectors of the labels' texts; tokenise the texts without labels.
 
-    `make_dataset` tokenises those of the `n_texts` texts that have these indices.
+    `make_dataset` tokenises those of the `n_texts` texts that have these indices. Texts
+    without any labelled word are not read: those with one have words enough for the
+    features' scale. Measured with MiniLM on 20 sentences of CoNLL-2003.
     """
     vectors = unlabelled = None
     if targets.label_texts is not None:
         vectors = label_vectors(module, template, targets.label_texts)
-    if targets.labelled is not None:
+    if targets.labelled is not None and not targets.task.has_words:
         others = np.setdiff1d(np.arange(n_texts), targets.labelled)
         unlabelled = make_dataset(others)
     return SideInformation(vectors, unlabelled)
