@@ -76,7 +76,8 @@ class SKTuningTokenClassifier(
         Passes over the texts. "auto" is 5 for causal models and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs.
     batch_size : int or "auto", default="auto"
-        Texts per training step; "auto" is 32.
+        Texts per training step. "auto" is 64 for up to 20 texts of an encoder, see
+        Notes, and 32 for all else.
     class_weight : dict or "balanced", default=None
         Weights of the labels in the loss, as in scikit-learn.
     device : str, default="auto"
@@ -126,7 +127,9 @@ class SKTuningTokenClassifier(
     -----
     `fit` first fits a linear probe, logistic regression on the frozen backbone's states
     of the words, then trains, and keeps the trained model unless the linear probe is
-    clearly better on held-out texts, as described for `SKTuningClassifier`.
+    clearly better on held-out texts, as described for `SKTuningClassifier`. With up to
+    20 texts of an encoder it first draws the words of a label together, and then fits
+    the head, without held-out texts.
 
     `predict` and the like return object arrays with one list, or array, for each text;
     call ``.tolist()`` for lists of lists.
