@@ -1,7 +1,8 @@
 """All tasks by name, DATA-SIZE-BACKBONE: ``trec6-1000-minilm``.
 
 The size is a number of training rows, ``all``, or a number of labelled texts a class,
-``8shot``; it and the backbone may be left out, then 1,000 rows and MiniLM are taken.
+``8shot``, or of sentences with labelled words, ``20sentences``; it and the backbone may
+be left out, then 1,000 rows and MiniLM are taken.
 """
 
 import re
@@ -126,6 +127,8 @@ GRID = (
 SIZES = (200, 1000, 4000)
 LARGEST = {"bbc": 1000, "rte": 1000}  # where there are fewer than 4,000 rows
 SHOTS = (0, 1, 4, 8, 16, 64)
+SENTENCES = (5, 10, 20, 50)
+MOST_SENTENCES_TESTED = 300  # of so few sentences the draw matters more
 
 
 def all_names():
@@ -143,6 +146,7 @@ def all_names():
     names += ["hutto-all-minilm", "stsb-all-minilm", "hutto-multi-2000-minilm"]
     names += ["wnut-types-all-minilm", "conll-3000-minilm", "wnut-all-minilm"]
     names += ["sms-all-minilm", "ordinal-2000-minilm", "rte-official-all-gemma"]
+    names += [f"conll-{n}sentences-minilm" for n in SENTENCES]
     return names + [
         f"{data}-{shots}shot-{backbone}"
         for data, backbone in LABEL_TEXTS
@@ -153,20 +157,26 @@ def all_names():
 def task_named(name, limit=None):
     """Return the task of a name, with at most `limit` training rows."""
     pattern = rf"({'|'.join(sorted(DATA, key=len, reverse=True))})"
-    pattern += rf"(?:-(\d+|all)|-(\d+)shot)?(?:-({'|'.join(MODELS)}))?"
+    pattern += rf"(?:-(\d+|all)|-(\d+)(shot|sentences))?(?:-({'|'.join(MODELS)}))?"
     match = re.fullmatch(pattern, name)
-    data, size, shots, backbone = match.groups() if match else [None] * 4
+    data, size, few, unit, backbone = match.groups() if match else [None] * 5
     backbone = backbone or "minilm"
-    if match is None or (shots and DATA[data].kind != "classes"):
+    kind = {"shot": "classes", "sentences": "words"}.get(unit)
+    if match is None or (unit and DATA[data].kind != kind):
         raise ValueError(
             f"There is no task {name!r}: expected DATA-SIZE-BACKBONE with DATA one of "
-            f"{', '.join(DATA)}, SIZE a number of rows, 'all', or of single classes "
-            f"'8shot', and BACKBONE one of {', '.join(MODELS)}."
+            f"{', '.join(DATA)}, SIZE a number of rows, 'all', of single classes "
+            f"'8shot', or of words '20sentences', and BACKBONE one of "
+            f"{', '.join(MODELS)}."
         )
-    if shots:
-        name = f"{data}-{shots}shot-{backbone}"
+    if unit == "sentences":
+        name = f"{data}-{few}sentences-{backbone}"
+        n_tested = MOST_SENTENCES_TESTED
+        return Task(name, DATA[data], int(few), backbone, n_tested=n_tested)
+    if unit == "shot":
+        name = f"{data}-{few}shot-{backbone}"
         texts = tuple(LABEL_TEXTS.get((data, backbone), ()))
-        return Task(name, DATA[data], 0, backbone, int(shots), texts)
+        return Task(name, DATA[data], 0, backbone, int(few), texts)
     n_rows = 0 if size == "all" else int(size or 1000)
     if limit:
         n_rows = min(n_rows or limit, limit)

@@ -48,7 +48,7 @@ class Task:
     """One data set, training size and backbone.
 
     With `shots`, that many labelled texts a class, and `label_texts`, what the labels
-    are called.
+    are called. With `n_tested`, at most so many test rows, the same for all seeds.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Task:
     backbone: str
     shots: int | None = None
     label_texts: tuple = ()
+    n_tested: int = 0
 
     @property
     def kind(self):
@@ -128,7 +129,9 @@ class Task:
             load = {"sst2": splits.sst2, "trec6": splits.trec}.get(data)
             load = load or partial(splits.pool, self.data.split)
             return splits.split_few(self.shots, seed, load)
-        return self.data.split(self.size, seed)
+        X, X_test, y, y_test = self.data.split(self.size, seed)
+        X_test, y_test = splits.draw(X_test, y_test, self.n_tested, 0)
+        return X, X_test, y, y_test
 
     def peer_epochs(self, n_train):
         """Return the epochs of the networks: as many as ours has by default.
@@ -153,7 +156,8 @@ class Task:
         for name in network_names:
             found[name] = partial(networks.fit_network, method=name)
         if self.kind == "words":
-            return found | {"frozen": linear.fit_frozen_words}
+            few = linear.fit_frozen_few_words
+            return found | {"frozen": few if self.n_tested else linear.fit_frozen_words}
         found |= {"frozen": linear.fit_frozen, "tfidf": linear.fit_tfidf}
         found |= self.data.others.get("peers", {})
         if self.is_causal:

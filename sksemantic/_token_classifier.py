@@ -11,15 +11,13 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
 from sksemantic._base import BaseSKTuning
-from sksemantic._inputs.class_weight import weights_of_classes
 from sksemantic._inputs.columns import check_words
 from sksemantic._inputs.dataset import TextDataset
-from sksemantic._inputs.label_values import distinct, positions
 from sksemantic._inputs.prompt import TEXT, Prompt
-from sksemantic._inputs.targets import check_word_labels
+from sksemantic._inputs.word_labels import check_word_labels
 from sksemantic._tasks.base import Targets
-from sksemantic._tasks.later_classes import classes_of_warm_start
 from sksemantic._tasks.tokens import TokenClassification
+from sksemantic._tasks.word_labels import encode_word_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +76,8 @@ class SKTuningTokenClassifier(
         Passes over the texts. "auto" is 5 for causal models and 6 for others, and
         more for few texts: enough for 120 steps, though never more than 30 epochs.
     batch_size : int or "auto", default="auto"
-        Texts per training step; "auto" is 32.
+        Texts per training step. "auto" is 64 for up to 20 texts of an encoder, see
+        Notes, and 32 for all else.
     class_weight : dict or "balanced", default=None
         Weights of the labels in the loss, as in scikit-learn.
     device : str, default="auto"
@@ -129,7 +128,9 @@ class SKTuningTokenClassifier(
     -----
     `fit` first fits a linear probe, logistic regression on the frozen backbone's states
     of the words, then trains, and keeps the trained model unless the linear probe is
-    clearly better on held-out texts, as described for `SKTuningClassifier`.
+    clearly better on held-out texts, as described for `SKTuningClassifier`. With up to
+    20 texts of an encoder it first draws the words of a label together, and then fits
+    the head, without held-out texts.
 
     `predict` and the like return object arrays with one list, or array, for each text;
     call ``.tolist()`` for lists of lists.
@@ -216,8 +217,10 @@ class SKTuningTokenClassifier(
         X : sequence of length n_samples
             Each text as a list of words, or as one str, which is split at white space.
         y : sequence of length n_samples
-            The labels of each text's words: lists of str or int. A word whose label is
-            None, NaN or -100 has none, and is not trained on.
+            The labels of each text's words: lists of str or int. A word has none if its
+            label is missing (None, NaN or NA), of which a warning tells, or -100. It is
+            read as a part of its text, but does not count for anything that is learned
+            or compared; a text without any labelled word is left out.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the texts in the loss.
         groups : array-like of shape (n_samples,), default=None
@@ -309,7 +312,7 @@ class SKTuningTokenClassifier(
         X : sequence of length n_samples
             Texts, as in `fit`.
         y : sequence of length n_samples
-            True labels of their words.
+            True labels of their words. Words without a label do not count.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the texts, for the accuracy of words only.
 
@@ -325,7 +328,8 @@ class SKTuningTokenClassifier(
         """
         predicted, true = [], []
         labels = check_word_labels(y, check_words(X))
-        for own, of_text in zip(self.predict(X), labels, strict=True):
+        labels.refuse_none_labelled()
+        for own, of_text in zip(self.predict(X), labels.values, strict=True):
             pairs = zip(own, of_text, strict=True)
             known = [(a, b) for a, b in pairs if b is not None]
             predicted.append([a for a, _ in known])
@@ -365,28 +369,7 @@ class SKTuningTokenClassifier(
     ) -> Targets:
         if not any(texts):
             raise ValueError("X has no words: all texts are empty.")
-        labels = check_word_labels(y, texts)
-        flat = [label for text in labels for label in text]
-        is_labelled = np.array([label is not None for label in flat])
-        values = np.array([label for label in flat if label is not None])
-        classes = distinct(values)
-        if len(classes) < 2:
-            raise ValueError(
-                "y must hold at least two labels. Got "
-                + (f"one only, {classes.tolist()[0]!r}." if len(classes) else "none.")
-            )
-        if former is not None:
-            classes = classes_of_warm_start(former.classes, classes)
-        codes = np.full(len(flat), -1)
-        codes[is_labelled] = own = positions(values, classes)
-        class_weights = None
-        if self.class_weight is not None:
-            class_weights = weights_of_classes(self.class_weight, classes, own)
-            class_weights /= class_weights[own].mean()
-        task = TokenClassification(classes, class_weights)
-        if former is not None:
-            task.check_goes_on_from(former)
-        return Targets(task, codes, weights)
+        return encode_word_labels(y, texts, weights, self.class_weight, former)
 
     def _default_prompt(self, is_causal: bool, n_texts: int) -> str:
         return "Label every word: names of persons, places and organisations, or none."

@@ -9,6 +9,7 @@ UserWarning
  ├── FallbackWarning            the linear probe is clearly better, and is used
  ├── InconsistentVersionWarning another version of sksemantic made the pickle
  ├── TimeLimitWarning           a fit left something out to be done in time
+ ├── UnlabelledWarning          some texts, or words, have no label
  └── UnreadableTextWarning      the tokenizer knows nothing in some texts
 """
 
@@ -67,7 +68,10 @@ class TimeLimitWarning(UserWarning):
 
 
 class UnlabelledWarning(UserWarning):
-    """Some texts have a missing value for a label, and are read as unlabelled."""
+    """Some texts, or words, have a missing value for a label: they count as unlabelled.
+
+    Words that are marked by -100 are so on purpose, and no warning tells of them.
+    """
 
 
 class UnreadableTextWarning(UserWarning):

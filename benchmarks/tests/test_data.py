@@ -1,3 +1,6 @@
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import splits
@@ -83,9 +86,25 @@ def test_tasks_when_named_then_have_methods_of_their_kind():
     assert "authors" in task_named("sst2-gemma").methods
     assert "p-tuning" not in task_named("conll").methods
     assert "label-texts-centred" in task_named("sst2-0shot-gemma").methods
-    for name in ("sst3-1000", "stsb-8shot"):
+    for name in ("sst3-1000", "stsb-8shot", "conll-8shot", "sst2-8sentences"):
         with pytest.raises(ValueError, match="DATA-SIZE-BACKBONE"):
             task_named(name)
+
+
+def test_split_when_sentences_are_few_then_test_rows_are_the_same(monkeypatch):
+    def load(split="train"):
+        words = [[f"{split} {i}"] for i in range(900)]
+        return words, [[f"B-{each}" for each in row] for row in words]
+
+    task = task_named("conll-20sentences-minilm")
+    data = replace(task.data, split=partial(splits.split_official, load=load))
+    task = replace(task, data=data)
+    one, other = task.split(0), task.split(1)
+    assert [len(part) for part in one] == [20, 300, 20, 300]
+    assert one[1] == other[1]
+    assert one[0] != other[0]
+    for X, y in (one[::2], one[1::2]):
+        assert y == [[f"B-{word}" for word in row] for row in X]
 
 
 def test_settings_when_nested_then_are_dictionaries():

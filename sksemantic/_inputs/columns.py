@@ -125,6 +125,13 @@ def _column(X: Any, i: int) -> Any:
     return X[:, i]
 
 
+def only_column(y: Any) -> Any:
+    """Return the only column of a table with named columns; anything else as it is."""
+    shape: tuple[int, ...] = getattr(y, "shape", ())
+    is_table = len(shape) == 2 and names_of_columns(y) is not None
+    return _column(y, 0) if is_table and shape[1] == 1 else y
+
+
 def as_list(column: Any) -> list[Any]:
     """Return a column of any library as a list."""
     for method in ("to_pylist", "to_list", "tolist"):
@@ -210,6 +217,8 @@ def _words_of(text: Any, i: int) -> list[str]:
     if isinstance(text, str):
         refuse_surrogates(text, f"X, in row {i}")
         return text.split()
+    if isinstance(text, pd.Series):
+        text = text.tolist()
     if not isinstance(text, list | tuple | np.ndarray):
         raise TypeError(
             f"{_WORDS_EXPECTED} Got {type(text).__name__} ({text!r:.60}) in row {i} "

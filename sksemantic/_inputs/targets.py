@@ -1,6 +1,5 @@
 """Checks of y and of parameters about labels, made before a backbone is loaded."""
 
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +8,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from sksemantic._inputs.columns import (
-    SHOWN_ROWS,
-    as_list,
     name_rows,
     names_of_columns,
 )
@@ -23,9 +20,7 @@ from sksemantic._inputs.label_values import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WORD_LABELS = "y must be a sequence of lists of labels, one label for each word."
 _LARGEST_TARGET = 1e100
-_UNLABELLED_WORD = -100  # as transformers and torch mark it
 _INDICATORS = (
     "y must be an indicator matrix of shape (n_samples, n_labels) for several labels a "
     "text."
@@ -62,51 +57,6 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
         raise ValueError("Input y contains infinity; labels must be finite.")
     check_classification_targets(y)
     return y
-
-
-def check_word_labels(y: Any, texts: list[list[str]]) -> list[list[Any]]:
-    """Return the labels of each text's words: one for each word, all str or all int.
-
-    None stands for a word without a label, which y marks by None, NaN, NA or -100.
-    """
-    _refuse_none(y)
-    if isinstance(y, str | bytes) or not hasattr(y, "__len__"):
-        raise ValueError(f"{_WORD_LABELS} Got {type(y).__name__} instead.")
-    rows = as_list(y)
-    check_consistent_length(texts, rows)
-    labels = [_labels_of(row, texts[i], i) for i, row in enumerate(rows)]
-    flat = [(i, x) for i, row in enumerate(labels) for x in row if x is not None]
-    kind = str if any(isinstance(label, str) for _, label in flat) else Integral
-    for i, label in flat:
-        if not isinstance(label, kind):
-            raise ValueError(
-                "y must hold labels of one kind, all str or all int. Got "
-                f"{type(label).__name__} ({label!r}) in row {i} instead."
-            )
-    return labels
-
-
-def _labels_of(row: Any, words: list[str], i: int) -> list[Any]:
-    """Return the labels of the text in row i."""
-    row = row.tolist() if isinstance(row, np.ndarray) else row
-    if not isinstance(row, list | tuple):
-        raise ValueError(
-            f"{_WORD_LABELS} Got {type(row).__name__} ({row!r:.60}) in row {i} instead."
-        )
-    if len(row) != len(words):
-        raise ValueError(
-            f"{_WORD_LABELS} Row {i} has {len(words)} words and {len(row)} labels: "
-            f"{words[:SHOWN_ROWS]}... and {list(row[:SHOWN_ROWS])}..."
-        )
-    return [None if _is_unlabelled(label) else label for label in row]
-
-
-def _is_unlabelled(label: Any) -> bool:
-    """Whether a word has no label: a missing value, or -100 as in transformers."""
-    if isinstance(label, str):
-        return False
-    is_missing = np.ndim(label) == 0 and pd.isna(label) is True
-    return is_missing or (isinstance(label, Integral) and label == _UNLABELLED_WORD)
 
 
 def check_targets(y: Any, n_texts: int) -> "NDArray":
@@ -223,13 +173,13 @@ def _is_set(value: Any) -> bool:
 
 def _one_dimensional(y: Any, n_texts: int) -> "NDArray":
     """Return y as an array (n,) of the length of X."""
-    _refuse_none(y)
+    refuse_none(y)
     y = column_or_1d(as_array(y), warn=True)
     check_consistent_length(range(n_texts), y)
     return y
 
 
-def _refuse_none(y: Any) -> None:
+def refuse_none(y: Any) -> None:
     if y is None:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."

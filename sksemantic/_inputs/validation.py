@@ -19,6 +19,8 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from sksemantic._inputs.columns import Columns
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -208,4 +210,8 @@ def labelled_part(
     """Return the texts that have labels, by index, and their groups; None for all."""
     if labelled is None:
         return texts, groups
-    return texts.take(labelled), None if groups is None else groups[labelled]
+    if isinstance(texts, Columns):
+        chosen: Any = texts.take(labelled)
+    else:
+        chosen = [texts[i] for i in labelled]  # lists of words
+    return chosen, None if groups is None else groups[labelled]

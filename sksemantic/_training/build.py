@@ -70,9 +70,12 @@ def check_task_options(
     ValueError
     """
     task = targets.task
-    for name, accepted in (("contrast", 0), ("objective", "task")):
+    for name, accepted, is_able in (
+        ("contrast", 0, task.can_contrast),
+        ("objective", "task", task.can_contrast or task.has_words),
+    ):
         value = _option(parameters, name)
-        if value not in ("auto", accepted) and not task.can_contrast:
+        if value not in ("auto", accepted) and not is_able:
             raise ValueError(
                 f"The {name!r} entry of the 'training' parameter must be 'auto' or "
                 f"{accepted!r} unless every text is of one of several classes without "

@@ -162,7 +162,8 @@ class _SemanticNet(NeuralNet):
     def forward_for_loss(self, part: dict[str, Tensor], **fit_params: Any) -> Any:
         """Return what the criterion reads of texts, with gradient.
 
-        Those of a contrast are run by length, in groups with less padding.
+        Those of a contrast are run by length, in groups with less padding; those with
+        labelled words together.
         """
         if not isinstance(self.criterion_, SupervisedContrast):
             return self.infer(
@@ -171,6 +172,10 @@ class _SemanticNet(NeuralNet):
                 dropout_generator=self.dropout_generator,
                 **fit_params,
             )
+        device = self.module_.backbone.device
+        if "word_positions" in part:
+            inputs = model_inputs(part) | {"word_positions": part["word_positions"]}
+            return self.module_.features({k: x.to(device) for k, x in inputs.items()})
         features = []
         lengths = part["attention_mask"].sum(dim=1)
         order = torch.argsort(lengths, stable=True)
@@ -178,7 +183,7 @@ class _SemanticNet(NeuralNet):
         for rows in torch.tensor_split(order, n_groups):
             longest = int(lengths[rows].max())
             group = {
-                name: values[rows, :longest].to(self.module_.backbone.device)
+                name: values[rows, :longest].to(device)
                 for name, values in model_inputs(part).items()
             }
             features.append(self.module_.features(group))
@@ -196,14 +201,14 @@ class _SemanticNet(NeuralNet):
         With the features in `y_pred` the contrast of the texts is added.
         """
         weights = X["sample_weight"]
+        if "word_positions" in X:
+            n_words = (X["word_positions"] >= 0).sum(dim=1)
+            weights = weights.repeat_interleave(n_words)
         if isinstance(self.criterion_, SupervisedContrast):
             assert isinstance(y_pred, Tensor)
             targets = y_true.to(y_pred.device)
             return self.criterion_(y_pred, targets, weights.to(y_pred))
         scores, features = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        if "word_positions" in X:
-            n_words = (X["word_positions"] >= 0).sum(dim=1)
-            weights = weights.repeat_interleave(n_words)
         targets = y_true.to(scores.device)
         return self.criterion_(scores, targets, weights.to(scores), features)
 
@@ -277,7 +282,7 @@ def build_net(
         iterator_train=train_batches,
         iterator_train__pad_id=backbone.pad_id,
         iterator_train__generator=rng,
-        iterator_train__by_class=config.objective == "contrast",
+        iterator_train__by_class=config.objective == "contrast" and not task.has_words,
         iterator_valid=ordered_batches,
         iterator_valid__pad_id=backbone.pad_id,
         iterator_valid__budget=backbone.inference_tokens,

@@ -30,6 +30,7 @@ _AUTO = StrOptions({"auto"})
 _CONSTRAINTS: dict[str, list[Any]] = {
     "objective": [StrOptions({"task", "contrast"})],
     "contrast_first_texts": _NATURAL,
+    "contrast_first_sentences": _NATURAL,
     "contrast_temperature": _RATE,
     "cool_down_below": _NOT_NEGATIVE,
     "cool_down_steps": _POSITIVE,

@@ -61,6 +61,13 @@ FULL_MATRIX_LR_FACTOR = 0.1
 SEVERAL_TARGETS_EPOCHS_FACTOR = 1.5
 
 
+def _most_texts_to_contrast_first(task: Task, config: TrainingConfig) -> int:
+    """Return up to how many texts the contrast comes first by default."""
+    if task.has_words:
+        return config.contrast_first_sentences
+    return task.n_outputs * config.contrast_first_texts if task.can_contrast else 0
+
+
 def resolve_training_config(
     changes: Mapping[str, Any],
     task: Task,
@@ -92,11 +99,11 @@ def resolve_training_config(
     is_watched = changes.get("early_stopping") or changes.get("callbacks")
     is_contrast_default = (
         not (is_pair or has_full_matrices or is_watched)
-        and task.can_contrast
+        and not (is_causal and task.has_words)
         and (is_fresh or was_contrasted)
         and has_linear_probe
         and not changes.keys() & {"contrast", "head_init", "head_lr"}
-        and n_texts <= task.n_outputs * changes.get("contrast_first_texts", 100)
+        and n_texts <= _most_texts_to_contrast_first(task, replace(_ENCODER, **changes))
     )
     default = "contrast" if is_contrast_default else "task"
     objective = changes.get("objective", default)

@@ -53,6 +53,8 @@ class SideInformation:
         """Read the labels' texts; tokenise the texts without labels.
 
         `make_dataset` tokenises those of the `n_texts` texts that have these indices.
+        Texts without any labelled word are not read: those with one have words enough
+        for the features' scale. Measured with MiniLM on 20 sentences of CoNLL-2003.
         An encoder gains nothing from content-free texts: measured with MiniLM.
         """
         label_texts = unlabelled = content_free = None
@@ -61,7 +63,7 @@ class SideInformation:
             if module.backbone.is_causal:
                 texts = content_free_texts(Prompt.parse(module.config.prompt))
                 content_free = TextDataset(template.rows([texts] * template.n_texts))
-        if targets.labelled is not None:
+        if targets.labelled is not None and not targets.task.has_words:
             others = np.setdiff1d(np.arange(n_texts), targets.labelled)
             unlabelled = make_dataset(others)
         return cls(label_texts, unlabelled, content_free)

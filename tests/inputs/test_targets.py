@@ -11,7 +11,6 @@ from sksemantic._inputs.targets import (
     check_labels,
     check_targets,
     check_threshold,
-    check_word_labels,
 )
 
 N = 24
@@ -139,36 +138,6 @@ def test_targets_when_in_any_form_then_are_floats(y):
 def test_targets_when_several_a_text_then_stay_a_table():
     y = NUMBERS.reshape(8, 3)
     assert check_targets(y, 8).tolist() == y.tolist()
-
-
-WORDS = [["a", "b"], [], ["c"]]
-
-
-@pytest.mark.parametrize(
-    "y", [[["X", "O"], [], ["O"]], [[1, 0], (), np.array([2])], [[True, 0], [], [1]]]
-)
-def test_word_labels_when_one_a_word_then_are_lists(y):
-    assert check_word_labels(y, WORDS) == [list(labels) for labels in y]
-    series = pd.Series([list(labels) for labels in y])
-    assert check_word_labels(series, WORDS) == series.tolist()
-
-
-@pytest.mark.parametrize(
-    ("y", "message"),
-    [
-        (None, "requires y to be passed"),
-        ("XO", "sequence of lists of labels.* Got str instead"),
-        (3, "sequence of lists of labels.* Got int instead"),
-        ([["X", "O"], []], r"inconsistent numbers of samples: \[3, 2\]"),
-        ([["X", "O"], [], "O"], r"Got str \('O'\) in row 2 instead"),
-        ([["X"], [], ["O"]], r"Row 0 has 2 words and 1 labels: \['a', 'b'\]"),
-        ([["X", 1], [], ["O"]], r"all str or all int\. Got int \(1\) in row 0"),
-        ([[1, 0], [], [1.5]], r"all str or all int\. Got float \(1.5\) in row 2"),
-    ],
-)
-def test_word_labels_when_bad_then_error_says_what_is_wrong(y, message):
-    with pytest.raises(ValueError, match=message):
-        check_word_labels(y, WORDS)
 
 
 TABLE = np.array([[0, 1, 0], [1, 1, 0]])

@@ -39,7 +39,6 @@ def parameters(**changes):
         (MultiLabel(np.arange(2)), "objective", "contrast"),
         (ORDERED, "objective", "contrast"),
         (NUMBERS, "objective", "contrast"),
-        (WORDS, "objective", "contrast"),
         (WORDS, "pooling", "mean"),
     ],
 )

@@ -10,10 +10,11 @@ from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from sksemantic import SKTuningClassifier
+from sksemantic import SKTuningClassifier, SKTuningTokenClassifier
 from sksemantic._inputs.batching import collate
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._tasks.label_prior import label_prior, maximum_a_posteriori
+from sksemantic._training.losses import SupervisedContrast
 from sksemantic._training.net import build_net
 from sksemantic._training.progress import Progress
 from sksemantic._training.time_limit import TimeLimit
@@ -130,6 +131,70 @@ def test_step_when_texts_are_run_by_length_then_features_are_in_their_order(tiny
         expected = module.features(batch)
         found = net.forward_for_loss(batch)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+NOUNS = {"film": 1, "book": 1, "year": 2}
+WORDS = [
+    f"a {word} {noun} of the year".split()
+    for word in ("good", "great", "dull", "awful")
+    for noun in ("film", "book", "song", "play")
+]
+TAGS = [[NOUNS.get(word, 0) for word in words] for words in WORDS]
+
+
+@pytest.fixture
+def tagger(default_params):
+    training = {"objective": "contrast"}
+    return SKTuningTokenClassifier(**default_params, training=training)
+
+
+def test_words_when_contrasted_first_then_are_learned(tagger):
+    tagger.fit(WORDS, TAGS)
+    assert tagger.config_.model.has_unit_length
+    assert tagger.comparison_ is None
+    losses = tagger.history_[:, "train_loss"]
+    assert losses[-1] < losses[0]
+    assert tagger.score(WORDS, TAGS) > 0.95
+
+
+def test_words_when_contrasted_first_then_those_of_no_label_or_weight_do_not_count(
+    tagger,
+):
+    masked = [
+        [-100 if (i + j) % 3 == 0 else tag for j, tag in enumerate(tags)]
+        for i, tags in enumerate(TAGS)
+    ]
+    wrong = [[2] * len(words) for words in WORDS[:4]]
+    weights = np.repeat([1.0, 0.0], [len(WORDS), 4])
+    tagger.fit([*WORDS, *WORDS[:4]], [*masked, *wrong], weights)
+    assert tagger.score(WORDS, TAGS) > 0.9
+
+
+def test_step_when_words_are_contrasted_then_loss_is_that_of_their_features(tagger):
+    module, template = tagger.fit(WORDS, TAGS)._load(tagger._model)
+    texts = [WORDS[0][:2], WORDS[1], WORDS[2][:4]]
+    rows, positions, _ = template.word_rows(texts)
+    targets = np.array([0, 1, 0, 1, 0, 2, 0, 0, 1, 0, 2, 0])
+    weights = np.array([1.0, 2.0, 0.5], np.float32)
+    dataset = TextDataset(rows, targets, weights, positions)
+    inputs, y = collate(module.backbone.pad_id)(dataset)
+    net = build_net(
+        module,
+        tagger._model.task,
+        tagger.config_.training,
+        [],
+        np.random.RandomState(0),
+        torch.Generator(),
+        TimeLimit(None, Progress()),
+    )
+    with torch.no_grad():
+        features = net.forward_for_loss(inputs)
+        found = net.get_loss(features, y, X=inputs)
+    expected = np.concatenate(tagger.transform(texts).tolist())
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
+    of_words = torch.tensor(np.repeat(weights, [2, 6, 4]))
+    loss = SupervisedContrast(0.1)(torch.tensor(expected), y, of_words)
+    torch.testing.assert_close(found, loss, rtol=1e-3, atol=1e-4)
 
 
 def test_fit_when_epochs_are_given_then_there_are_no_more(

@@ -122,6 +122,11 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
         ({"has_full_matrices": True}, {}, "task"),
         ({"has_label_texts": True}, {}, "contrast"),
         ({"task": WORDS}, {}, "task"),
+        ({"task": WORDS, "n_texts": 21}, {}, "task"),
+        ({"task": WORDS, "n_texts": 20}, {}, "contrast"),
+        ({"task": WORDS, "n_texts": 20}, {"head_lr": 1e-3}, "task"),
+        ({"task": WORDS, "n_texts": 20}, {"contrast_first_sentences": 19}, "task"),
+        ({"task": WORDS, "n_texts": 20, "is_causal": True}, {}, "task"),
         ({"task": TARGETS}, {}, "task"),
         ({"task": MultiLabel(np.arange(2))}, {}, "task"),
         ({}, {"early_stopping": True}, "task"),  # watches the loss of held-out texts
