@@ -9,7 +9,6 @@ size, and read the same texts inside the same prompt.
 """
 
 import gc
-import re
 
 import ours
 import ranks
@@ -105,12 +104,9 @@ def tables(rows, folder=None):
     plain = {name: plain[name] for name in sorted(plain, key=place)}
     grid = {name: plain[name] for name in plain if is_in_grid(name)}
     others = {name: plain[name] for name in plain if name not in grid}
-    is_few = re.compile("shot-|sentences-").search
-    few = {name: others.pop(name) for name in [*others] if is_few(name)}
     known = set(all_names())
     found = {"results": comparison(grid, folder)}
     found["tasks"] = beside_table({n: others[n] for n in others if n in known})
-    found["few labels"] = beside_table(few)
     for name, (pairs, headings) in GAINS.items():
         found[name] = gain_table(runs, pairs, headings)
     found["sizes"] = size_table(

@@ -36,7 +36,10 @@ def by_shots(rows):
     """Return ``runs[data, backbone][label][shots][seed]``, rows of few labels."""
     found = {}
     for task, methods in by_task(rows).items():
-        data, shots, backbone = re.fullmatch(r"(\w+)-(\d+)shot-(\w+)", task).groups()
+        found_task = re.fullmatch(r"(\w+)-(\d+)shot-(\w+)", task)
+        if found_task is None:  # sentences with labelled words
+            continue
+        data, shots, backbone = found_task.groups()
         for label, seeds in methods.items():
             cell = found.setdefault((data, backbone), {}).setdefault(label, {})
             cell[int(shots)] = seeds

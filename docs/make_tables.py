@@ -1,7 +1,7 @@
 """Write the tables of the pages, and the diagrams, from the results of the benchmarks.
 
 Usage: ``python docs/make_tables.py``. They are never edited by hand. A page has a table
-where it has ``<!-- NAME -->``, with a name of `accuracy.tables` or `ablation.tables`.
+where it has ``<!-- NAME -->``, with a name of the `tables` of a benchmark.
 """
 
 import sys
@@ -15,6 +15,7 @@ import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import cost_tables  # noqa: E402
+import few_tables  # noqa: E402
 import forecast  # noqa: E402
 import int8  # noqa: E402
 import latency  # noqa: E402
@@ -93,6 +94,7 @@ def main():
     """Replace every table that a page has a place for."""
     rows = results.read(results.RESULTS / "accuracy.jsonl")
     tables = accuracy.tables(rows, DOCS)
+    tables |= few_tables.tables(results.read(results.RESULTS / "few.jsonl"), DOCS)
     rows = results.read(results.RESULTS / "ablation.jsonl")
     tables |= ablation_tables.tables(rows, ablation.PROMPTS)
     rows = results.read(results.RESULTS / "calibration.jsonl")
