@@ -50,8 +50,15 @@ def test_targets_when_labels_are_too_few_then_refused(y, message):
         encode(y)
 
 
-def test_targets_when_classes_are_others_than_before_then_refused():
+def test_targets_when_a_label_is_new_then_joins_those_of_before():
     former = encode(LABELS).task
     assert encode(LABELS, former=former).task.classes.tolist() == ["X", "Y"]
-    with pytest.raises(ValueError, match="needs the same classes"):
-        encode([["Y", "Z", "X"], ["Y"], [-100, -100], ["Y", "X"]], former=former)
+    y = [["Y", "Z", "X"], ["Y"], [-100, -100], ["Y", "X"]]
+    assert encode(y, former=former).task.classes.tolist() == ["X", "Y", "Z"]
+
+
+def test_targets_when_no_label_was_known_before_then_refused():
+    former = encode(LABELS).task
+    y = [["V", "Z", "V"], ["V"], [-100, -100], ["Z", "V"]]
+    with pytest.raises(ValueError, match="y must hold labels of the fit before"):
+        encode(y, former=former)
