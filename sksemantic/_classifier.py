@@ -188,12 +188,11 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
     embeddings of the texts, in both cases calibrated on all texts, labelled or not. It
     minimises log-loss + ``penalty / 2 * ||W - W_prior||^2``. With fewer than 4 labelled
     texts a class on average there is no training, with fewer than 200 in all none is
-    held out and training starts from the linear probe, at lower learning rates.
+    held out.
 
-    With an encoder and at most 100 texts a class, without `label_texts`, the texts of a
-    class are first drawn together by a contrastive loss alone [3]_, in as few steps as
-    that takes; then the head is fitted, a logistic regression on what the trained model
-    makes of them. No text is held out.
+    With at most 32 texts a class these are first drawn together by a contrastive loss
+    alone [3]_, in as few steps as that takes; then the head is fitted, a logistic
+    regression on what the trained model makes of them. No text is held out.
 
     References
     ----------

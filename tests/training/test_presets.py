@@ -110,9 +110,9 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
     ("situation", "changes", "expected"),
     [
         ({}, {}, "contrast"),
-        ({"n_texts": 201}, {}, "task"),
-        ({"n_texts": 201}, {"contrast_first_texts": 101}, "contrast"),
-        ({"n_texts": 201}, {"objective": "contrast"}, "contrast"),
+        ({"n_texts": 65}, {}, "task"),
+        ({"n_texts": 65}, {"contrast_first_texts": 33}, "contrast"),
+        ({"n_texts": 65}, {"objective": "contrast"}, "contrast"),
         ({}, {"objective": "task"}, "task"),
         ({"is_causal": True}, {}, "contrast"),
         ({"is_pair": True}, {}, "task"),
@@ -139,7 +139,7 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
 def test_objective_when_texts_of_classes_are_few_then_is_the_contrast(
     situation, changes, expected
 ):
-    config = resolve(changes, **{"n_texts": 200, **situation})
+    config = resolve(changes, **{"n_texts": 64, **situation})
     assert config.objective == expected
     if expected == "contrast":
         lr = 2e-3 if situation.get("is_causal") else 5e-3
