@@ -22,9 +22,9 @@ ZERO_SHOT = ("label texts", "label texts, centred")
 
 def tables(rows, folder=None):
     """Return the tables by name; the learning curves are drawn into a folder."""
-    runs = by_shots(rows)
+    runs = by_shots([row for row in rows if not row["set"]])
     if folder is not None:
-        draw({key: runs[key] for key in runs if key[1] == "minilm"}, folder)
+        draw(runs, folder)
     return {
         "few by method": method_table(runs, 8),
         "few by labels": label_table(runs),
@@ -101,32 +101,32 @@ def label_table(runs):
 
 
 def draw(runs, folder):
-    """Draw accuracy by labelled texts of a class, a panel for each data set."""
+    """Draw MiniLM's accuracy by labelled texts of a class, a panel for each data set.
+
+    Data sets of which one number was tried alone have none.
+    """
     runs = {
-        key: {label: by for label, by in methods.items() if label not in ZERO_SHOT}
-        for key, methods in runs.items()
+        data: {label: by for label, by in methods.items() if label not in ZERO_SHOT}
+        for (data, backbone), methods in runs.items()
+        if backbone == "minilm" and any(len(by) > 1 for by in methods.values())
     }
     labels = sorted_labels(runs)
-    figure, axes = subplots(2, 4, figsize=(12, 6), sharex=True)
-    for panel, ((data, _), methods) in zip(axes.flat, runs.items(), strict=False):
+    n_columns = len(runs) + 1  # the last one is the legend
+    figure, axes = subplots(1, n_columns, figsize=(4 * n_columns, 3.5))
+    for panel, (data, methods) in zip(axes[:-1], runs.items(), strict=True):
         for i, label in enumerate(labels):
-            by = methods.get(label)
-            if by:
+            if by := methods.get(label):
                 shots = sorted(by)
                 means = [np.mean(values_of(by[n])) for n in shots]
                 places = [max(n, 0.5) for n in shots]  # 0 on a logarithmic axis
                 panel.plot(places, means, marker="o", markersize=4, color=f"C{i}")
         panel.set_title(TITLES[data], fontsize=10)
         panel.set_xscale("log", base=2)
-        panel.set_xticks([0.5, 1, 4, 8, 16, 64], ["0", "1", "4", "8", "16", "64"])
+        panel.set_xticks([0.5, 1, 4, 8, 16, 32, 64], [0, 1, 4, 8, 16, 32, 64])
+        panel.set_xlabel("labelled texts of a class")
+        panel.set_ylabel("accuracy")
         panel.grid(alpha=0.3)
-    for panel in axes.flat[len(runs) :]:
-        panel.axis("off")
-    handles = [
-        axes.flat[0].plot([], [], marker="o", color=f"C{i}")[0]
-        for i in range(len(labels))
-    ]
-    axes.flat[-1].legend(handles, labels, loc="center", fontsize=9, frameon=False)
-    figure.supxlabel("labelled texts of a class")
-    figure.supylabel("accuracy")
+    handles = [axes[-1].plot([], [], marker="o")[0] for _ in labels]
+    axes[-1].axis("off")
+    axes[-1].legend(handles, labels, loc="center left", fontsize=9, frameon=False)
     save(figure, folder / "few_labels.svg")
