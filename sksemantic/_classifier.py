@@ -74,8 +74,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         more for few texts: enough for 120 steps, though never more than 30 epochs; for
         180 steps in at most 90 epochs where encoders have few texts and `label_texts`.
     batch_size : int or "auto", default="auto"
-        Texts per training step. "auto" is 64 for few texts of a class of an encoder,
-        see Notes, and 32 for all else.
+        Texts per training step. "auto" is 64 for few texts of a class, see Notes,
+        and 32 for all else.
     class_weight : dict or "balanced", default=None
         Weights of the classes in the loss, as in scikit-learn. Not with several labels
         a text.

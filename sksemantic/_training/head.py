@@ -142,26 +142,28 @@ def fit_head_last(
     prior: NDArray | LinearProbe | None = None
     if side.label_texts is not None:
         vectors = side.label_texts.read_again(read)
-        prior = prior_of(module, vectors, everything[weights > 0])
+        counted = standardise(module, everything[weights > 0])
+        prior = prior_of(module, vectors, counted)
     rows = ProbeRows(standardise(module, raw), data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
     if not is_fresh and task.lacks_classes(rows):
         prior = _rescaled(former, former_scale, _scale_of(module))
     penalty = config.linear_probe.last_penalty
     probe = task.fit_linear_probe(fitter, rows, penalty, prior)
-    counted = rows.with_weight()
-    if task.losses(probe.scores(counted.features), counted.y)[:, 0].any():
+    weighed = rows.with_weight()
+    if task.losses(probe.scores(weighed.features), weighed.y)[:, 0].any():
         probe = task.fit_linear_probe(fitter, rows, None, prior)
     module.load_state_dict(head_state(module, probe), strict=False)
 
 
-def prior_of(module: "SemanticModule", vectors: "NDArray", raw: "NDArray") -> "NDArray":
+def prior_of(
+    module: "SemanticModule", vectors: "NDArray", features: "NDArray"
+) -> "NDArray":
     """Return the label prior (K, C) of the labels' vectors (K, C).
 
-    `raw` (n, C) is what the head reads of texts, before it is standardised.
+    `features` (n, C) are those of texts, standardised.
     """
-    scale = module.feature_scale.cpu().numpy()
-    return label_prior(vectors, standardise(module, raw), scale)
+    return label_prior(vectors, features, module.feature_scale.cpu().numpy())
 
 
 def trained_head(module: "SemanticModule", penalty: float) -> LinearProbe:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sksemantic._model.inference import compute_head_inputs
-from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._training.head import (
     head_state,
@@ -79,8 +78,7 @@ class Probing:
         head = trained_head(module, penalty)
         labels = self._side.new_label_texts
         if labels is not None:
-            scale = module.feature_scale.cpu().numpy()
-            prior = label_prior(labels.vectors, self._features, scale)
+            prior = prior_of(module, labels.vectors, self._features)
             head.coef[is_new] = prior[is_new]
         head = self._task.fit_new_outputs(self._fitter, self._rows(), head, is_new)
         module.load_state_dict(head_state(module, head), strict=False)
@@ -130,4 +128,5 @@ def _set_scale_and_prior(
     raw, weights = scale_by_all(module, raw, data, others, read)
     if side.label_texts is None:
         return None
-    return prior_of(module, side.label_texts.vectors, raw[weights > 0])
+    features = standardise(module, raw[weights > 0])
+    return prior_of(module, side.label_texts.vectors, features)
