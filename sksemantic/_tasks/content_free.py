@@ -15,9 +15,9 @@ _MAX_WORDS = 16
 def content_free_texts(prompt: Prompt) -> list[str]:
     """Return the empty text, "N/A", and the first words of the prompt, one by one.
 
-    The prompt's words are about what the texts are about. Measured with Gemma 3 270M on
-    SST-2 and TREC: with them one labelled text a class is worth a hundred unlabelled
-    ones.
+    The prompt's words are about what the texts are about. Measured on frozen features
+    of Gemma 3 270M: on SST-2 they and one labelled text a class calibrate as well as a
+    hundred unlabelled texts, on TREC they add two points.
     """
     words = re.findall(r"[^\W\d_]+", " ".join(prompt.literals))
     return [*_EMPTY, *list(dict.fromkeys(words))[:_MAX_WORDS]]

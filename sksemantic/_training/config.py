@@ -29,8 +29,8 @@ class TrainingConfig:
         `contrast_first_sentences`.
     contrast_first_texts : int, default=32
         Texts of a class, on average, up to which "contrast" is the default. Measured
-        with MiniLM on SST-2 and TREC: with 32 as good as "task", in a fifth of the
-        time; with 100 of SST-2 worse.
+        with MiniLM on SST-2: with 32 as good as "task" in two draws, in a fifth of the
+        time; with 100 worse.
     contrast_first_sentences : int, default=20
         Texts with labelled words up to which "contrast" is the default of an encoder.
         Measured with MiniLM on 5, 10 and 20 sentences of CoNLL-2003: as good as "task"
