@@ -17,7 +17,6 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._backbone.device import resolve_device
-from sksemantic._backbone.registry import load_backbone
 from sksemantic._inputs.columns import Columns, check_texts
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.model_options import ModelOptions
@@ -45,7 +44,6 @@ from sksemantic._training.build import (
     build_module,
     check_parameters,
     check_task_options,
-    resolve_backbone_config,
 )
 from sksemantic._training.config import TrainingConfig
 from sksemantic._training.display import make_display
@@ -63,6 +61,8 @@ from sksemantic._training.warm_start import with_outputs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sksemantic._backbone.backbone import Backbone
+    from sksemantic._backbone.loading import BackboneConfig
     from sksemantic._inputs.template import Template
     from sksemantic._tasks.base import Task
 
@@ -248,10 +248,11 @@ class BaseSKTuning(
         rng: np.random.RandomState | None = None,
     ) -> Job:
         """Load the backbone, build the module, tokenise the texts."""
-        targets, former = request.targets, request.former
         rng = rng or random_source(self.random_state, request.n_done)
         progress.begin("loading")
-        module, template, training = self._build(request, rng)
+        request, backbone, config = request.load_backbone()
+        targets, former = request.targets, request.former
+        module, template, training = self._build(request, backbone, config, rng)
         if former is not None:
             places = targets.task.former_outputs(former.task)
             with_outputs(former, places).copy_weights_to(module)
@@ -343,24 +344,23 @@ class BaseSKTuning(
         return texts
 
     def _build(
-        self, request: Request, rng: np.random.RandomState
+        self,
+        request: Request,
+        backbone: "Backbone",
+        config: "BackboneConfig",
+        rng: np.random.RandomState,
     ) -> "tuple[SemanticModule, Template, TrainingConfig]":
-        """Load the backbone, and build an untrained module on it."""
-        parameters, targets = request.parameters, request.targets
+        """Build an untrained module on a backbone."""
         texts, prompt = request.labelled, request.prompt
         n_columns = self._n_texts(texts)
-        config = resolve_backbone_config(
-            parameters, has_label_texts=targets.label_texts is not None
-        )
-        backbone = load_backbone(config)
         if prompt is None:
             prompt = Prompt.parse(self._default_prompt(backbone.is_causal, n_columns))
         return build_module(
-            parameters,
+            request.parameters,
             backbone,
             config,
             prompt,
-            targets,
+            request.targets,
             n_columns,
             rng,
             n_texts=len(texts),

@@ -89,7 +89,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         from few examples or none; see Notes. Every label has to be there; some may have
         no example. Texts with -1 for a label, or none, count as unlabelled, and help to
         calibrate. "labels" takes the labels of y themselves, which must be words:
-        "not_spam" and "NotSpam" are read as "not spam" and "Not Spam".
+        "not_spam" and "NotSpam" are read as "not spam" and "Not Spam". From 8 labelled
+        texts a class on, a causal model does without.
     threshold : float or array-like of shape (n_labels,), default=0.5
         With several labels a text, the probability from which `predict` gives a label.
         It may be set after `fit`.
@@ -110,7 +111,8 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         - ``n_layers``: how many of the backbone's layers are run, from the bottom, or
           "all"; the head reads the last of them. By default "auto": two thirds of a
           causal model's, whose middle says more of a text than its top, which is
-          about the next word; all layers of others, and with `label_texts`.
+          about the next word; all layers of others, and of causal models that read
+          `label_texts`.
         - ``prefix_mechanism``: how the backbone is given the prefix: "attention" joins
           it to keys and values in the attention function, "kv_cache" passes it as a
           cache, "hidden_states" as the first states of every layer. By default "auto",

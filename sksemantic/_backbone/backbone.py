@@ -49,7 +49,8 @@ class Backbone:
     """A frozen language model, its tokenizer, and what there is to know about them.
 
     The model, without a task head, is frozen and put in eval mode for good. `load`
-    returns the backbone of a config: a pickle holds these two alone.
+    returns the backbone of a config: a pickle holds these two alone. `is_whole` says
+    whether it has all its layers.
     """
 
     def __init__(
@@ -58,10 +59,13 @@ class Backbone:
         tokenizer: "PreTrainedTokenizerBase",
         config: "BackboneConfig | None" = None,
         load: "Callable[[BackboneConfig], Backbone] | None" = None,
+        *,
+        is_whole: bool = True,
     ) -> None:
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.config = config
+        self.is_whole = is_whole
         self._load = load
         self._mechanism_name = config.prefix_mechanism if config else "auto"
         self._mechanism: PrefixMechanism | None = None

@@ -89,7 +89,10 @@ class BackboneRegistry:
                 # If all layers proved to be needed, they may be held already.
                 backbone = self._find(key, n_layers, config)
                 if backbone is None:
-                    backbone = Backbone(model, tokenizer, config, load_backbone)
+                    is_whole = n_layers == self._whole_models[key].n_layers
+                    backbone = Backbone(
+                        model, tokenizer, config, load_backbone, is_whole=is_whole
+                    )
             self._backbones[key, n_layers, config.prefix_mechanism] = backbone
             self._latest = backbone
         return backbone

@@ -81,12 +81,13 @@ class Template:
             self.prompt_ids = [self._start_id(prompt.literals[0])]
         self.max_length = self._check_length(max_length, method)
 
-    def rows(self, columns: list[list[str]]) -> Ragged:
+    def rows(self, columns: list[list[str]], *, is_users: bool = True) -> Ragged:
         """Return the token ids of each entry, cut to `max_length`, with one warning.
 
-        Of several texts of an entry the longest is cut first.
+        Of several texts of an entry the longest is cut first. Texts that are not the
+        user's may be unreadable without a warning.
         """
-        return self._join(self._encode_columns(columns))
+        return self._join(self._encode_columns(columns, is_users=is_users))
 
     def rows_and_pair_texts(self, columns: list[list[str]]) -> tuple[Ragged, Ragged]:
         """Return what `rows` does, and the texts of each pair on their own, in turn.
@@ -171,11 +172,13 @@ class Template:
         encoded = self._backbone.encode(spaced, is_continuation=is_continuation)
         return [np.array(ids, np.int32) for ids in encoded]
 
-    def _encode_columns(self, columns: list[list[str]]) -> list[list["NDArray"]]:
+    def _encode_columns(
+        self, columns: list[list[str]], *, is_users: bool = True
+    ) -> list[list["NDArray"]]:
         pairs = zip(self._spaces, columns, strict=True)
         is_causal = self._backbone.is_causal
         encoded = [self._encode(*pair, is_continuation=is_causal) for pair in pairs]
-        if self._backbone.tokenizer.unk_token_id is not None:
+        if is_users and self._backbone.tokenizer.unk_token_id is not None:
             for texts in encoded:
                 warn_of_unreadable(texts, self._backbone.unknown_id)
         return encoded

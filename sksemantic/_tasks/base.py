@@ -172,3 +172,10 @@ class Targets:
     weights: "NDArray | None" = None
     labelled: "NDArray | None" = None
     label_texts: list[list[str]] | None = None
+
+    def class_counts(self) -> "NDArray":
+        """Return how many texts of positive weight each class has (K,)."""
+        values = self.values
+        if self.weights is not None:
+            values = values[self.weights > 0]
+        return np.bincount(values, minlength=self.task.n_outputs)

@@ -133,6 +133,10 @@ class TrainingConfig:
         training starts from the linear probe.
     min_texts_per_class : int, default=4
         With `label_texts` and fewer labelled texts a class there is no training at all.
+    enough_texts_per_class : int, default=8
+        Labelled texts a class, on average, from which a causal model does without
+        `label_texts`, if every class has one. Measured with Gemma 3 270M on TREC and
+        SST-2: the uppermost layers, which label texts need, then cost up to six points.
     linear_probe : LinearProbeConfig
         How the linear probe is fitted; not a part of the `training` parameter.
     checkpoint_seconds : float, default=120.0
@@ -188,6 +192,7 @@ class TrainingConfig:
     n_iter_no_change: int = 3
     few_labels: int = 200
     min_texts_per_class: int = 4
+    enough_texts_per_class: int = 8
     linear_probe: LinearProbeConfig = field(default_factory=LinearProbeConfig)
     checkpoint_seconds: float = 120.0
     callbacks: tuple[Any, ...] = ()

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.threads import shared_cpus
 from sksemantic._cache import activations
+from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.verbalizer import read_label_texts
+from sksemantic._training.build import has_few_labelled, resolve_backbone_config
 from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.epochs import warn_of_interrupt
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from sksemantic._backbone.backbone import Backbone
+    from sksemantic._backbone.loading import BackboneConfig
     from sksemantic._inputs.dataset import TextDataset
     from sksemantic._inputs.prompt import Prompt
     from sksemantic._inputs.template import Template
@@ -89,6 +94,54 @@ class Request:
             "has_linear_probe": not (is_fresh and self.is_partial),
             "was_contrasted": had_unit_length and not self.is_partial,
         }
+
+    def load_backbone(self) -> "tuple[Request, Backbone, BackboneConfig]":
+        """Load the backbone.
+
+        Return the request as this backbone needs it, the backbone, and how it was
+        loaded. A causal model reads the label texts where labelled ones are few, with
+        all its layers: output embeddings are made for the states of the last. A warm
+        start keeps its layers.
+
+        Raises
+        ------
+        BackboneNotFoundError
+            If there are no such weights.
+        ValueError
+            If the device is not there, the weights cannot be quantized, or a warm start
+            adds a class of which nothing can be known.
+        """
+        targets, former = self.targets, self.former
+        have_texts = targets.label_texts is not None
+        are_read = have_texts and has_few_labelled(self.parameters, targets)
+        default: str | int = "all" if are_read else "auto"
+        if former is not None:
+            default = former.config.model.backbone.n_layers
+        config = resolve_backbone_config(self.parameters, default)
+        backbone = load_backbone(config)
+        if former is not None:
+            are_read = backbone.is_whole
+        if are_read or not (have_texts and backbone.is_causal):
+            return self, backbone, config
+        self._check_no_new_class_is_empty()
+        targets = replace(targets, label_texts=None)
+        return replace(self, targets=targets), backbone, config
+
+    def _check_no_new_class_is_empty(self) -> None:
+        if self.is_new is None:
+            return
+        task = self.targets.task
+        assert isinstance(task, ClassifierTask)
+        is_empty = self.is_new & (self.targets.class_counts() == 0)
+        if is_empty.any():
+            empty = task.classes[is_empty].tolist()
+            raise ValueError(
+                f"y has no text of the new class(es) {empty}, and this model cannot "
+                "read what they are called: it was fitted without 'label_texts', or "
+                "with labelled texts enough to leave out the layers that these need. "
+                "Pass texts of each new class or, to start afresh, call fit with "
+                "warm_start=False."
+            )
 
     def read_side_information(
         self,

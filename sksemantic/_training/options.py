@@ -63,6 +63,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "n_iter_no_change": _POSITIVE,
     "few_labels": _NATURAL,
     "min_texts_per_class": _NATURAL,
+    "enough_texts_per_class": _NATURAL,
     "checkpoint_seconds": _NOT_NEGATIVE,
     "callbacks": [list, tuple],
 }

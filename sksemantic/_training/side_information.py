@@ -62,7 +62,8 @@ class SideInformation:
             label_texts = read_label_texts(module, template, targets.label_texts)
             if module.backbone.is_causal:
                 texts = content_free_texts(Prompt.parse(module.config.prompt))
-                content_free = TextDataset(template.rows([texts] * template.n_texts))
+                rows = template.rows([texts] * template.n_texts, is_users=False)
+                content_free = TextDataset(rows)
         if targets.labelled is not None and not targets.task.has_words:
             others = np.setdiff1d(np.arange(n_texts), targets.labelled)
             unlabelled = make_dataset(others)

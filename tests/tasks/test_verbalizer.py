@@ -105,6 +105,36 @@ def test_fit_when_causal_then_logits_are_those_of_the_next_token(
     np.testing.assert_allclose(np.corrcoef(margins, found)[0, 1], 1, atol=1e-5)
 
 
+def test_fit_when_causal_and_enough_are_labelled_then_as_without_label_texts(
+    fast, tiny_llama
+):
+    clf = SKTuningClassifier(**fast | {"model": tiny_llama})
+    scores = [
+        clone(clf).set_params(label_texts=names).fit(TEXTS, LABELS)._scores(TEXTS)
+        for names in (None, NAMES)
+    ]  # these weights have no output embeddings: reading label texts would fail
+    np.testing.assert_array_equal(*scores)
+
+
+def test_warm_start_when_causal_then_keeps_its_layers(fast, tall_llama):
+    more, some = {**NAMES, "new": "news"}, (TEXTS[::5], LABELS[::5])
+    clf = SKTuningClassifier(**fast | {"model": tall_llama, "max_epochs": 1})
+    clf.set_params(warm_start=True, label_texts=NAMES)
+    few, many = clone(clf).fit(*some), clone(clf).fit(TEXTS, LABELS)
+    for fitted, n_layers in ((few, 6), (many, 4)):
+        fitted.fit(TEXTS, LABELS).fit(*some)
+        assert fitted.config_.model.backbone.n_layers == n_layers
+        fitted.set_params(label_texts=more)
+    assert "new" in few.fit(TEXTS, LABELS).classes_
+    before = many.predict_proba(TEXTS)
+    with pytest.raises(
+        ValueError, match=r"no text of the new class.*\['new'\].*call fi"
+    ):
+        many.fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(many.predict_proba(TEXTS), before)
+    assert "new" in many.fit([*TEXTS, "news"], [*LABELS, "new"]).classes_
+
+
 def test_output_embeddings_when_there_are_none_then_says_so(tiny_llama):
     with pytest.raises(ValueError, match="saved without its language modelling head"):
         load_tiny(tiny_llama).output_embeddings([1, 2])

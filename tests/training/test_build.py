@@ -11,6 +11,7 @@ from sksemantic._tasks.regression import Regression
 from sksemantic._tasks.tokens import TokenClassification
 from sksemantic._training.build import (
     check_task_options,
+    has_few_labelled,
     resolve_backbone_config,
     resolve_training,
 )
@@ -59,15 +60,36 @@ def test_contrast_when_asked_for_in_partial_fit_then_refused():
 
 
 @pytest.mark.parametrize(
-    ("n_layers", "has_label_texts", "expected"),
-    [("auto", False, "auto"), ("auto", True, "all"), (4, True, 4)],
+    ("n_layers", "default", "expected"),
+    [("auto", "auto", "auto"), ("auto", "all", "all"), (4, "all", 4)],
 )
-def test_n_layers_when_labels_have_texts_then_auto_is_all(
-    n_layers, has_label_texts, expected, tiny_llama
+def test_n_layers_when_auto_then_the_default_of_the_fit(
+    n_layers, default, expected, tiny_llama
 ):
     given = parameters(model=tiny_llama, model_kwargs__n_layers=n_layers)
-    config = resolve_backbone_config(given, has_label_texts=has_label_texts)
-    assert config.n_layers == expected
+    assert resolve_backbone_config(given, default).n_layers == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "changes", "expected"),
+    [
+        ((7, 8), {}, True),
+        ((8, 8), {}, False),
+        ((1, 15), {}, False),
+        ((0, 90), {}, True),
+        ((8, 8), {"training__enough_texts_per_class": 9}, True),
+        ((4, 4), {"training__enough_texts_per_class": 4}, False),
+    ],
+)
+def test_few_labelled_when_each_class_has_one_and_the_mean_is_enough_then_not(
+    counts, changes, expected
+):
+    targets = Targets(CLASSES, np.repeat([0, 1], counts))
+    assert has_few_labelled(parameters(**changes), targets) == expected
+    weighed = Targets(
+        CLASSES, np.repeat([0, 1, 1], [*counts, 9]), np.repeat([1, 0], [sum(counts), 9])
+    )
+    assert has_few_labelled(parameters(**changes), weighed) == expected
 
 
 def test_training_when_resolved_then_follows_backbone_pairs_adapter_and_label_texts(
