@@ -210,6 +210,15 @@ class TrainingConfig:
         """Return how many steps an epoch has."""
         return max(1, math.ceil(n_texts / self.batch_size))
 
+    def is_few(self, n_texts: int) -> bool:
+        """Return whether these labelled texts are few, with `label_texts`."""
+        return n_texts < max(1, self.few_labels)
+
+    def are_too_few(self, n_texts: int, n_classes: int) -> bool:
+        """Return whether there is no training on these texts, with `label_texts`."""
+        n_enough = self.min_texts_per_class * n_classes
+        return self.is_few(n_texts) and n_texts < n_enough
+
     def contrast_share(self, n_texts: int, n_classes: int) -> float:
         """Return how much `contrast` counts: less with more texts of a class."""
         if n_texts < self.min_contrast_texts:

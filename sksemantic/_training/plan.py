@@ -212,9 +212,9 @@ class Planner:
     def _plan_all(self, data: "TextDataset", side: "SideInformation") -> Plan:
         """Plan a fit to all these texts, however long it takes."""
         config, n_texts = self._config, len(data)
-        is_few = side.label_texts is not None and n_texts < max(1, config.few_labels)
-        n_enough = config.min_texts_per_class * self._task.n_outputs
-        has_training = not (is_few and n_texts < n_enough)
+        has_texts, n_outputs = side.label_texts is not None, self._task.n_outputs
+        is_few = has_texts and config.is_few(n_texts)
+        has_training = not (has_texts and config.are_too_few(n_texts, n_outputs))
         is_held_out = np.zeros(n_texts, bool)
         has_watched = has_training and config.early_stopping
         if config.objective == "task" and (not is_few or has_watched):
