@@ -89,7 +89,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         from few examples or none; see Notes. Every label has to be there; some may have
         no example. Texts with -1 for a label, or none, count as unlabelled, and help to
         calibrate. "labels" takes the labels of y themselves, which must be words:
-        "not_spam" and "NotSpam" are read as "not spam" and "Not Spam". From 8 labelled
+        "not_spam" and "NotSpam" are read as "not spam" and "Not Spam". From 4 labelled
         texts a class on, a causal model does without.
     threshold : float or array-like of shape (n_labels,), default=0.5
         With several labels a text, the probability from which `predict` gives a label.

@@ -30,6 +30,8 @@ class Task(ABC):
         Which of skorch's scores are shown while training.
     can_contrast : bool
         Whether two texts are of the same class or of different ones, nothing between.
+    can_contrast_first : bool
+        Whether the texts of a class can be drawn together before the head is fitted.
     has_words : bool
         Whether the rows are words.
     """
@@ -39,6 +41,7 @@ class Task(ABC):
     first_loss: ClassVar[str]
     skorch_kind: ClassVar[str]
     can_contrast: ClassVar[bool] = False
+    can_contrast_first: ClassVar[bool] = False
     has_words: ClassVar[bool] = False
     _kinds: ClassVar[dict[str, type["Task"]]] = {}
 

@@ -100,7 +100,7 @@ class Classification(ClassifierTask, name="classification"):
 
     first_loss = "error rate"
     skorch_kind = "classes"
-    can_contrast = True
+    can_contrast = can_contrast_first = True
 
     def loss(self, scores: "Tensor", targets: "Tensor") -> "Tensor":
         """Return the cross-entropy."""

@@ -35,6 +35,7 @@ class Ordinal(ClassifierTask, name="ordinal"):
 
     first_loss = "mean distance in classes"
     skorch_kind = "labels"
+    can_contrast_first = True
 
     def __init__(self, classes: "NDArray", ranks: "NDArray") -> None:
         super().__init__(classes)

@@ -70,16 +70,16 @@ def check_task_options(
     ValueError
     """
     task = targets.task
-    for name, accepted, is_able in (
-        ("contrast", 0, task.can_contrast),
-        ("objective", "task", task.can_contrast or task.has_words),
+    for name, accepted, is_able, kind in (
+        ("contrast", 0, task.can_contrast, "classes without an order"),
+        ("objective", "task", task.can_contrast_first, "classes"),
     ):
         value = _option(parameters, name)
         if value not in ("auto", accepted) and not is_able:
             raise ValueError(
                 f"The {name!r} entry of the 'training' parameter must be 'auto' or "
-                f"{accepted!r} unless every text is of one of several classes without "
-                f"an order: other texts are more or less alike. Got {value!r} instead."
+                f"{accepted!r} unless every text is of one of several {kind}: other "
+                f"texts are more or less alike. Got {value!r} instead."
             )
     if is_partial and _option(parameters, "objective") == "contrast":
         raise ValueError(

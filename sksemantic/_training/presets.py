@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sksemantic._tasks.base import Task
+from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._training.config import TrainingConfig
 
 _ENCODER = TrainingConfig()
@@ -65,7 +66,9 @@ def _most_texts_to_contrast_first(task: Task, config: TrainingConfig) -> int:
     """Return up to how many texts the contrast comes first by default."""
     if task.has_words:
         return config.contrast_first_sentences
-    return task.n_outputs * config.contrast_first_texts if task.can_contrast else 0
+    if not isinstance(task, ClassifierTask) or not task.can_contrast_first:
+        return 0
+    return len(task.classes) * config.contrast_first_texts
 
 
 def resolve_training_config(

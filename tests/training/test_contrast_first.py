@@ -236,3 +236,24 @@ def test_fit_when_a_label_has_a_text_and_no_example_then_it_is_known(
     clf = SKTuningClassifier(**default_params, label_texts=names).fit(texts, labels)
     assert clf.config_.training.objective == "contrast"
     assert clf.predict_proba(texts)[:, 2].max() > 1e-3
+
+
+def test_ordered_classes_when_few_then_are_contrasted_and_keep_their_order(
+    default_params,
+):
+    words = {"awful": "low", "fine": "mid", "great": "high"}
+    X = [
+        f"{word} {noun}" for noun in ("film", "book", "song", "play") for word in words
+    ]
+    order = ["low", "mid", "high"]
+    clf = SKTuningClassifier(**default_params, ordinal=order, warm_start=True)
+    clf.fit(X, [*words.values()] * 4)
+    assert clf.config_.training.objective == "contrast"
+    assert clf.score(X, [*words.values()] * 4) == 1
+    steps = clf.get_module().head.weight
+    assert len(steps) == 2
+    clf.set_params(ordinal=["worst", *order])
+    clf.fit([*X, *["bad bad film"] * 4], [*[*words.values()] * 4, *["worst"] * 4])
+    assert clf.config_.training.objective == "contrast"
+    found = clf.predict([*X[:3], "bad bad film"])
+    assert found.tolist() == ["low", "mid", "high", "worst"]

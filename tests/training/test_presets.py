@@ -8,6 +8,7 @@ import pytest
 from sksemantic import TrainingConfig
 from sksemantic._tasks.classification import Classification
 from sksemantic._tasks.multilabel import MultiLabel
+from sksemantic._tasks.ordinal import Ordinal
 from sksemantic._tasks.regression import Regression
 from sksemantic._tasks.tokens import TokenClassification
 from sksemantic._training.presets import PRESETS, resolve_training_config
@@ -15,6 +16,7 @@ from sksemantic._training.presets import PRESETS, resolve_training_config
 AUTO = {"lr": "auto", "head_lr": "auto", "max_epochs": "auto"}
 CLASSES = Classification(np.arange(2))
 WORDS = TokenClassification(np.arange(2))
+ORDERED = Ordinal(np.arange(3), np.arange(3))
 TARGETS = Regression(np.zeros(2), np.ones(2))
 
 
@@ -131,6 +133,8 @@ def test_head_init_when_given_then_is_that(given, is_pair, expected):
         ({"task": WORDS, "n_texts": 20}, {"head_lr": 1e-3}, "task"),
         ({"task": WORDS, "n_texts": 20}, {"contrast_first_sentences": 19}, "task"),
         ({"task": WORDS, "n_texts": 20, "is_causal": True}, {}, "task"),
+        ({"task": ORDERED, "n_texts": 96}, {}, "contrast"),
+        ({"task": ORDERED, "n_texts": 97}, {}, "task"),
         ({"task": TARGETS}, {}, "task"),
         ({"task": MultiLabel(np.arange(2))}, {}, "task"),
         ({}, {"early_stopping": True}, "task"),  # watches the loss of held-out texts
