@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
+from sksemantic._labelled_score import LabelledScore
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.labels import LabelEncoder, check_classes
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sksemantic._training.fitted import FittedModel
 
 
-class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
+class SKTuningClassifier(LabelledScore, BaseSKTuning):
     """Text classifier: a frozen language model after a trained semantic prefix.
 
     SK-Tuning [1]_: the frozen backbone reads a meaningful `prompt` once; a small
@@ -89,7 +90,7 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         from few examples or none; see Notes. Every label has to be there; some may have
         no example. Texts with -1 for a label, or none, count as unlabelled, and help to
         calibrate. "labels" takes the labels of y themselves, which must be words:
-        "not_spam" and "NotSpam" are read as "not spam" and "Not Spam". From 4 labelled
+        "not_spam" and "NotSpam" are read as "not spam" and "Not Spam". From 8 labelled
         texts a class on, a causal model does without.
     threshold : float or array-like of shape (n_labels,), default=0.5
         With several labels a text, the probability from which `predict` gives a label.
@@ -415,6 +416,9 @@ class SKTuningClassifier(ClassifierMixin, BaseSKTuning):
         classes: "NDArray | None" = None,
     ) -> Targets:
         return self._encoder.encode(y, len(texts), weights, former, classes)
+
+    def _labelled_rows(self, y: Any) -> "NDArray | None":
+        return self._encoder.labelled_rows(y)
 
     @property
     def _encoder(self) -> LabelEncoder:

@@ -1,3 +1,4 @@
+import copy
 import pickle
 
 import numpy as np
@@ -5,6 +6,7 @@ import pandas as pd
 import pytest
 from conftest import BACKBONES, FAST, METHODS, TEXTS, quietly_fit, thorough, values_of
 from scipy.special import softmax
+from sklearn.model_selection import GridSearchCV
 
 from sksemantic import SKTuningClassifier
 
@@ -339,3 +341,40 @@ def test_tags_when_asked_then_declare_texts(classifier):
     assert tags.input_tags.string
     assert not tags.input_tags.two_d_array
     assert tags.target_tags.required
+
+
+NAMES = {"good": "a good film", "bad": "a bad film"}
+
+
+@pytest.mark.parametrize(
+    ("mark", "label_texts"), [(None, None), (np.nan, None), (-1, NAMES), (None, NAMES)]
+)
+def test_score_when_some_texts_have_no_label_then_is_that_of_the_others(
+    mark, label_texts, fitted, texts, labels
+):
+    clf = copy.deepcopy(fitted).set_params(label_texts=label_texts)
+    y = np.where(np.arange(24) % 3 == 0, mark, np.array(labels, object))
+    rest = np.arange(24) % 3 > 0
+    weights = np.linspace(1, 2, 24)
+    some, own = np.array(texts)[rest], np.array(labels)[rest]
+    assert clf.score(texts, y) == clf.score(some, own)
+    assert clf.score(texts, list(y), weights) == clf.score(some, own, weights[rest])
+    with pytest.raises(ValueError, match="must have a label for some text to be scor"):
+        clf.score(texts, [mark] * 24)
+
+
+def test_score_when_indicators_are_missing_then_is_that_of_the_other_rows(fast, texts):
+    y = np.eye(3)[np.arange(24) % 3]
+    clf = SKTuningClassifier(**fast).fit(texts, y)
+    expected = clf.score(texts[8:], y[8:])
+    y[:8] = np.nan
+    assert clf.score(texts, y) == expected
+
+
+@pytest.mark.filterwarnings("ignore::sksemantic.UnlabelledWarning")
+def test_search_when_some_texts_have_no_label_then_folds_are_scored(fast, texts):
+    y = np.array([1, 0, 1, -1] * 6)
+    clf = SKTuningClassifier(**fast, label_texts={0: "bad", 1: "good"})
+    search = GridSearchCV(clf, {"max_epochs": [1]}, cv=2, error_score="raise")
+    search.fit(texts, y)
+    assert search.best_score_ > 0.3

@@ -34,7 +34,12 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
     if missing:
         raise ValueError(
             f"Input y contains NaN: {len(missing)} labels are missing, the first in "
-            f"row(s) {name_rows(missing)}. Drop these rows from X and y."
+            f"row(s) {name_rows(missing)}. "
+            + (
+                "Label some texts, or say what the labels are called: 'label_texts'."
+                if len(missing) == n_texts
+                else "Drop these rows from X and y."
+            )
         )
     for i, label in enumerate(y.tolist() if y.dtype == object else ()):
         if _is_set(label) or np.ndim(label):

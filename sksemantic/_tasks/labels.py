@@ -122,6 +122,22 @@ class LabelEncoder:
             weights = None if weights is None else weights[labelled]
         return Targets(task, task.encode(indicators), weights, labelled)
 
+    def labelled_rows(self, y: Any) -> "NDArray | None":
+        """Return which texts have a label, by index, or one of several; None if all.
+
+        Nothing is checked, and no one is told.
+        """
+        if y is None:
+            return None
+        labels = as_array(y)
+        if labels.ndim == 2:
+            has_none = missing_rows(labels).any(axis=1)
+        elif labels.ndim == 1:
+            has_none = self._has_no_label(y, labels)
+        else:
+            return None
+        return np.flatnonzero(~has_none) if has_none.any() else None
+
     def _labelled(self, y: Any, n_texts: int) -> "NDArray | None":
         """Return which texts have a label, by index; None if all have.
 
@@ -136,9 +152,15 @@ class LabelEncoder:
             warn_of_missing_labels(has_none)
         elif self.label_texts is None:
             return None  # and is refused
+        has_none = self._has_no_label(y, labels)
+        return np.flatnonzero(~has_none) if has_none.any() else None
+
+    def _has_no_label(self, y: Any, labels: "NDArray") -> "NDArray":
+        """Return which entries of y, and of its array, mark a text without a label."""
+        has_none = missing_rows(labels)
         if self._are_labels_texts or self._names_no_minus_one:
             has_none |= unlabelled_rows(y)
-        return np.flatnonzero(~has_none) if has_none.any() else None
+        return has_none
 
     @property
     def _are_labels_texts(self) -> bool:

@@ -31,7 +31,8 @@ class FitTimeEstimate:
     ----------
     seconds : float
         Of `fit` in this process, where the backbone is loaded now, and its batches are
-        measured. The most, with early stopping; the time limit, if that is less.
+        measured. The most, where a training ends by itself: with early stopping, and
+        with few texts of a class. The time limit, if that is less.
     peak_bytes : int
         The most memory that the process will have; of the GPU, if the backbone is on
         one.

@@ -63,6 +63,15 @@ def warn_of_none_held_out(config: "TrainingConfig", n_texts: int) -> None:
     """Say that early stopping, if it was asked for, has nothing to watch."""
     if not config.early_stopping:
         return
+    if config.objective == "contrast":
+        warnings.warn(
+            "early_stopping=True has no effect where training's 'objective' is "
+            "'contrast': no text is held out, and the training ends by itself. Leave "
+            "'objective' out to watch held-out texts, or set early_stopping=False.",
+            UserWarning,
+            stacklevel=user_stacklevel(),
+        )
+        return
     warnings.warn(
         f"early_stopping=True has no effect: of {n_texts} labelled texts none could be "
         "held out, as classes, or groups, are too small for a part of each, so all "

@@ -88,6 +88,11 @@ BAD_LABELS = {
         np.array(["a", 1] * 12, dtype=object),
         "labels of one kind.* Got a mix of kinds instead",
     ),
+    "str and -1": (
+        np.array(["a", "b", -1] * 8, dtype=object),
+        "number in row 2. None marks a text without a label",
+    ),
+    "all None": ([None] * 24, "24 labels are missing.* say what the labels are called"),
 }
 
 

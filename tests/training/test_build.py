@@ -72,9 +72,9 @@ def test_n_layers_when_auto_then_the_default_of_the_fit(
 @pytest.mark.parametrize(
     ("counts", "changes", "expected"),
     [
-        ((3, 4), {}, True),
-        ((4, 4), {}, False),
-        ((1, 7), {}, False),
+        ((7, 8), {}, True),
+        ((8, 8), {}, False),
+        ((1, 15), {}, False),
         ((0, 90), {}, True),
         ((8, 8), {"training__enough_texts_per_class": 9}, True),
         ((1, 1), {"training__enough_texts_per_class": 1}, False),

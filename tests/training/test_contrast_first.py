@@ -257,3 +257,12 @@ def test_ordered_classes_when_few_then_are_contrasted_and_keep_their_order(
     assert clf.config_.training.objective == "contrast"
     found = clf.predict([*X[:3], "bad bad film"])
     assert found.tolist() == ["low", "mid", "high", "worst"]
+
+
+def test_early_stopping_when_the_contrast_is_asked_for_then_says_it_has_no_effect(
+    default_params, texts, labels
+):
+    clf = SKTuningClassifier(**default_params, early_stopping=True, max_epochs=2)
+    clf.set_params(training__objective="contrast")
+    with pytest.warns(UserWarning, match="no effect where training's 'objective' is"):
+        clf.fit(texts, labels)
