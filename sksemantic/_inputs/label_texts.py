@@ -5,6 +5,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from sksemantic._inputs.columns import refuse_surrogates
 from sksemantic._inputs.label_values import distinct, positions
@@ -39,6 +40,9 @@ def check_label_texts(label_texts: dict) -> "tuple[NDArray, list[list[str]]]":
     """
     if len(label_texts) < 2:
         raise ValueError(f"{_EXPECTED} Got {len(label_texts)} label(s) only.")
+    for label in label_texts:
+        if np.ndim(label) == 0 and pd.isna(label) is True:
+            raise ValueError(f"{_EXPECTED} Got the label {label!r}, which marks none.")
     keys = np.empty(len(label_texts), dtype=object)
     keys[:] = [*label_texts]
     labels = check_labels(keys, len(label_texts))
@@ -68,7 +72,7 @@ def _refuse_shared(labels: "NDArray", texts: list[list[str]]) -> None:
     owners: dict[str, Any] = {}
     for label, own in zip(labels.tolist(), texts, strict=True):
         for text in own:
-            owner = owners.setdefault(text, label)
+            owner = owners.setdefault(text.casefold(), label)
             if owner != label:
                 raise ValueError(
                     "The 'label_texts' parameter must give every label texts of its "
@@ -137,7 +141,9 @@ def refuse_unnamed(labels: "NDArray", named: "NDArray") -> None:
         raise ValueError(
             "The 'label_texts' parameter must have the labels of y as keys, of the "
             f"same kind. Got {named.tolist()} for the labels "
-            f"{distinct(labels).tolist()[:5]}, which never occur in it."
+            f"{distinct(labels).tolist()[:5]}, which never occur in it. Where "
+            "scikit-learn replaces labels by their numbers (in VotingClassifier, or "
+            "cross_val_predict of probabilities) these are the keys."
         )
     if not is_named.all():
         unnamed = distinct(labels[~is_named])

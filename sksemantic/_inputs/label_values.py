@@ -38,7 +38,7 @@ def check_one_kind(labels: Sequence[Any]) -> str:
         kinds.setdefault(kind_of(label), i)
     if len(kinds) > 1:
         found = ", ".join(f"{kind} in row {i}" for kind, i in kinds.items())
-        hint = " None marks a text without a label." if -1 in labels else ""
+        hint = " In fit None marks a text without a label." if -1 in labels else ""
         raise ValueError(
             "y must hold labels of one kind, all str or all numbers. Got a mix of "
             f"kinds instead, first {found}.{hint}"

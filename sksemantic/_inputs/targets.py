@@ -60,8 +60,20 @@ def check_labels(y: Any, n_texts: int) -> "NDArray":
         )
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise ValueError("Input y contains infinity; labels must be finite.")
+    _refuse_fractions(y)
     check_classification_targets(y)
     return y
+
+
+def _refuse_fractions(y: "NDArray") -> None:
+    """Refuse numbers with fractions: scikit-learn's scores take them for no labels."""
+    if y.dtype.kind == "f" and (fractions := np.flatnonzero(y % 1)).size:
+        i = fractions[0]
+        raise ValueError(
+            f"Unknown label type: continuous. Got {y[i]:g} in row {i}. Numbers are for "
+            "SKTuningRegressor; labels with halves and the like, ordered ones too, are "
+            "labels as whole numbers or as str."
+        )
 
 
 def check_targets(y: Any, n_texts: int) -> "NDArray":
@@ -98,15 +110,17 @@ def check_indicators(y: Any, n_texts: int) -> "NDArray | None":
     A row without any value is NaN in all columns. Refuse sets of labels, a row with
     some values missing, and a table of anything but 0 and 1.
     """
-    first = y[0] if isinstance(y, list | tuple) and len(y) else None
+    rows = [row for row in y if row is not None] if isinstance(y, list | tuple) else []
+    first = rows[0] if rows else None
     is_set = _is_set(first)
-    if is_set or (isinstance(first, list | tuple) and len({len(row) for row in y}) > 1):
+    is_ragged = isinstance(first, list | tuple) and len({*map(np.size, rows)}) > 1
+    if is_set or is_ragged:
         problem = "sets of labels" if is_set else "lists of different lengths"
         raise ValueError(
             f"{_INDICATORS} Got {problem} instead. Convert them: "
             "MultiLabelBinarizer().fit_transform(y)."
         )
-    values = as_array(y)
+    values = as_array(_with_whole_rows(y))
     if values.ndim != 2 or values.shape[1] < 2:
         return None
     check_consistent_length(range(n_texts), values)
@@ -158,6 +172,13 @@ def check_threshold(threshold: Any, n_labels: int | None) -> "NDArray":
     return values
 
 
+def take_labels(y: Any, rows: "NDArray") -> "NDArray":
+    """Return some labels as an array; integers beside missing ones stay such."""
+    if isinstance(y, pd.Series):
+        return as_array(y.iloc[rows])
+    return as_array(y)[rows]
+
+
 def as_array(y: Any) -> "NDArray":
     """Return y as a dense array; refuse masked values."""
     if hasattr(y, "toarray"):
@@ -170,6 +191,17 @@ def as_array(y: Any) -> "NDArray":
     objects = flat_objects(y)
     array = np.asarray(y) if objects is None else objects
     return array.astype(object) if array.dtype.kind == "T" else array
+
+
+def _with_whole_rows(y: Any) -> Any:
+    """Return y with a row of missing values for each row of a list that is None."""
+    if not isinstance(y, list | tuple):
+        return y
+    rows = [row for row in y if isinstance(row, list | tuple)]
+    if not rows or len(rows) == len(y):
+        return y
+    nothing = [None] * len(rows[0])
+    return [nothing if row is None else row for row in y]
 
 
 def _is_set(value: Any) -> bool:

@@ -48,6 +48,11 @@ def warn_of_missing_labels(is_missing: "NDArray") -> None:
 def unlabelled_rows(y: Any) -> "NDArray":
     """Return which entries of y are -1 (n,), among labels of any kind."""
     values = y.tolist() if hasattr(y, "tolist") else list(y)
-    return np.array(
-        [not isinstance(v, bool) and (v == -1 or v == "-1") for v in values], bool
-    )
+    return np.array([*map(_is_minus_one, values)], bool)
+
+
+def _is_minus_one(label: Any) -> bool:
+    """Whether a label is -1, as a number or a str."""
+    label = label.item() if isinstance(label, np.generic) else label
+    is_plain = isinstance(label, int | float | str) and not isinstance(label, bool)
+    return is_plain and label in (-1, "-1")

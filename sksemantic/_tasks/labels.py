@@ -21,6 +21,7 @@ from sksemantic._inputs.targets import (
     check_labels,
     check_threshold,
     column_names,
+    take_labels,
 )
 from sksemantic._inputs.unlabelled import (
     labelled_rows,
@@ -77,7 +78,7 @@ class LabelEncoder:
         if labelled is not None:
             if self._are_labels_texts:
                 refuse_no_label(labelled)
-            y = as_array(y)[labelled]
+            y = take_labels(y, labelled)
             weights = None if weights is None else weights[labelled]
             n_texts = len(labelled)
         y = check_labels(y, n_texts) if n_texts or named is None else named[:0]
@@ -130,10 +131,10 @@ class LabelEncoder:
         if y is None:
             return None
         labels = as_array(y)
-        if labels.ndim == 2:
+        if labels.ndim == 2 and labels.shape[1] > 1:
             has_none = missing_rows(labels).any(axis=1)
-        elif labels.ndim == 1:
-            has_none = self._has_no_label(y, labels)
+        elif labels.size == len(labels):
+            has_none = self._has_no_label(y, labels.ravel())
         else:
             return None
         return np.flatnonzero(~has_none) if has_none.any() else None
@@ -144,7 +145,12 @@ class LabelEncoder:
         A missing value stands for no label, and -1 does if the labels have texts and it
         is not one of them.
         """
-        if y is None or (labels := as_array(y)).ndim != 1:
+        if y is None:
+            return None
+        labels = as_array(y)
+        if labels.ndim == 2 and labels.shape[1] == 1:  # a table of one column
+            labels = labels[:, 0]
+        if labels.ndim != 1:
             return None
         check_consistent_length(range(n_texts), labels)
         has_none = missing_rows(labels)
@@ -226,7 +232,7 @@ class LabelEncoder:
         self, task: ClassifierTask, y: "NDArray", weights: "NDArray | None"
     ) -> "NDArray | None":
         """Multiply the weights of texts by those of their classes."""
-        if self.class_weight is None:
+        if self.class_weight is None or not len(y):
             return weights
         if weights is None:
             weights = np.ones(len(y), np.float32)

@@ -164,6 +164,7 @@ def _ranks(classes: "NDArray", ordinal: Any) -> "NDArray":
     order = as_array(ordinal)
     order = order if classes.dtype == object else np.array(order.tolist())
     places = positions(order, classes) if order.ndim == 1 else np.zeros(0)
+    places = places[places >= 0]  # a fold may lack a class
     if not np.array_equal(np.sort(places), np.arange(len(classes))):
         raise ValueError(
             "The 'ordinal' parameter must list every class of y once: "

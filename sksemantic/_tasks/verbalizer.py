@@ -59,12 +59,13 @@ def read_label_texts(
     Raises
     ------
     ValueError
-        If an encoder reads several texts a row, or a causal model has no output
-        embeddings.
+        If an encoder reads several texts a row, a causal model has no output
+        embeddings, or the texts of two labels are the same to the backbone.
     """
     if module.backbone.is_causal:
-        vectors = [_continuation(module, template, each) for each in texts]
-        return LabelTexts(np.stack(vectors))
+        vectors = np.stack([_continuation(module, template, each) for each in texts])
+        _refuse_equal(vectors, texts)
+        return LabelTexts(vectors)
     if template.n_texts > 1:
         raise ValueError(
             "The 'label_texts' parameter needs a causal model for pairs of texts: "
@@ -72,7 +73,21 @@ def read_label_texts(
         )
     flat = TextDataset(template.rows([[text for each in texts for text in each]]))
     counts = tuple(map(len, texts))
-    return LabelTexts(_means(module.frozen.features(flat), counts), flat, counts)
+    vectors = _means(module.frozen.features(flat), counts)
+    _refuse_equal(vectors, texts)
+    return LabelTexts(vectors, flat, counts)
+
+
+def _refuse_equal(vectors: "NDArray", texts: list[list[str]]) -> None:
+    """Refuse labels whose texts are all one to the backbone."""
+    for i, vector in enumerate(vectors):
+        for j in range(i):
+            if np.allclose(vector, vectors[j], rtol=1e-6, atol=1e-6):
+                raise ValueError(
+                    "The 'label_texts' parameter must give every label texts that the "
+                    f"backbone can tell apart. Got {texts[j]!r} and {texts[i]!r}, "
+                    "which are the same to it."
+                )
 
 
 def _means(features: "NDArray", counts: tuple[int, ...]) -> "NDArray":

@@ -218,7 +218,7 @@ class TrainingConfig:
 
     def are_too_few(self, n_texts: int, n_classes: int) -> bool:
         """Return whether there is no training on these texts, with `label_texts`."""
-        n_enough = self.min_texts_per_class * n_classes
+        n_enough = max(1, self.min_texts_per_class * n_classes)
         return self.is_few(n_texts) and n_texts < n_enough
 
     def contrast_share(self, n_texts: int, n_classes: int) -> float:

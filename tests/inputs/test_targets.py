@@ -90,7 +90,7 @@ BAD_LABELS = {
     ),
     "str and -1": (
         np.array(["a", "b", -1] * 8, dtype=object),
-        "number in row 2. None marks a text without a label",
+        "number in row 2. In fit None marks a text without a label",
     ),
     "all None": ([None] * 24, "24 labels are missing.* say what the labels are called"),
 }

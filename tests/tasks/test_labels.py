@@ -245,7 +245,7 @@ def test_class_weight_when_balanced_and_a_label_has_no_text_then_others_count():
         ),
         (ORDERED, {"ordinal": ["low"]}, r"every class of y once: \['high', 'low'\]"),
         (ORDERED, {"ordinal": ["low", "mid"]}, "must list every class of y once"),
-        (ORDERED, {"ordinal": ["low", "high", "top"]}, "list every class of y once"),
+        (ORDERED, {"ordinal": ["low", "high", "low"]}, "list every class of y once"),
         (["ugly", -1, -1, -1], {"label_texts": NAMES}, r"every label.*\['ugly'\]"),
         (["a", "b", "a", "b"], {"label_texts": TWO_NAMES}, "of y as keys, of the same"),
         (["a", "b", "a", "b"], {"label_texts": {}}, r"Got 0 label\(s\) only"),
