@@ -136,9 +136,9 @@ class TrainingConfig:
     enough_texts_per_class : int, default=8
         Labelled texts a class, on average, from which a causal model does without
         `label_texts`, if every class has one. Measured with Gemma 3 270M: with eight
-        the uppermost layers, which label texts need, cost six points on TREC and one on
-        SST-2. With four they cost eight on TREC, but on SST-2 the worst of four draws
-        is 0.85 with label texts, and 0.71 without.
+        the uppermost layers, which label texts need, cost six points on TREC, and
+        nothing on SST-2. With four they cost eight on TREC, but without label texts
+        some draws of SST-2 are hardly better than chance.
     linear_probe : LinearProbeConfig
         How the linear probe is fitted; not a part of the `training` parameter.
     checkpoint_seconds : float, default=120.0
