@@ -188,18 +188,17 @@ def test_fit_when_parameters_do_not_fit_then_refused_before_any_loading(
 
 
 @pytest.mark.parametrize(
-    ("make", "parameters", "y"),
+    ("make", "y"),
     [
-        (SKTuningRegressor, {}, TWO_KINDS),
-        (SKTuningClassifier, {"ordinal": True}, TWO_KINDS),
-        (SKTuningClassifier, {}, np.stack([TWO_KINDS, 1 - TWO_KINDS], axis=1)),
+        (SKTuningRegressor, TWO_KINDS),
+        (SKTuningClassifier, np.stack([TWO_KINDS, 1 - TWO_KINDS], axis=1)),
     ],
-    ids=["numbers", "ordered", "several labels"],
+    ids=["numbers", "several labels"],
 )
 def test_contrast_when_asked_for_where_it_cannot_work_then_refused_before_any_loading(
-    make, parameters, y
+    make, y
 ):
-    estimator = make(NOWHERE, training={"objective": "contrast"}, **parameters)
+    estimator = make(NOWHERE, training={"objective": "contrast"})
     with pytest.raises(ValueError, match="'objective' entry.* Got 'contrast' instead"):
         estimator.fit(TEXTS, y)
 
