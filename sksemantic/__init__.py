@@ -8,15 +8,20 @@ from sksemantic._version import __version__ as __version__
 __all__ = [
     "BackboneMismatchError",
     "BackboneNotFoundError",
+    "Explanation",
     "FallbackWarning",
     "InconsistentVersionWarning",
+    "PrefixAttentionDisplay",
+    "PromptComparisonDisplay",
     "SKSemanticError",
     "SKTuningClassifier",
     "SKTuningRegressor",
     "SKTuningTokenClassifier",
     "TimeLimitWarning",
     "TrainingConfig",
+    "TokenAttributionDisplay",
     "TruncationWarning",
+    "TuningCurveDisplay",
     "UnlabelledWarning",
     "UnreadableTextWarning",
     "UnsupportedBackboneError",
@@ -29,15 +34,20 @@ __all__ = [
 _HOMES = {
     "BackboneMismatchError": "exceptions",
     "BackboneNotFoundError": "exceptions",
+    "Explanation": "_explanation",
     "FallbackWarning": "exceptions",
     "InconsistentVersionWarning": "exceptions",
+    "PrefixAttentionDisplay": "_displays.prefix_attention",
+    "PromptComparisonDisplay": "_displays.prompt_comparison",
     "SKSemanticError": "exceptions",
     "SKTuningClassifier": "_classifier",
     "SKTuningRegressor": "_regressor",
     "SKTuningTokenClassifier": "_token_classifier",
     "TimeLimitWarning": "exceptions",
     "TrainingConfig": "_training.config",
+    "TokenAttributionDisplay": "_displays.token_attribution",
     "TruncationWarning": "exceptions",
+    "TuningCurveDisplay": "_displays.tuning_curve",
     "UnlabelledWarning": "exceptions",
     "UnreadableTextWarning": "exceptions",
     "UnsupportedBackboneError": "exceptions",
@@ -48,6 +58,11 @@ _HOMES = {
 if TYPE_CHECKING:
     from sksemantic._cache import cache_limits, clear_cache
     from sksemantic._classifier import SKTuningClassifier
+    from sksemantic._displays.prefix_attention import PrefixAttentionDisplay
+    from sksemantic._displays.prompt_comparison import PromptComparisonDisplay
+    from sksemantic._displays.token_attribution import TokenAttributionDisplay
+    from sksemantic._displays.tuning_curve import TuningCurveDisplay
+    from sksemantic._explanation import Explanation
     from sksemantic._regressor import SKTuningRegressor
     from sksemantic._token_classifier import SKTuningTokenClassifier
     from sksemantic._training.config import TrainingConfig

@@ -10,6 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
+from sksemantic._explaining import Explains
 from sksemantic._labelled_score import LabelledScore
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import ClassifierTask
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sksemantic._training.fitted import FittedModel
 
 
-class SKTuningClassifier(LabelledScore, BaseSKTuning):
+class SKTuningClassifier(LabelledScore, Explains, BaseSKTuning):
     """Text classifier: a frozen language model after a trained semantic prefix.
 
     SK-Tuning [1]_: the frozen backbone reads a meaningful `prompt` once; a small

@@ -8,6 +8,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
+from sksemantic._explaining import Explains
 from sksemantic._inputs.targets import check_targets
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.regression import Regression
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class SKTuningRegressor(RegressorMixin, BaseSKTuning):
+class SKTuningRegressor(RegressorMixin, Explains, BaseSKTuning):
     """Text regressor: a frozen language model after a trained semantic prefix.
 
     SK-Tuning [1]_ with a head of one output for each target. Targets are standardised

@@ -24,6 +24,8 @@ StatesHook = Callable[[int, Tensor], Tensor]
 # Key, value, mask, and whether the attention is causal besides.
 AttentionCall = tuple[Tensor, Tensor, Tensor | None, bool]
 AttentionHook = Callable[[nn.Module, AttentionCall], AttentionCall]
+# Takes the weights (B, H, T, S) that T queries give to S keys.
+WeightsHook = Callable[[Tensor], None]
 
 # What the code of an architecture raises on a call it was not written for: arguments it
 # does not take (TypeError), layers or attributes it does not have, or tensors whose
@@ -72,6 +74,8 @@ class LayerHooks:
     on_output: tuple[StatesHook, ...] = ()
     # Takes what an attention call attends to, and returns it changed.
     on_attention: AttentionHook | None = None
+    # Is shown the weights of every attention call, in the order of the calls.
+    on_weights: WeightsHook | None = None
 
 
 _NO_HOOKS = LayerHooks()
@@ -86,6 +90,7 @@ def add_hooks(
     on_input: StatesHook | None = None,
     on_output: StatesHook | None = None,
     on_attention: AttentionHook | None = None,
+    on_weights: WeightsHook | None = None,
 ) -> Iterator[None]:
     """Add hooks to those there are, for the calls that this thread makes inside."""
     hooks = current_hooks()
@@ -96,6 +101,7 @@ def add_hooks(
             on_input=hooks.on_input + ((on_input,) if on_input else ()),
             on_output=hooks.on_output + ((on_output,) if on_output else ()),
             on_attention=on_attention or hooks.on_attention,
+            on_weights=on_weights or hooks.on_weights,
         )
     )
     try:

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from string import Formatter
+from typing import TYPE_CHECKING
 
 from sksemantic._inputs.columns import refuse_surrogates
+
+if TYPE_CHECKING:
+    from sksemantic._backbone.backbone import Backbone
 
 TEXT = "text"  # the slot of the only text of a row
 _REMEDY = (
@@ -136,3 +140,27 @@ def _split(template: str) -> tuple[list[str], list[str]]:
         fields.append(field)
         literals.append("")
     return fields, literals
+
+
+def split_spaces(
+    prompt: Prompt, backbone: "Backbone", n_texts: int
+) -> tuple[list[str], list[str]]:
+    """Return what comes around the texts, and the space that each text starts with.
+
+    Backbones were trained on words that start with their space, so a single space at
+    the end of a literal moves to the text after it. A prompt without slots, and every
+    text but the last, ends with a line break.
+    """
+    literals = list(prompt.literals)
+    spaces = [""] * n_texts
+    if not prompt.has_slots:
+        literals += ["\n"] * (n_texts - 1) + [""]
+        if backbone.is_causal and not literals[0][-1:].isspace():
+            literals[0] += "\n"
+            return literals, spaces
+    for i, literal in enumerate(literals[:-1]):
+        if literal.endswith(" ") and not literal.endswith("  "):
+            literals[i], spaces[i] = literal[:-1], " "
+    if not backbone.is_causal:  # it reads prompt and text as two sequences
+        literals[0], spaces[0] = prompt.literals[0].strip(), ""
+    return literals, spaces

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sksemantic._inputs.dataset import Ragged
+from sksemantic._inputs.prompt import split_spaces
 from sksemantic._inputs.unreadable import warn_of_unreadable
 from sksemantic._inputs.windows import (
     cut_longest_first,
@@ -56,7 +57,7 @@ class Template:
         self._backbone = backbone
         self.has_windows = long_texts == "windows"
         self.n_texts = n_texts
-        literals, self._spaces = _split_spaces(prompt, backbone, n_texts)
+        literals, self._spaces = split_spaces(prompt, backbone, n_texts)
         self._tail = literals[-1]
         (before,) = backbone.encode([literals[0]])
         inner = backbone.encode(literals[1:], is_continuation=backbone.is_causal)
@@ -87,7 +88,7 @@ class Template:
         Of several texts of an entry the longest is cut first. Texts that are not the
         user's may be unreadable without a warning.
         """
-        return self._join(self._encode_columns(columns, is_users=is_users))
+        return self.join(self._encode_columns(columns, is_users=is_users))
 
     def rows_and_pair_texts(self, columns: list[list[str]]) -> tuple[Ragged, Ragged]:
         """Return what `rows` does, and the texts of each pair on their own, in turn.
@@ -102,7 +103,7 @@ class Template:
             for texts in zip(*encoded, strict=True)
             for ids in texts
         ]
-        return self._join(encoded), Ragged.of(single)
+        return self.join(encoded), Ragged.of(single)
 
     def windows(self, texts: list[str]) -> "tuple[Ragged, NDArray | None]":
         """Return the token ids of all windows, and how many each text has (n,).
@@ -112,6 +113,12 @@ class Template:
         if no text is.
         """
         (encoded,) = self._encode_columns([texts])
+        return self.cut_into_windows(encoded)
+
+    def cut_into_windows(
+        self, encoded: list["NDArray"]
+    ) -> "tuple[Ragged, NDArray | None]":
+        """Return what `windows` does, of a number for each token of each text."""
         left, right = self._around
         parts = [
             equal_windows(ids, self.max_length - self._n_around) for ids in encoded
@@ -122,7 +129,7 @@ class Template:
             for part in text
         ]
         n_windows = np.fromiter(map(len, parts), np.int64, len(parts))
-        is_plain = len(windows) == len(texts)
+        is_plain = len(windows) == len(encoded)
         return Ragged.of(windows), None if is_plain else n_windows
 
     def word_rows(self, texts: list[list[str]]) -> "tuple[Ragged, Ragged, NDArray]":
@@ -172,6 +179,12 @@ class Template:
         encoded = self._backbone.encode(spaced, is_continuation=is_continuation)
         return [np.array(ids, np.int32) for ids in encoded]
 
+    def count_tokens(self, column: int, texts: list[str]) -> list[int]:
+        """Return how many tokens each of some texts has that stand in a column."""
+        is_causal = self._backbone.is_causal
+        space = self._spaces[column]
+        return [*map(len, self._encode(space, texts, is_continuation=is_causal))]
+
     def _encode_columns(
         self, columns: list[list[str]], *, is_users: bool = True
     ) -> list[list["NDArray"]]:
@@ -192,12 +205,16 @@ class Template:
         words = (ids[:budget] if len(ids) else unknown for ids in encoded)
         return [[next(words) for _ in text] for text in texts]
 
-    def _join(self, encoded: list[list["NDArray"]]) -> Ragged:
-        """Put special tokens and prompt around the texts of each entry."""
+    def join(self, encoded: list[list["NDArray"]], *, warns: bool = True) -> Ragged:
+        """Put special tokens and prompt around the texts of each entry.
+
+        `encoded` has a number for each token of each text, of each column.
+        """
         lengths = np.array([[*map(len, column)] for column in encoded]).T  # (n, k)
         budget = self.max_length - self._n_around
         kept = cut_longest_first(lengths, budget)  # (n, k)
-        self._warn_if_cut(lengths.sum(axis=1), kept.sum(axis=1))
+        if warns:
+            self._warn_if_cut(lengths.sum(axis=1), kept.sum(axis=1))
         entries = []
         for texts, sizes in zip(zip(*encoded, strict=True), kept, strict=True):
             ids = [self._around[0]]
@@ -264,27 +281,3 @@ class Template:
                 f"Got {max_length} instead."
             )
         return max_length
-
-
-def _split_spaces(
-    prompt: "Prompt", backbone: "Backbone", n_texts: int
-) -> tuple[list[str], list[str]]:
-    """Return what comes around the texts, and the space that each text starts with.
-
-    Backbones were trained on words that start with their space, so a single space at
-    the end of a literal moves to the text after it. A prompt without slots, and every
-    text but the last, ends with a line break.
-    """
-    literals = list(prompt.literals)
-    spaces = [""] * n_texts
-    if not prompt.has_slots:
-        literals += ["\n"] * (n_texts - 1) + [""]
-        if backbone.is_causal and not literals[0][-1:].isspace():
-            literals[0] += "\n"
-            return literals, spaces
-    for i, literal in enumerate(literals[:-1]):
-        if literal.endswith(" ") and not literal.endswith("  "):
-            literals[i], spaces[i] = literal[:-1], " "
-    if not backbone.is_causal:  # it reads prompt and text as two sequences
-        literals[0], spaces[0] = prompt.literals[0].strip(), ""
-    return literals, spaces

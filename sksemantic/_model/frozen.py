@@ -248,10 +248,10 @@ class FrozenFeatures:
 
 
 def inference_batches(
-    backbone: "Backbone", data: TextDataset
+    backbone: "Backbone", data: TextDataset, *, with_gradient: bool = False
 ) -> Iterator[dict[str, Tensor]]:
     """Yield large batches of texts that are sorted by length, on the device."""
-    budget = backbone.inference_tokens
+    budget = backbone.training_tokens if with_gradient else backbone.inference_tokens
     for X, _ in ordered_batches(data, pad_id=backbone.pad_id, budget=budget):
         yield {name: each.to(backbone.device) for name, each in X.items()}
 

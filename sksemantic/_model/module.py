@@ -133,7 +133,11 @@ class SemanticModule(nn.Module):
         self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
     ) -> Tensor:
         """Return what `forward` does (n_rows, K), nothing dropped."""
-        return self.head(self._standardised(self.features(batch, condition)))
+        return self.outputs_of(self.features(batch, condition))
+
+    def outputs_of(self, features: Tensor) -> Tensor:
+        """Return the head's outputs (n_rows, K) of embeddings (n_rows, C)."""
+        return self.head(self._standardised(features))
 
     def condition(self) -> "Prefix | Tensor":
         """Run the adapter; return each layer's prefix, or the soft prompt (P, C)."""

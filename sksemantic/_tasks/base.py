@@ -126,6 +126,14 @@ class Task(ABC):
     def predict(self, scores: "NDArray") -> "NDArray":
         """Return predictions as in y by the head's outputs (n, K)."""
 
+    def output_names(self) -> list[Any]:
+        """Return what each of the head's outputs is about (K,)."""
+        return list(range(self.n_outputs))
+
+    def explainable(self, outputs: "NDArray") -> "NDArray":
+        """Return the head's outputs (..., K), or parts of them, in the user's terms."""
+        return outputs
+
     def initial_bias(self, targets: "NDArray", weights: "NDArray") -> "NDArray":
         """Return the bias (K,) of a head whose weights are zero."""
         return np.zeros(self.n_outputs)

@@ -70,6 +70,10 @@ class ClassifierTask(Task):
         assert isinstance(former, ClassifierTask)
         return positions(self.classes, former.classes)
 
+    def output_names(self) -> list[Any]:
+        """Return the classes."""
+        return self.classes.tolist()
+
     @abstractmethod
     def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
         """Return minus the log-probability of each row's target (n,)."""
@@ -132,6 +136,10 @@ class Classification(ClassifierTask, name="classification"):
         if prior is not None:
             return fitter.fit_logistic_with_prior(prior, rows, penalty)
         return fitter.fit_logistic(rows, self.n_outputs, penalty)
+
+    def explainable(self, outputs: "NDArray") -> "NDArray":
+        """Return logits of mean zero: only their differences count."""
+        return outputs - outputs.mean(axis=-1, keepdims=True)
 
     def lacks_classes(self, rows: ProbeRows) -> bool:
         """Return whether a class has no row of positive weight."""

@@ -37,6 +37,11 @@ class MultiLabel(ClassifierTask, name="multilabel"):
         super().__init__(classes)
         self.label_names = label_names
 
+    def output_names(self) -> list[Any]:
+        """Return the names of the labels, or the numbers of their columns."""
+        names = self.classes if self.label_names is None else self.label_names
+        return names.tolist()
+
     def check_goes_on_from(self, former: Task) -> None:
         """Refuse fewer labels, others, and new ones among columns without names."""
         super().check_goes_on_from(former)

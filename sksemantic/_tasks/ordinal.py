@@ -57,6 +57,10 @@ class Ordinal(ClassifierTask, name="ordinal"):
         """Return ranks (n,) of labels (n,)."""
         return self.ranks[super().encode(y)]
 
+    def output_names(self) -> list[Any]:
+        """Return the class that each step leads to."""
+        return self.in_order[1:].tolist()
+
     @property
     def in_order(self) -> "NDArray":
         """The classes in their order (n_classes,), as objects."""

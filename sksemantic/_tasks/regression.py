@@ -130,6 +130,10 @@ class Regression(Task, name="regression"):
         predictions = scores * self.scale + self.center
         return predictions if self.is_multi_output else predictions[:, 0]
 
+    def explainable(self, outputs: "NDArray") -> "NDArray":
+        """Return differences of predictions in the units of y."""
+        return outputs * self.scale
+
     def to_state(self) -> dict[str, Any]:
         """Return centre, scale and loss."""
         return {

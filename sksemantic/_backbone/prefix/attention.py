@@ -64,6 +64,32 @@ def _join(
     return hook(module, call)
 
 
+def _show_weights(
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+    scaling: float | None,
+    is_causal: bool = False,
+) -> None:
+    """Show the weights (B, H, T, S) to the hook of the current call, if it has one.
+
+    A model's own soft caps and sinks are not in them.
+    """
+    hook = current_hooks().on_weights
+    if hook is None:
+        return
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+    scores = (query.float() * scale) @ key.float().transpose(-1, -2)
+    if mask is None and is_causal:
+        mask = scores.new_ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask.float()
+    hook(scores.softmax(dim=-1))
+
+
 def attend(
     module: torch.nn.Module,
     query: Tensor,
@@ -78,6 +104,7 @@ def attend(
         is_causal = getattr(module, "is_causal", True)
     call = (key, value, attention_mask, is_causal)
     key, value, attention_mask, is_causal = _join(module, call, kwargs)
+    _show_weights(query, key, attention_mask, kwargs.get("scaling"), is_causal)
     trains_on_cpu = key.requires_grad and key.device.type == "cpu"
     function: Any = attend_on_cpu if trains_on_cpu else sdpa_attention_forward
     return function(
@@ -150,6 +177,7 @@ def _eager_attention(
     """Attend with the model's own function, which takes causality from the mask."""
     call = (key, value, attention_mask, False)
     key, value, attention_mask, _ = _join(module, call, kwargs)
+    _show_weights(query, key, attention_mask, kwargs.get("scaling"))
     own = sys.modules[type(module).__module__].eager_attention_forward
     return own(module, query, key, value, attention_mask, **kwargs)
 

@@ -1,0 +1,210 @@
+"""Which prompt is best: the results of a search, prompt by prompt."""
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from sksemantic._displays.drawing import figure_of, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+_WIDTH = 40  # characters of a line of a prompt
+_MOST_LINES = 4
+_DEFAULT = "(the default prompt)"
+
+
+@dataclass(eq=False)
+class PromptComparisonDisplay:
+    """Scores of prompts in a search, the best first, with spread and seconds.
+
+    Made by `from_cv_results`; `plot` draws it.
+
+    Parameters
+    ----------
+    prompts : list of str or None
+        The best first. None is the estimator's default prompt.
+    scores : ndarray of shape (n_prompts, n_splits)
+        Of the best candidate with each prompt; NaN where a fit failed.
+    seconds : ndarray of shape (n_prompts,)
+        Mean seconds of its fits.
+    score_name : str, default="score"
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    errorbar_ : matplotlib ErrorbarContainer
+        Means, and standard deviations over the splits.
+    """
+
+    __module__ = "sksemantic"  # where users find it
+
+    prompts: list[str | None]
+    scores: "NDArray"
+    seconds: "NDArray"
+    score_name: str = "score"
+
+    @classmethod
+    def from_cv_results(
+        cls,
+        cv_results: Any,
+        *,
+        metric: str = "score",
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw the results of a search over prompts.
+
+        Parameters
+        ----------
+        cv_results : dict, DataFrame or fitted search
+            ``search.cv_results_``, or the search: `GridSearchCV`,
+            `RandomizedSearchCV` and others with the same results. Other parameters
+            may have been searched as well: each prompt is shown at its best.
+        metric : str, default="score"
+            Which of several scores, as it is named in ``scoring``.
+        ax, **kwargs : object
+            As in `plot`.
+
+        Returns
+        -------
+        PromptComparisonDisplay
+
+        Raises
+        ------
+        ValueError
+            If no prompt was searched, or there is no such score.
+        """
+        results = getattr(cv_results, "cv_results_", cv_results)
+        if not isinstance(results, Mapping) and not hasattr(results, "keys"):
+            raise ValueError(
+                "cv_results must be the cv_results_ of a search, or the fitted search "
+                f"itself. Got {type(cv_results).__name__} instead."
+            )
+        results = {name: results[name] for name in results.keys()}  # noqa: SIM118
+        prompts = np.ma.filled(results[_prompt_column(results)], None)
+        means = np.asarray(results[_score_column(results, metric)], float)
+        splits = [
+            np.asarray(results[f"split{i}_test_{metric}"], float)
+            for i in range(len(results))
+            if f"split{i}_test_{metric}" in results
+        ]
+        by_split = np.stack(splits or [means], axis=1)
+        best: dict[str | None, int] = {}
+        for i in np.argsort(-means, kind="stable"):  # NaN come last
+            best.setdefault(_text(prompts[i]), int(i))
+        rows = list(best.values())
+        display = cls(
+            prompts=list(best),
+            scores=by_split[rows],
+            seconds=np.asarray(results["mean_fit_time"], float)[rows],
+            score_name="score" if metric == "score" else metric,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def plot(self, *, ax: "Axes | None" = None, **kwargs: Any) -> Self:
+        """Draw mean and spread of each prompt, its splits, and its seconds.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. By default a new figure.
+        **kwargs : object
+            Passed to matplotlib's `errorbar`.
+
+        Returns
+        -------
+        self : PromptComparisonDisplay
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        labels = [_shown(prompt) for prompt in self.prompts]
+        if ax is None:
+            n_lines = sum(label.count("\n") + 1 for label in labels)
+            size = (8.0, 1.2 + 0.22 * n_lines + 0.25 * len(labels))
+            (ax,) = new_axes("PromptComparisonDisplay", figsize=size)
+        self.ax_, self.figure_ = ax, figure_of(ax)
+        places = np.arange(len(labels))
+        means = np.array([row.mean() for row in self.scores])
+        spread = np.array([row.std() for row in self.scores])
+        n_splits = self.scores.shape[1]
+        if n_splits > 1:
+            ax.plot(self.scores, places, ".", color="0.7", zorder=1)
+        options = {"fmt": "o", "color": "C0", "capsize": 3, **kwargs}
+        self.errorbar_ = ax.errorbar(means, places, xerr=spread, **options)
+        for place, mean, seconds in zip(places, means, self.seconds, strict=True):
+            note = f"{mean:.3f}, {seconds:.1f} s" if np.isfinite(mean) else "failed"
+            ax.annotate(
+                note,
+                (1, place),
+                xycoords=("axes fraction", "data"),
+                xytext=(6, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize="small",
+            )
+        ax.set_yticks(places, labels)
+        ax.set_ylim(len(labels) - 0.5, -0.5)  # the best on top
+        ax.grid(axis="x", alpha=0.3)
+        splits = f"mean and standard deviation of {n_splits} splits"
+        ax.set_xlabel(self.score_name + (f", {splits}" if n_splits > 1 else ""))
+        return self
+
+
+def _prompt_column(results: Mapping[str, Any]) -> str:
+    names = [
+        name
+        for name in results
+        if name == "param_prompt"
+        or name.startswith("param_")
+        and name.endswith("__prompt")
+    ]
+    if len(names) != 1:
+        searched = sorted(n.removeprefix("param_") for n in results if "param_" in n)
+        raise ValueError(
+            "cv_results must be of a search over one parameter 'prompt', of the "
+            f"estimator or of a step of a pipeline. Searched were {searched}."
+        )
+    return names[0]
+
+
+def _score_column(results: Mapping[str, Any], metric: str) -> str:
+    name = f"mean_test_{metric}"
+    if name not in results:
+        prefix = "mean_test_"
+        found = sorted(n.removeprefix(prefix) for n in results if n.startswith(prefix))
+        raise ValueError(
+            f"The 'metric' parameter must be one of the scores of the search, {found}. "
+            f"Got {metric!r} instead."
+        )
+    return name
+
+
+def _text(prompt: Any) -> str | None:
+    is_missing = not isinstance(prompt, str)  # None, masked, or NaN in a table
+    return None if is_missing else str(prompt)
+
+
+def _shown(prompt: str | None) -> str:
+    """Return a prompt in a few lines."""
+    if prompt is None:
+        return _DEFAULT
+    lines = [
+        part
+        for line in prompt.split("\n")
+        for part in textwrap.wrap(line, _WIDTH) or [""]
+    ]
+    if len(lines) > _MOST_LINES:
+        lines = [
+            *lines[: _MOST_LINES - 1],
+            lines[_MOST_LINES - 1][: _WIDTH - 4] + " ...",
+        ]
+    return "\n".join(lines).replace("$", r"\$")  # no mathematics

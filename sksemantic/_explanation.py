@@ -1,0 +1,179 @@
+"""Which words of a text speak for which class, or for how much."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sksemantic._inputs.columns import Columns
+from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.words import mark_words, split_words
+from sksemantic._model.attribution import integrated_gradients
+from sksemantic._model.pooling import PAIR
+from sksemantic._tasks.classification import Classification
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from sksemantic._inputs.template import Template
+    from sksemantic._model.module import SemanticModule
+    from sksemantic._tasks.base import Task
+
+METHODS = ("auto", "integrated_gradients", "occlusion")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The words of one text, and what each has to do with each class.
+
+    Attributes
+    ----------
+    text : str or tuple of str
+        As it was passed; several texts of a row in a tuple.
+    words : list of str
+        In order; those of several texts one after the other.
+    scores : ndarray of shape (n_words, n_classes)
+        What each word adds to the logit of each class, the mean over the classes
+        taken off; to the log-odds of each label, or of each ordered class but the first
+        against all below it; or to each predicted number, in its units.
+    names : list
+        What the columns of `scores` are: classes, labels, or numbers of targets.
+    prediction : object
+        As of `predict`.
+    spans : list of (int, int, int)
+        Which text of the row each word is in, and its first and last place there.
+    """
+
+    __module__ = "sksemantic"  # where users find it
+
+    text: str | tuple[str, ...]
+    words: list[str]
+    scores: "NDArray"
+    names: list[Any]
+    prediction: Any
+    spans: list[tuple[int, int, int]]
+
+    def top(self, name: Any = None, n: int = 5) -> list[tuple[str, float]]:
+        """Return the words that speak most for a class, the strongest first.
+
+        Parameters
+        ----------
+        name : object, default=None
+            One of `names`; by default the predicted class, or the first target.
+        n : int, default=5
+
+        Returns
+        -------
+        list of (str, float)
+        """
+        column = self.scores[:, self.column(name)]
+        return [
+            (self.words[i], float(column[i]))
+            for i in np.argsort(-column, kind="stable")[:n]
+        ]
+
+    def column(self, name: Any = None) -> int:
+        """Return which column of `scores` belongs to a name.
+
+        Raises
+        ------
+        ValueError
+            If there is no such name.
+        """
+        if name is None:
+            is_class = np.ndim(self.prediction) == 0 and self.prediction in self.names
+            return self.names.index(self.prediction) if is_class else 0
+        if name not in self.names:
+            raise ValueError(f"name must be one of {self.names}. Got {name!r} instead.")
+        return self.names.index(name)
+
+
+def explain_by_gradients(
+    module: "SemanticModule",
+    template: "Template",
+    data: TextDataset,
+    texts: Columns,
+    task: "Task",
+    n_steps: int,
+) -> list["NDArray"]:
+    """Return the score (n_words, K) of each word of each row of texts."""
+    marks = mark_words(template, texts.values)
+    n_words = [sum(len(split_words(each)) for each in row) for row in _rows(texts)]
+    is_difference = _is_one_of_two(task)
+    found = integrated_gradients(
+        module,
+        data.windows(),
+        marks.flat >= 0,
+        n_steps=n_steps,
+        is_difference=is_difference,
+    )
+    if is_difference:
+        found = [np.hstack([-one, one]) for one in found]
+    n_windows = np.ones(len(texts), int) if data.n_windows is None else data.n_windows
+    window = iter(range(len(marks)))
+    explained = []
+    for count, n_own in zip(n_windows, n_words, strict=True):
+        scores = np.zeros((n_own, task.n_outputs))
+        for i in (next(window) for _ in range(count)):
+            own = marks[i] >= 0
+            np.add.at(scores, marks[i][own], found[i][own] / count)
+        explained.append(task.explainable(scores))
+    return explained
+
+
+def explain_by_occlusion(
+    compute: "Callable[[Columns], NDArray]", texts: Columns, task: "Task"
+) -> list["NDArray"]:
+    """Return the score (n_words, K) of each word: what is lost without it.
+
+    `compute` returns the head's outputs (n, K) of rows of texts.
+    """
+    rows = _rows(texts)
+    shorter: list[tuple[str, ...]] = []
+    counts = []
+    for row in rows:
+        found = [
+            (*row[:i], row[i][: word.start()] + row[i][word.end() :], *row[i + 1 :])
+            for i, text in enumerate(row)
+            for word in split_words(text)
+        ]
+        shorter += found
+        counts.append(len(found))
+    everything = [*rows, *shorter]
+    columns = [list(column) for column in zip(*everything, strict=True)]
+    outputs = task.explainable(compute(Columns(columns, texts.names)))
+    whole, others = outputs[: len(rows)], outputs[len(rows) :]
+    parts = np.split(others, np.cumsum(counts)[:-1])
+    return [own - part for own, part in zip(whole, parts, strict=True)]
+
+
+def make_explanations(
+    texts: Columns, scores: list["NDArray"], names: list[Any], predictions: "NDArray"
+) -> list[Explanation]:
+    """Return an explanation for each row of texts."""
+    found = []
+    for row, own, prediction in zip(_rows(texts), scores, predictions, strict=True):
+        places = [
+            (i, word.start(), word.end())
+            for i, text in enumerate(row)
+            for word in split_words(text)
+        ]
+        words = [row[i][start:end] for i, start, end in places]
+        text = row[0] if len(row) == 1 else row
+        found.append(Explanation(text, words, own, names, prediction, places))
+    return found
+
+
+def can_take_gradients(module: "SemanticModule") -> bool:
+    """Whether states can enter the first layer, and each row is read once."""
+    return module.backbone.has_layer_hooks and module.config.pooling != PAIR
+
+
+def _is_one_of_two(task: "Task") -> bool:
+    return isinstance(task, Classification) and task.n_outputs == 2
+
+
+def _rows(texts: Columns) -> list[tuple[str, ...]]:
+    return [*zip(*texts.values, strict=True)]

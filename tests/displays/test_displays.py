@@ -1,0 +1,221 @@
+"""Pictures of what a fit or a search did, by scikit-learn's convention."""
+
+import sys
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import LABELS, TEXTS
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from sksemantic import (
+    Explanation,
+    PrefixAttentionDisplay,
+    PromptComparisonDisplay,
+    SKTuningClassifier,
+    SKTuningRegressor,
+    TokenAttributionDisplay,
+    TuningCurveDisplay,
+)
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+RESULTS = {
+    "param_prompt": np.array(["Rate.", None, "Is it $5?\nYes or no?", "Rate."], object),
+    "param_lr": np.array([1e-3, 1e-3, 1e-3, 1e-2]),
+    "split0_test_score": np.array([0.5, 0.7, np.nan, 0.6]),
+    "split1_test_score": np.array([0.7, 0.9, np.nan, 0.8]),
+    "mean_test_score": np.array([0.6, 0.8, np.nan, 0.7]),
+    "mean_fit_time": np.array([1.0, 2.0, 0.1, 4.0]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    pyplot.close("all")
+
+
+def texts_of(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_tuning_curve_when_held_out_texts_join_then_curves_end_there(fast):
+    many = dict(max_epochs=4, training={"clearly_better": 1e6, "objective": "task"})
+    clf = SKTuningClassifier(**fast | many).fit(TEXTS, LABELS)
+    assert clf.comparison_.has_joined
+    display = TuningCurveDisplay.from_estimator(clf)
+    assert display.joined_after == 2
+    loss, score = display.axes_
+    assert (loss.get_ylabel(), score.get_ylabel()) == ("loss", "accuracy")
+    assert len(display.lines_["train_loss"].get_xdata()) == 4
+    np.testing.assert_allclose(
+        display.lines_["train_loss"].get_ydata(),
+        [row["train_loss"] for row in clf.history_],
+    )
+    probe_error, probe_loss = clf.comparison_.linear_probe
+    assert display.lines_["probe_loss"].get_ydata()[0] == probe_loss
+    assert display.lines_["probe_score"].get_ydata()[0] == 1 - probe_error
+    assert "held-out texts join" in texts_of(loss)
+
+
+def test_tuning_curve_when_axes_are_given_then_is_drawn_there(fast):
+    reg = SKTuningRegressor(**fast).fit(TEXTS, np.arange(24.0))
+    _, ax = pyplot.subplots()
+    display = TuningCurveDisplay.from_estimator(reg, ax=ax, linewidth=3)
+    assert display.axes_ == [ax]
+    assert display.valid_score is None
+    assert display.lines_["train_loss"].get_linewidth() == 3
+    assert ax.get_title() == "SKTuningRegressor"
+
+
+def test_tuning_curve_when_classes_have_few_texts_then_is_the_contrastive_loss(
+    tiny_bert,
+):
+    clf = SKTuningClassifier(tiny_bert, max_epochs=2, device="cpu", random_state=0)
+    display = TuningCurveDisplay.from_estimator(clf.fit(TEXTS, LABELS))
+    assert display.axes_[0].get_ylabel() == "contrastive loss"
+    assert {*display.lines_} == {"train_loss"}
+
+
+def test_tuning_curve_when_there_was_no_training_then_says_so(fast):
+    names = {"good": "a good film", "bad": "a bad film"}
+    clf = SKTuningClassifier(**fast, label_texts=names).fit(TEXTS, [-1] * 24)
+    with pytest.raises(ValueError, match="was not trained, its linear probe predicts"):
+        TuningCurveDisplay.from_estimator(clf)
+
+
+@pytest.mark.parametrize("form", [dict, pd.DataFrame])
+def test_prompts_when_compared_then_each_at_its_best_the_best_first(form):
+    display = PromptComparisonDisplay.from_cv_results(form(RESULTS))
+    assert display.prompts == [None, "Rate.", "Is it $5?\nYes or no?"]
+    np.testing.assert_allclose(display.scores, [[0.7, 0.9], [0.6, 0.8], [np.nan] * 2])
+    np.testing.assert_allclose(display.seconds, [2.0, 4.0, 0.1])
+    assert texts_of(display.ax_) == ["0.800, 2.0 s", "0.700, 4.0 s", "failed"]
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == ["(the default prompt)", "Rate.", "Is it \\$5?\nYes or no?"]
+
+
+def test_prompts_when_searched_in_a_pipeline_then_the_search_itself_will_do(fast):
+    pipe = make_pipeline(SKTuningClassifier(**fast | {"max_epochs": 1}))
+    grid = {"sktuningclassifier__prompt": ["Rate.", "Judge it."]}
+    search = GridSearchCV(
+        pipe, grid, cv=2, scoring=["accuracy", "f1_macro"], refit=False
+    )
+    search.fit(TEXTS, LABELS)
+    display = PromptComparisonDisplay.from_cv_results(search, metric="f1_macro")
+    assert sorted(display.prompts) == ["Judge it.", "Rate."]
+    assert display.ax_.get_xlabel().startswith("f1_macro, mean and standard deviation")
+    with pytest.raises(ValueError, match=r"scores of the search, \['accuracy', 'f1_ma"):
+        PromptComparisonDisplay.from_cv_results(search)
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ([1, 2], "must be the cv_results_ of a search.*Got list"),
+        ({"param_lr": [1]}, r"one parameter 'prompt'.*Searched were \['lr'\]"),
+    ],
+)
+def test_prompts_when_there_are_none_then_says_so(results, message):
+    with pytest.raises(ValueError, match=message):
+        PromptComparisonDisplay.from_cv_results(results)
+
+
+def explanation(**changes):
+    given = {
+        "text": "a <good> film",
+        "words": ["a", "<", "good", ">", "film"],
+        "scores": np.array([[0.0, 0], [0, 0], [-2, 2], [0, 0], [1, -1]]),
+        "names": ["bad", "good"],
+        "prediction": "good",
+        "spans": [(0, 0, 1), (0, 2, 3), (0, 3, 7), (0, 7, 8), (0, 9, 13)],
+    }
+    return Explanation(**given | changes)
+
+
+def test_attribution_when_shown_in_a_notebook_then_is_quoted_and_coloured():
+    html = TokenAttributionDisplay([explanation()])._repr_html_()
+    assert "&lt;" in html
+    assert "<good>" not in html
+    assert 'rgba(34, 139, 84, 0.75)" title="+2.000">good</span>' in html
+    assert 'rgba(214, 69, 65, 0.38)" title="-1.000">film</span>' in html
+    other = TokenAttributionDisplay([explanation()], "bad")._repr_html_()
+    assert 'rgba(214, 69, 65, 0.75)" title="-2.000">good</span>' in other
+
+
+def test_attribution_when_printed_then_strong_words_are_coloured():
+    shown = str(TokenAttributionDisplay([explanation()]))
+    assert shown == "good: a <\x1b[32mgood\x1b[0m> \x1b[31mfilm\x1b[0m"
+    pair = explanation(text=("ab", "c"), words=["ab", "c"], scores=np.zeros((2, 2)))
+    pair = Explanation(**vars(pair) | {"spans": [(0, 0, 2), (1, 0, 1)]})
+    assert str(TokenAttributionDisplay([pair])) == "good: ab | c"
+
+
+def test_attribution_when_drawn_then_the_strongest_words_are_bars():
+    display = TokenAttributionDisplay([explanation()]).plot(n=2)
+    assert [bar.get_width() for bar in display.bars_] == [2, -1]
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == ["good", "film"]
+    assert display.ax_.get_xlabel() == "added to good"
+
+
+def test_attribution_when_made_from_an_estimator_then_explains(fitted):
+    display = TokenAttributionDisplay.from_estimator(fitted, TEXTS[:2], name="bad")
+    assert len(display.explanations) == 2
+    assert display._repr_html_().count("<p ") == 2
+    with pytest.raises(ValueError, match="one of .*Got 'fair'"):
+        TokenAttributionDisplay.from_estimator(fitted, TEXTS[:1], name="fair")
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "matplotlib.pyplot"])
+def test_matplotlib_when_it_is_missing_then_says_how_to_install_it(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr(matplotlib, "pyplot", raising=False)
+    with pytest.raises(ImportError, match=r"needs matplotlib.*sksemantic\[plot\]"):
+        PromptComparisonDisplay.from_cv_results(RESULTS)
+
+
+@pytest.mark.parametrize("name", ["bert", "gemma3"])
+@pytest.mark.parametrize("method", ["prefix", "prompt"])
+def test_attention_when_drawn_then_shares_of_the_prompt_are_those_of_the_heads(
+    name, method, fast, tiny
+):
+    clf = SKTuningClassifier(**fast | {"model": tiny(name), "method": method})
+    display = PrefixAttentionDisplay.from_estimator(clf.fit(TEXTS, LABELS), TEXTS[0])
+    n_layers, n_tokens, n_prompt = display.weights.shape
+    assert n_layers == clf.n_layers_
+    assert n_prompt == clf.n_virtual_tokens_ == len(display.prompt_tokens)
+    assert n_tokens == len(display.tokens)
+    assert "".join(display.tokens).replace(" ", "").count("film")
+    assert (display.weights >= 0).all()
+    assert (display.by_layer > 0).all()
+    assert (display.by_layer < 1).all()
+    assert len(display.bars_) == n_layers
+    assert display.image_.get_array().shape == (n_tokens, n_prompt)
+
+
+def test_attention_when_there_is_a_prefix_then_is_that_of_the_model_itself(
+    fast, tiny_bert
+):
+    clf = SKTuningClassifier(**fast | {"model": tiny_bert, "method": "prompt"})
+    clf.fit(TEXTS, LABELS)
+    found = PrefixAttentionDisplay.from_estimator(clf, TEXTS[0])
+    module = clf.get_module()
+    model = type(module.backbone.model).from_pretrained(
+        tiny_bert, attn_implementation="eager"
+    )
+    ids = module.backbone.tokenizer(TEXTS[0], return_tensors="pt")["input_ids"]
+    prompt = module.condition().detach()[None]
+    joint = torch.cat([prompt, model.get_input_embeddings()(ids)], dim=1)
+    with torch.no_grad():
+        output = model.eval()(inputs_embeds=joint, output_attentions=True)
+    expected = torch.stack(output.attentions)[:, 0].mean(dim=1)  # (L, P + T, P + T)
+    n_prompt = prompt.shape[1]
+    np.testing.assert_allclose(
+        found.weights, expected[:, n_prompt:, :n_prompt], atol=1e-5
+    )
