@@ -62,13 +62,21 @@ FULL_MATRIX_LR_FACTOR = 0.1
 SEVERAL_TARGETS_EPOCHS_FACTOR = 1.5
 
 
-def _most_texts_to_contrast_first(task: Task, config: TrainingConfig) -> int:
+def _most_texts_to_contrast_first(
+    task: Task, config: TrainingConfig, *, is_causal: bool
+) -> int:
     """Return up to how many texts the contrast comes first by default."""
     if task.has_words:
-        return config.contrast_first_sentences
+        return 0 if is_causal else config.contrast_first_sentences
     if not isinstance(task, ClassifierTask) or not task.can_contrast_first:
         return 0
     return len(task.classes) * config.contrast_first_texts
+
+
+def _asks_for_other_training(changes: Mapping[str, Any]) -> bool:
+    """Return whether an option makes no sense where the contrast comes first."""
+    is_watched = changes.get("early_stopping") or changes.get("callbacks")
+    return bool(is_watched or changes.keys() & {"contrast", "head_init", "head_lr"})
 
 
 def resolve_training_config(
@@ -102,17 +110,11 @@ def resolve_training_config(
     # Frozen features of a causal model know more by their length: measured with Gemma 3
     # 270M on SST-2; those of MiniLM by their direction.
     has_length = is_causal and is_few and changed.are_too_few(n_texts, task.n_outputs)
-    is_watched = changes.get("early_stopping") or changes.get("callbacks")
-    is_contrast_default = (
-        not (is_pair or has_full_matrices or is_watched)
-        and not (is_causal and task.has_words)
-        and (is_fresh or was_contrasted)
-        and has_linear_probe
-        and not has_length
-        and not changes.keys() & {"contrast", "head_init", "head_lr"}
-        and n_texts <= _most_texts_to_contrast_first(task, changed)
-    )
-    default = "contrast" if is_contrast_default else "task"
+    most_texts = _most_texts_to_contrast_first(task, changed, is_causal=is_causal)
+    suits = not (is_pair or has_full_matrices or _asks_for_other_training(changes))
+    can_end_with_head = has_linear_probe and (is_fresh or was_contrasted)
+    suits = suits and can_end_with_head and not has_length
+    default = "contrast" if suits and n_texts <= most_texts else "task"
     objective = changes.get("objective", default)
     default = "linear_probe" if is_pair or is_few else "zeros"
     head_init = default if is_few else changes.get("head_init", default)
