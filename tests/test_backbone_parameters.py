@@ -145,4 +145,4 @@ def test_gemma_when_packaged_then_is_read_once_fits_and_is_saved_small(
     clf.save_pretrained(tmp_path)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_000_000
     loaded = SKTuningClassifier.from_pretrained(tmp_path)
-    assert (loaded.predict(TEXTS) == clf.predict(TEXTS)).all()
+    assert (loaded.predict(TEXTS[:4]) == clf.predict(TEXTS[:4])).all()

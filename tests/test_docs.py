@@ -20,6 +20,7 @@ from sksemantic._training.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 ESTIMATOR_CALL = re.compile(r"\b(SKTuning\w+)\(")
+FOLDS = re.compile(r"\bcv=\d+")
 
 
 def with_one_epoch(estimator, *args, **params):
@@ -46,6 +47,7 @@ def test_document_when_its_code_is_run_then_works(name, minilm, tmp_path, monkey
     }
     for block in blocks:
         block = ESTIMATOR_CALL.sub(r"with_one_epoch(\1, ", block)
+        block = FOLDS.sub("cv=2", block)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exec(compile(block, name, "exec"), namespace)
