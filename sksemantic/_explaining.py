@@ -94,12 +94,13 @@ class Explains:
                 "an encoder reads three times, and for backbones whose layers take no "
                 "hooks. Got 'integrated_gradients' instead."
             )
+        data = self._make_dataset(module, template, texts)
+        outputs = compute_scores(module, data)
         if method == "occlusion":
-            scores = explain_by_occlusion(compute, texts, task)
+            scores = explain_by_occlusion(compute, texts, outputs, task)
         else:
-            data = self._make_dataset(module, template, texts)
             scores = explain_by_gradients(module, template, data, texts, task, n_steps)
-        predictions = task.predict(compute(texts))
+        predictions = task.predict(outputs)
         return make_explanations(texts, scores, task.output_names(), predictions)
 
     def _attention(self, text: Any) -> "tuple[NDArray, list[str], list[str]]":

@@ -100,7 +100,7 @@ def explain_by_gradients(
 ) -> list["NDArray"]:
     """Return the score (n_words, K) of each word of each row of texts."""
     marks = mark_words(template, texts.values)
-    n_words = [sum(len(split_words(each)) for each in row) for row in _rows(texts)]
+    n_words = [len(_word_spans(row)) for row in _rows(texts)]
     is_difference = _is_one_of_two(task)
     found = integrated_gradients(
         module,
@@ -124,28 +124,30 @@ def explain_by_gradients(
 
 
 def explain_by_occlusion(
-    compute: "Callable[[Columns], NDArray]", texts: Columns, task: "Task"
+    compute: "Callable[[Columns], NDArray]",
+    texts: Columns,
+    outputs: "NDArray",
+    task: "Task",
 ) -> list["NDArray"]:
     """Return the score (n_words, K) of each word: what is lost without it.
 
-    `compute` returns the head's outputs (n, K) of rows of texts.
+    `outputs` (n, K) are the head's of the texts, and `compute` returns those of others.
     """
-    rows = _rows(texts)
     shorter: list[tuple[str, ...]] = []
     counts = []
-    for row in rows:
-        found = [
-            (*row[:i], row[i][: word.start()] + row[i][word.end() :], *row[i + 1 :])
-            for i, text in enumerate(row)
-            for word in split_words(text)
+    for row in _rows(texts):
+        spans = _word_spans(row)
+        shorter += [
+            (*row[:i], row[i][:start] + row[i][end:], *row[i + 1 :])
+            for i, start, end in spans
         ]
-        shorter += found
-        counts.append(len(found))
-    everything = [*rows, *shorter]
-    columns = [list(column) for column in zip(*everything, strict=True)]
-    outputs = task.explainable(compute(Columns(columns, texts.names)))
-    whole, others = outputs[: len(rows)], outputs[len(rows) :]
+        counts.append(len(spans))
+    if not shorter:
+        return [np.zeros((0, task.n_outputs)) for _ in counts]
+    columns = [list(column) for column in zip(*shorter, strict=True)]
+    others = task.explainable(compute(Columns(columns, texts.names)))
     parts = np.split(others, np.cumsum(counts)[:-1])
+    whole = task.explainable(outputs)
     return [own - part for own, part in zip(whole, parts, strict=True)]
 
 
@@ -155,14 +157,10 @@ def make_explanations(
     """Return an explanation for each row of texts."""
     found = []
     for row, own, prediction in zip(_rows(texts), scores, predictions, strict=True):
-        places = [
-            (i, word.start(), word.end())
-            for i, text in enumerate(row)
-            for word in split_words(text)
-        ]
-        words = [row[i][start:end] for i, start, end in places]
+        spans = _word_spans(row)
+        words = [row[i][start:end] for i, start, end in spans]
         text = row[0] if len(row) == 1 else row
-        found.append(Explanation(text, words, own, names, prediction, places))
+        found.append(Explanation(text, words, own, names, prediction, spans))
     return found
 
 
@@ -173,6 +171,15 @@ def can_take_gradients(module: "SemanticModule") -> bool:
 
 def _is_one_of_two(task: "Task") -> bool:
     return isinstance(task, Classification) and task.n_outputs == 2
+
+
+def _word_spans(row: tuple[str, ...]) -> list[tuple[int, int, int]]:
+    """Return which text of a row each word is in, and where it starts and ends."""
+    return [
+        (i, word.start(), word.end())
+        for i, text in enumerate(row)
+        for word in split_words(text)
+    ]
 
 
 def _rows(texts: Columns) -> list[tuple[str, ...]]:

@@ -189,8 +189,8 @@ def _score_column(results: Mapping[str, Any], metric: str) -> str:
 
 
 def _text(prompt: Any) -> str | None:
-    is_missing = not isinstance(prompt, str)  # None, masked, or NaN in a table
-    return None if is_missing else str(prompt)
+    """Return a prompt; None for one that is None, masked, or NaN in a table."""
+    return str(prompt) if isinstance(prompt, str) else None
 
 
 def _shown(prompt: str | None) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sksemantic._backbone.layers import edit_outputs, record_states, start_at
+from sksemantic._backbone.layers import record_states, start_at
 from sksemantic._backbone.threads import shared_cpus
 from sksemantic._model.frozen import (
     OnBatch,
@@ -137,11 +137,6 @@ def _outputs(
     condition: "Prefix | Tensor",
 ) -> Tensor:
     """Return the head's outputs (B, K) of states that enter the first layer."""
-    inputs = model_inputs(batch)
-    adapter = module.text_adapter
-    edits = {} if adapter is None else adapter.edits()
-    with edit_outputs(edits, states.shape[1]), start_at(0, states):
-        hidden = run_conditioned(
-            module.backbone, module.config.method, inputs, condition
-        )
+    with start_at(0, states):
+        hidden = module.hidden_states(batch, condition)
     return module.outputs_of(pool_batch(hidden, batch, module.pooling))

@@ -29,6 +29,8 @@ from sksemantic._model.frozen import (
 from sksemantic._model.pooling import PAIR, pool_batch
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.prefix.base import Prefix, PromptStates
     from sksemantic._model.config import ModelConfig
@@ -194,17 +196,26 @@ class SemanticModule(nn.Module):
 
     def _read(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
         """Return the embeddings (n_rows, C) of texts after the prompt."""
-        inputs, split = model_inputs(batch), self.frozen.split_layer
-        edits = {} if self.text_adapter is None else self.text_adapter.edits()
-        with edit_outputs(edits, inputs["input_ids"].shape[1]):
-            if split is None:
-                method = self.config.method
-                hidden = run_conditioned(self.backbone, method, inputs, condition)
-            else:
-                states = self.frozen.states(batch)
+        split = self.frozen.split_layer
+        if split is None:
+            hidden = self.hidden_states(batch, condition)
+        else:
+            inputs, states = model_inputs(batch), self.frozen.states(batch)
+            with self._edited_outputs(batch):
                 mechanism = self.backbone.prefix_mechanism
                 hidden = mechanism.run_upper(inputs, condition, split, states)
         return pool_batch(hidden, batch, self.pooling)
+
+    def hidden_states(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
+        """Return the last hidden states (B, T, C) of a batch; every layer is run."""
+        inputs, method = model_inputs(batch), self.config.method
+        with self._edited_outputs(batch):
+            return run_conditioned(self.backbone, method, inputs, condition)
+
+    def _edited_outputs(self, batch: dict[str, Tensor]) -> "AbstractContextManager":
+        """Let the text adapter change the states of the layers that are run inside."""
+        edits = {} if self.text_adapter is None else self.text_adapter.edits()
+        return edit_outputs(edits, batch["input_ids"].shape[1])
 
 
 def _is_same(kept: Tensor, weight: Tensor) -> bool:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sksemantic._backbone.layers import add_hooks, edit_outputs
-from sksemantic._model.frozen import inference_batches, model_inputs, run_conditioned
+from sksemantic._backbone.layers import add_hooks
+from sksemantic._model.frozen import inference_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +24,9 @@ def prompt_attention(module: "SemanticModule", data: "TextDataset") -> "NDArray"
     """
     (batch,) = inference_batches(module.backbone, data)
     found: list[Tensor] = []
-    inputs, adapter = model_inputs(batch), module.text_adapter
-    length = inputs["input_ids"].shape[1]
-    edits = {} if adapter is None else adapter.edits()
-    condition = module.condition()
-    with edit_outputs(edits, length), add_hooks(on_weights=found.append):
-        run_conditioned(module.backbone, module.config.method, inputs, condition)
+    length = batch["input_ids"].shape[1]
+    with add_hooks(on_weights=found.append):
+        module.hidden_states(batch, module.condition())
     n_prompt = module.n_virtual_tokens
     layers = [weights[0, :, -length:, :n_prompt].mean(dim=0) for weights in found]
     if not layers:
