@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sksemantic._displays.drawing import figure_of, new_axes
+from sksemantic._displays.drawing import axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,14 +98,11 @@ class PrefixAttentionDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        if ax is None:
-            n_prompt, n_tokens = len(self.prompt_tokens), len(self.tokens)
-            size = (min(16, 5 + 0.35 * n_prompt), min(20, 1.8 + 0.24 * n_tokens))
-            name = "PrefixAttentionDisplay"
-            axes = new_axes(name, 2, figsize=size, width_ratios=[3, 1])
-        else:
-            axes = list(np.atleast_1d(np.asarray(ax, object)))
-        self.axes_, self.figure_ = axes, figure_of(axes[0])
+        n_prompt, n_tokens = len(self.prompt_tokens), len(self.tokens)
+        size = (min(16, 5 + 0.35 * n_prompt), min(20, 1.8 + 0.24 * n_tokens))
+        name, ratios = "PrefixAttentionDisplay", [3, 1]
+        axes, self.figure_ = axes_for(ax, name, 2, figsize=size, width_ratios=ratios)
+        self.axes_ = axes
         mean = self.weights.mean(axis=0)  # (n_tokens, n_prompt_tokens)
         options = {"cmap": "Blues", "vmin": 0, "aspect": "auto", **kwargs}
         self.image_ = axes[0].imshow(mean, **options)

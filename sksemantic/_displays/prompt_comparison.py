@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sksemantic._displays.drawing import figure_of, new_axes
+from sksemantic._displays.drawing import axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,11 +127,10 @@ class PromptComparisonDisplay:
             If matplotlib is not installed.
         """
         labels = [_shown(prompt) for prompt in self.prompts]
-        if ax is None:
-            n_lines = sum(label.count("\n") + 1 for label in labels)
-            size = (8.0, 1.2 + 0.22 * n_lines + 0.25 * len(labels))
-            (ax,) = new_axes("PromptComparisonDisplay", figsize=size)
-        self.ax_, self.figure_ = ax, figure_of(ax)
+        n_lines = sum(label.count("\n") + 1 for label in labels)
+        size = (8.0, 1.2 + 0.22 * n_lines + 0.25 * len(labels))
+        (ax,), self.figure_ = axes_for(ax, "PromptComparisonDisplay", figsize=size)
+        self.ax_ = ax
         places = np.arange(len(labels))
         means = np.array([row.mean() for row in self.scores])
         spread = np.array([row.std() for row in self.scores])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sksemantic._displays.drawing import figure_of, new_axes
+from sksemantic._displays.drawing import axes_for
 from sksemantic._explanation import Explanation
 
 if TYPE_CHECKING:
@@ -104,10 +104,9 @@ class TokenAttributionDisplay:
         explanation = self.explanations[i]
         scores, name = self._scores(explanation)
         strongest = np.sort(np.argsort(-np.abs(scores), kind="stable")[:n])
-        if ax is None:
-            size = (6.0, 1.0 + 0.28 * len(strongest))
-            (ax,) = new_axes("TokenAttributionDisplay", figsize=size)
-        self.ax_, self.figure_ = ax, figure_of(ax)
+        size = (6.0, 1.0 + 0.28 * len(strongest))
+        (ax,), self.figure_ = axes_for(ax, "TokenAttributionDisplay", figsize=size)
+        self.ax_ = ax
         colors = [
             tuple(
                 int(part) / 255 for part in (_FOR if score > 0 else _AGAINST).split(",")

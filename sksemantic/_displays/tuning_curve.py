@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sksemantic._displays.drawing import figure_of, new_axes
+from sksemantic._displays.drawing import axes_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,13 +137,11 @@ class TuningCurveDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        if ax is None:
-            n_panels = 1 if self.valid_score is None else 2
-            size = (5.5 * n_panels, 3.8)
-            axes = new_axes("TuningCurveDisplay", n_panels, figsize=size)
-        else:
-            axes = list(np.atleast_1d(np.asarray(ax, object)))
-        self.axes_, self.figure_ = axes, figure_of(axes[0])
+        n_panels = 1 if self.valid_score is None else 2
+        axes, self.figure_ = axes_for(
+            ax, "TuningCurveDisplay", n_panels, figsize=(5.5 * n_panels, 3.8)
+        )
+        self.axes_ = axes
         self.lines_: dict[str, Line2D] = {}
         options = {"marker": "o", "markersize": 4, **kwargs}
         curves = {"train_loss": (self.train_loss, "train", "C0")}
