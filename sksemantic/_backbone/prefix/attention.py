@@ -83,11 +83,15 @@ def _show_weights(
     scores = (query.float() * scale) @ key.float().transpose(-1, -2)
     if mask is None and is_causal:
         mask = scores.new_ones(scores.shape[-2:], dtype=torch.bool).tril()
+    hook(_add_mask(scores, mask).softmax(dim=-1))
+
+
+def _add_mask(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Return scores (B, H, T, S) with a mask: what is added, or which keys are seen."""
     if mask is not None and mask.dtype == torch.bool:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    elif mask is not None:
-        scores = scores + mask.float()
-    hook(scores.softmax(dim=-1))
+        least = torch.finfo(scores.dtype).min
+        mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, least)
+    return scores if mask is None else scores + mask
 
 
 def attend(
@@ -156,11 +160,7 @@ def _multiply(
     shared = (query * scale).reshape(batch, -1, n_groups * length, size)
     scores = shared @ key.transpose(-1, -2)  # (B, H_kv, G * T, S)
     scores = scores.view(batch, n_heads, length, -1)
-    if mask is not None and mask.dtype == torch.bool:
-        least = torch.finfo(scores.dtype).min
-        mask = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, least)
-    if mask is not None:
-        scores = scores + mask
+    scores = _add_mask(scores, mask)
     weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     weights = weights.view(batch, -1, n_groups * length, key.shape[2])
     return (weights @ value).view(batch, n_heads, length, -1).transpose(1, 2)
