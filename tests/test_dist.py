@@ -53,7 +53,8 @@ def test_wheel_when_built_then_holds_the_package_and_nothing_else(built):
     info = f"sksemantic-{sksemantic.__version__}.dist-info/"
     assert {name for name in names if name.startswith("sksemantic/")} == {
         str(file.relative_to(ROOT))
-        for file in [*PACKAGE.rglob("*.py"), PACKAGE / "py.typed"]
+        for file in PACKAGE.rglob("*.*")
+        if file.suffix in (".py", ".typed", ".csv", ".txt")
     }
     assert {name for name in names if not name.startswith("sksemantic/")} == {
         info + name for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
