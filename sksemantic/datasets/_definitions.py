@@ -12,16 +12,16 @@ COLUMNS = ("word", "definition", "kind")
 DESCRIPTION = """\
 Definitions of things, and what kind of thing each one is.
 
-1,050 definitions of nouns, each with one of seven kinds: animal, artifact (what people
-make), body (its parts), feeling, food, person, place. There are 100 definitions of each
-kind to train on and 50 to test on. They are drawn at random from the nouns of WordNet 3.0
-that occur in its counted texts, with 4 to 25 words each and without the examples that
-follow them there. The kinds are those of WordNet's lexicographer files; "place" is its
-"location".
+1,050 definitions of nouns, each with one of seven kinds: animal, artifact (what
+people make), body (its parts), feeling, food, person, place. There are 100
+definitions of each kind to train on and 50 to test on. They are drawn at random
+from the nouns of WordNet 3.0 that occur in its counted texts, with 4 to 25 words
+each and without the examples that follow them there. The kinds are those of
+WordNet's lexicographer files; "place" is its "location".
 
-Source: C. Fellbaum (ed.), "WordNet: An Electronic Lexical Database", MIT Press, 1998.
-WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved. The licence, which
-allows to use, copy, modify and distribute, lies beside the data.
+Source: C. Fellbaum (ed.), "WordNet: An Electronic Lexical Database", MIT Press,
+1998. WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved. The
+licence, which allows to use, copy, modify and distribute, lies beside the data.
 """
 
 
@@ -90,10 +90,8 @@ def load_definitions(
     if subset not in SUBSETS:
         raise ValueError(f"subset must be one of {SUBSETS}, got {subset!r}.")
     file = resources.files(__package__) / "data" / "definitions.csv"
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = [
-            row for row in csv.DictReader(lines) if subset in ("all", row["subset"])
-        ]
+    every_row = csv.DictReader(file.read_text("utf-8").splitlines())
+    rows = [row for row in every_row if subset in ("all", row["subset"])]
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
     bunch = Bunch(
         data=columns["definition"],
