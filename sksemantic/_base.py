@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -49,6 +48,11 @@ from sksemantic._training.config import TrainingConfig
 from sksemantic._training.display import make_display
 from sksemantic._training.estimate import FitTimeEstimate
 from sksemantic._training.faults import explained_faults
+from sksemantic._training.fit_hooks import (
+    CallbackSupportMixin,
+    FitHooks,
+    checked_fit,
+)
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.fitted_state import FittedState
 from sksemantic._training.job import Job, Request
@@ -72,6 +76,7 @@ _ADAPTERS = ("low_rank", "linear", "embedding")
 
 
 class BaseSKTuning(
+    CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     Pretrained,
@@ -117,7 +122,7 @@ class BaseSKTuning(
         "model_kwargs": vars(ModelOptions()),
     }
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checked_fit
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
     ) -> Self:
@@ -189,13 +194,18 @@ class BaseSKTuning(
         with explained_faults(), Progress(display) as progress:
             progress.begin("checks")
             request = self._check(*args, is_partial=is_partial, **kwargs)
-            directory = None if is_partial else self.checkpoint_dir
-            if directory is None:
+            if is_partial:
                 return self._prepare(request, progress).run()
-            check_directory("checkpoint_dir", directory)
-            rng = resumable(random_source(self.random_state, 0))
+            rng, directory = None, self.checkpoint_dir
+            if directory is not None:
+                check_directory("checkpoint_dir", directory)
+                rng = resumable(random_source(self.random_state, 0))
             job = self._prepare(request, progress, rng)
-            return job.run(open_store(directory, job))
+            progress.hooks = hooks = FitHooks.begin(job, self, *args[:3])
+            model = job.run(None if directory is None else open_store(directory, job))
+            if hooks is not None:
+                hooks.end(model)
+            return model
 
     def _check(
         self,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
@@ -15,6 +14,7 @@ from sksemantic._labelled_score import LabelledScore
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.classification import ClassifierTask
 from sksemantic._tasks.labels import LabelEncoder, check_classes
+from sksemantic._training.fit_hooks import checked_fit
 from sksemantic._training.training_lock import training_lock
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ class SKTuningClassifier(LabelledScore, Explains, BaseSKTuning):
         self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checked_fit
     def partial_fit(
         self,
         X: Any,

@@ -4,7 +4,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sksemantic._base import BaseSKTuning
@@ -12,6 +12,7 @@ from sksemantic._explaining import Explains
 from sksemantic._inputs.targets import check_targets
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.regression import Regression
+from sksemantic._training.fit_hooks import checked_fit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,7 +210,7 @@ class SKTuningRegressor(RegressorMixin, Explains, BaseSKTuning):
         self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checked_fit
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train one more epoch, on these texts only, at constant learning rates.
 

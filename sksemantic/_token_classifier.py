@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from seqeval.metrics import f1_score
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
 from sksemantic._base import BaseSKTuning
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
-    from sksemantic._training.fitted import FittedModel
+    from sksemantic._training.fit_hooks import checked_fit
+from sksemantic._training.fitted import FittedModel
 
 _ENTITY_LABEL = re.compile(r"O|[BIESLU]-.+")
 
@@ -206,7 +206,7 @@ class SKTuningTokenClassifier(
         self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @checked_fit
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
     ) -> Self:

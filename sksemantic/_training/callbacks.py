@@ -51,6 +51,8 @@ class FollowProgress(Callback):
     def on_epoch_begin(self, net: "NeuralNet", **kwargs: Any) -> None:
         """Show which epoch begins."""
         self.progress.show(_epoch(net))
+        if self.progress.hooks is not None:
+            self.progress.hooks.begin_epoch()
 
     def on_batch_end(
         self,
@@ -72,6 +74,8 @@ class FollowProgress(Callback):
                 note += f", held-out {shown} {row[name]:.3f}"
                 break
         self.progress.show(_epoch(net), note)
+        if self.progress.hooks is not None and self.progress.hooks.end_epoch(net):
+            net.is_stopped_ = True
 
 
 def _epoch(net: "NeuralNet") -> str:

@@ -73,7 +73,7 @@ class Epochs:
 
     @property
     def is_over(self) -> bool:
-        """Whether the user, the time limit or a loss that is no number ended it."""
+        """Whether the user, a callback, the time limit or a bad loss ended it."""
         return self.net.is_over
 
     def go_on_from(
@@ -98,7 +98,8 @@ class Epochs:
     def n_wanted(self) -> int:
         """How many epochs there would be with all the time that it takes."""
         net = self.net
-        return len(net.history) if net.is_low_enough_ else int(net.max_epochs)
+        is_whole = net.is_low_enough_ or net.is_stopped_
+        return len(net.history) if is_whole else int(net.max_epochs)
 
     @property
     def has_learned(self) -> bool:

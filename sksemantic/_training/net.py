@@ -44,6 +44,7 @@ class _SemanticNet(NeuralNet):
     is_time_up_ = False
     is_diverged_ = False
     is_low_enough_ = False
+    is_stopped_ = False  # by a callback of scikit-learn
     n_batches_done = 0
 
     def __init__(
@@ -61,8 +62,9 @@ class _SemanticNet(NeuralNet):
 
     @property
     def is_over(self) -> bool:
-        """Whether the user, the time limit or a loss that is no number ended it."""
-        return self.interrupted_ or self.is_time_up_ or self.is_diverged_
+        """Whether the user, a callback, the time limit or a bad loss ended it."""
+        is_ended = self.interrupted_ or self.is_stopped_
+        return is_ended or self.is_time_up_ or self.is_diverged_
 
     def fit_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Train some epochs; note a user's Ctrl-C, which skorch takes for a normal end.
@@ -100,8 +102,8 @@ class _SemanticNet(NeuralNet):
                 return
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
-        """End training if time is up, before there is a row for another epoch."""
-        if self.is_time_up_:
+        """End training if it is to, before there is a row for another epoch."""
+        if self.is_time_up_ or self.is_stopped_:
             raise TrainingOver
         super().on_epoch_begin(net, **kwargs)
 

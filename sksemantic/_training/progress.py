@@ -4,11 +4,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from torch import Tensor
 
 from sksemantic._training.display import Display, duration, make_display
+
+if TYPE_CHECKING:
+    from skorch import NeuralNet
 
 _LOGGER = logging.getLogger("sksemantic")
 _LOGGED_FROM = 10.0  # seconds; the forecast of a shorter fit helps no one
@@ -125,6 +128,16 @@ class _Phase:
         return pace * max(self.expected - self.done, 0.0)
 
 
+class EpochHooks(Protocol):
+    """Who is told of every epoch."""
+
+    def begin_epoch(self) -> None:
+        """Tell of an epoch that begins."""
+
+    def end_epoch(self, net: "NeuralNet") -> bool:
+        """Tell of an epoch that ends; return whether training is to stop."""
+
+
 @dataclass
 class Progress:
     """Follows a fit through its phases.
@@ -135,6 +148,7 @@ class Progress:
 
     display: Display = field(default_factory=Display)
     costs: Mapping[str, BatchCost] = field(default_factory=dict)
+    hooks: EpochHooks | None = None
 
     def __post_init__(self) -> None:
         self._start = self._phase_start = time.perf_counter()
