@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from sklearn.base import (
@@ -36,6 +36,7 @@ from sksemantic._inputs.validation import (
 from sksemantic._model.inference import compute_features, compute_scores
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
+from sksemantic._representation import Represented
 from sksemantic._saving.checkpoint_store import open_store
 from sksemantic._saving.pretrained import Pretrained
 from sksemantic._tasks.base import Targets
@@ -54,7 +55,6 @@ from sksemantic._training.fit_hooks import (
     checked_fit,
 )
 from sksemantic._training.fitted import FittedModel
-from sksemantic._training.fitted_state import FittedState
 from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
 from sksemantic._training.progress import Progress, ReadingProgress
@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from sksemantic._inputs.template import Template
     from sksemantic._tasks.base import Task
 
+# What `fit` returns. Editors that complete from source do not understand `Self`.
+Estimator = TypeVar("Estimator", bound="BaseSKTuning")
 _METHODS = ("prefix", "prompt")
 _AUTO_OR_NUMBER = [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")]
 _ADAPTERS = ("low_rank", "linear", "embedding")
@@ -80,7 +82,7 @@ class BaseSKTuning(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     Pretrained,
-    FittedState,
+    Represented,
     NestedParameters,
     ABC,
 ):
@@ -124,8 +126,8 @@ class BaseSKTuning(
 
     @checked_fit
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
-    ) -> Self:
+        self: Estimator, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> Estimator:
         """Read the prompt once, then train adapter and head on the texts.
 
         Parameters

@@ -3,12 +3,12 @@
 from numbers import Real
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sksemantic._base import BaseSKTuning
+from sksemantic._base import BaseSKTuning, Estimator
 from sksemantic._explaining import Explains
 from sksemantic._labelled_score import LabelledScore
 from sksemantic._tasks.base import Targets
@@ -287,12 +287,12 @@ class SKTuningClassifier(LabelledScore, Explains, BaseSKTuning):
 
     @checked_fit
     def partial_fit(
-        self,
+        self: Estimator,
         X: Any,
         y: Any,
         classes: Any = None,
         sample_weight: Any = None,
-    ) -> Self:
+    ) -> Estimator:
         """Train one more epoch, on these texts only, at constant learning rates.
 
         There is no linear probe and no comparison with it. Training goes on from the

@@ -2,12 +2,12 @@
 
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sksemantic._base import BaseSKTuning
+from sksemantic._base import BaseSKTuning, Estimator
 from sksemantic._explaining import Explains
 from sksemantic._inputs.targets import check_targets
 from sksemantic._tasks.base import Targets
@@ -211,7 +211,9 @@ class SKTuningRegressor(RegressorMixin, Explains, BaseSKTuning):
         self.verbose = verbose
 
     @checked_fit
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self: Estimator, X: Any, y: Any, sample_weight: Any = None
+    ) -> Estimator:
         """Train one more epoch, on these texts only, at constant learning rates.
 
         There is no linear probe and no comparison with it. After `fit` or an earlier

@@ -3,13 +3,13 @@
 import re
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from seqeval.metrics import f1_score
 from sklearn.utils._param_validation import StrOptions
 
-from sksemantic._base import BaseSKTuning
+from sksemantic._base import BaseSKTuning, Estimator
 from sksemantic._inputs.columns import check_words
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._inputs.prompt import TEXT, Prompt
@@ -17,14 +17,14 @@ from sksemantic._inputs.word_labels import check_word_labels
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.tokens import TokenClassification
 from sksemantic._tasks.word_labels import encode_word_labels
+from sksemantic._training.fit_hooks import checked_fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
-    from sksemantic._training.fit_hooks import checked_fit
-from sksemantic._training.fitted import FittedModel
+    from sksemantic._training.fitted import FittedModel
 
 _ENTITY_LABEL = re.compile(r"O|[BIESLU]-.+")
 
@@ -208,8 +208,8 @@ class SKTuningTokenClassifier(
 
     @checked_fit
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
-    ) -> Self:
+        self: Estimator, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> Estimator:
         """Read the prompt once, then train adapter and head on the words.
 
         Parameters

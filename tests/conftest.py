@@ -46,6 +46,7 @@ from sksemantic._model.module import SemanticModule
 gc.freeze()
 
 TESTS = Path(__file__).parent
+collect_ignore = ["typing"]  # for type checkers
 CPU = torch.device("cpu")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Of the tiny models; their random weights react to what they read.

@@ -12,8 +12,9 @@ PACKAGE = Path(sksemantic.__file__).parent
 # From the bottom up: a room imports from those before it, for types as well.
 ORDER = (
     "_version _warnings exceptions < _backbone < _cache < _inputs < _model < _tasks "
-    "< _training < _saving < _base _explanation _labelled_score < _explaining "
-    "< _classifier _regressor _token_classifier < _displays < datasets < __init__"
+    "< _training < _saving _representation < _base _explanation _labelled_score "
+    "< _explaining < _classifier _regressor _token_classifier < _displays < datasets "
+    "< __init__"
 )
 LEVEL = {
     room: level

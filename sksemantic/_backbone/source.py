@@ -60,14 +60,14 @@ def resolve_id(name: str, revision: str | None = None) -> BackboneSource:
 
 def find_again(source: BackboneSource) -> BackboneSource:
     """Find the weights of a fitted estimator, where they were or by their name."""
-    return source if _is_there(source) else resolve(source.name, source.revision)
+    return source if is_there(source) else resolve(source.name, source.revision)
 
 
 def warn_if_lost(source: BackboneSource) -> None:
     """Warn if weights can neither be found again nor fetched. The hub is not asked."""
     tried: list[str] = []
     places = (_local_directory, _gguf_file, _weights_package, _hub_cache)
-    if _is_there(source) or _first(places, source.name, source.revision, tried):
+    if is_there(source) or _first(places, source.name, source.revision, tried):
         return
     if source.origin in ("hub", "hub cache") and not constants.HF_HUB_OFFLINE:
         return
@@ -80,7 +80,7 @@ def warn_if_lost(source: BackboneSource) -> None:
     )
 
 
-def _is_there(source: BackboneSource) -> bool:
+def is_there(source: BackboneSource) -> bool:
     """Whether the files are where they were."""
     return (Path(source.location) / (source.gguf_file or "config.json")).is_file()
 

@@ -57,13 +57,13 @@ class NestedParameters(BaseEstimator):
             value = params.get(group, getattr(self, group))
             if not isinstance(value, dict | None):
                 raise ValueError(
-                    f"Invalid parameter {key!r} for estimator {self}: {group!r} must "
+                    f"Invalid parameter {key!r} for estimator {self!r}: {group!r} must "
                     f"be a dictionary or None. It is {value!r} instead."
                 )
             if name not in self._nested_parameters[group]:
                 names = [f"{group}__{name}" for name in self._nested_parameters[group]]
                 raise ValueError(
-                    f"Invalid parameter {key!r} for estimator {self}. "
+                    f"Invalid parameter {key!r} for estimator {self!r}. "
                     f"Valid parameters are: {names!r}."
                 )
             nested.setdefault(group, {})[name] = params.pop(key)

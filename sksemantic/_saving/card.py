@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import ModelCardData
 
+from sksemantic._training.fit_facts import fit_facts
+
 if TYPE_CHECKING:
     from sksemantic._training.fitted import FittedModel
 
@@ -12,13 +14,6 @@ _MOST_LABELS = 20
 _PIPELINES = {
     "token_classification": "token-classification",
     "regression": "text-classification",
-}
-_TASKS = {
-    "classification": "one label for each text",
-    "ordinal": "one of several ordered labels for each text",
-    "multilabel": "any number of labels for each text",
-    "token_classification": "one label for each word",
-    "regression": "numbers for each text",
 }
 
 
@@ -33,6 +28,8 @@ def model_card(name: str, model: "FittedModel", is_bundled: bool) -> str:
         pipeline_tag=_PIPELINES.get(task.name, "text-classification"),
         base_model=source.name if is_id else None,
     )
+    facts = fit_facts(model)
+    del facts["backbone"], facts["prompt"]  # told beside the table
     lines = [
         f"---\n{data.to_yaml()}\n---",
         CARD_MARK,
@@ -41,7 +38,7 @@ def model_card(name: str, model: "FittedModel", is_bundled: bool) -> str:
         f"backbone `{source.name}` reads a prompt, and a trained adapter of "
         f"{model.n_trained:,} numbers turns what it understood into a prefix of every "
         "text.",
-        _table(_facts(model)),
+        _table(facts),
         "## How to load it",
         _loading(name, is_bundled=is_bundled, is_id=is_id),
         "## Prompt",
@@ -59,28 +56,7 @@ def model_card(name: str, model: "FittedModel", is_bundled: bool) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _facts(model: "FittedModel") -> dict[str, Any]:
-    config, comparison = model.config.model, model.result.comparison
-    facts = {
-        "task": _TASKS[model.task.name],
-        "texts it was fitted to": f"{model.n_texts:,}" if model.n_texts else "unknown",
-        "texts a row": config.n_texts,
-        "tokens read of a text": f"{config.max_length}, {config.long_texts}",
-        "seconds of the fit": f"{model.timing.seconds:,.0f}",
-    }
-    if comparison is not None:
-        facts |= {
-            "held-out texts": f"{comparison.n_texts:,}",
-            f"{model.task.first_loss} on them": f"{comparison.trained[0]:.4f}",
-            "the linear probe's": f"{comparison.linear_probe[0]:.4f}",
-            "kept": comparison.kept.replace("_", " "),
-        }
-        if comparison.has_joined:
-            facts["after this comparison"] = "trained on the held-out texts too"
-    return facts
-
-
-def _table(facts: dict[str, Any]) -> str:
+def _table(facts: dict[str, str]) -> str:
     rows = [f"| {name} | {value} |" for name, value in facts.items()]
     return "\n".join(["| | |", "|---|---|", *rows])
 
