@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -171,7 +172,14 @@ def _refuse_non_texts(texts: list[Any], place: str) -> None:
     other = [i for i, text in enumerate(texts) if not isinstance(text, str)]
     if other:
         first = texts[other[0]]
-        hint = " Decode bytes first." if isinstance(first, bytes) else ""
+        hint = ""
+        if isinstance(first, bytes):
+            hint = " Decode bytes first."
+        elif isinstance(first, Number) and place:
+            hint = (
+                " Columns of numbers go beside the texts, in a ColumnTransformer: see "
+                "'Text beside numbers' in the user guide."
+            )
         raise TypeError(
             f"{_EXPECTED} Got {type(first).__name__} ({first!r:.60}) in row {other[0]}"
             f"{place} instead; {len(other)} row(s) are not str: {name_rows(other)}."

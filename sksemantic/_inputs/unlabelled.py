@@ -45,6 +45,19 @@ def warn_of_missing_labels(is_missing: "NDArray") -> None:
     )
 
 
+def warn_of_minus_one(is_minus_one: "NDArray") -> None:
+    """Say that -1 is a class, where it may be meant to mark texts without a label."""
+    n_texts, n_minus = len(is_minus_one), int(is_minus_one.sum())
+    warnings.warn(
+        f"y has -1 for {n_minus} of {n_texts} texts, which is read as a class of its "
+        "own. To mark texts without a label put None in its place, for example "
+        "[None if label == -1 else label for label in y]; if it is a class, silence "
+        "this with warnings.simplefilter('ignore', UnlabelledWarning).",
+        UnlabelledWarning,
+        stacklevel=user_stacklevel(),
+    )
+
+
 def unlabelled_rows(y: Any) -> "NDArray":
     """Return which entries of y are -1 (n,), among labels of any kind."""
     values = y.tolist() if hasattr(y, "tolist") else list(y)

@@ -24,8 +24,8 @@ class Task(ABC):
         K, the outputs of the head.
     name : str
         Of the kind, in saved states.
-    first_loss : str
-        What the first of the `losses` is called.
+    loss_names : tuple of str
+        What the columns of `losses` are called.
     skorch_kind : {"classes", "labels", "numbers"}
         Which of skorch's scores are shown while training.
     can_contrast : bool
@@ -38,7 +38,7 @@ class Task(ABC):
 
     n_outputs: int
     name: ClassVar[str]
-    first_loss: ClassVar[str]
+    loss_names: ClassVar[tuple[str, ...]]
     skorch_kind: ClassVar[str]
     can_contrast: ClassVar[bool] = False
     can_contrast_first: ClassVar[bool] = False

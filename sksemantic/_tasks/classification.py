@@ -102,7 +102,7 @@ class ClassifierTask(Task):
 class Classification(ClassifierTask, name="classification"):
     """Multinomial classification: one output for each class."""
 
-    first_loss = "error rate"
+    loss_names = ("error rate", "log-loss")
     skorch_kind = "classes"
     can_contrast = can_contrast_first = True
 

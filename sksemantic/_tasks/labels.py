@@ -27,6 +27,7 @@ from sksemantic._inputs.unlabelled import (
     labelled_rows,
     missing_rows,
     unlabelled_rows,
+    warn_of_minus_one,
     warn_of_missing_labels,
 )
 from sksemantic._tasks.base import Targets
@@ -158,8 +159,25 @@ class LabelEncoder:
             warn_of_missing_labels(has_none)
         elif self.label_texts is None:
             return None  # and is refused
+        self._tell_of_minus_one(labels)
         has_none = self._has_no_label(y, labels)
         return np.flatnonzero(~has_none) if has_none.any() else None
+
+    def _tell_of_minus_one(self, labels: "NDArray") -> None:
+        """Warn where -1 is a class, but looks as if it marked texts without a label.
+
+        It does beside missing labels, and as most of the labels among several others.
+        """
+        if self.label_texts is not None:
+            return
+        is_minus_one, is_missing = unlabelled_rows(labels), missing_rows(labels)
+        n_minus, n_missing = is_minus_one.sum(), is_missing.sum()
+        if not n_minus:
+            return
+        n_labels = len({*labels[~is_missing].tolist()})
+        is_most = n_labels > 2 and 2 * n_minus > len(labels) - n_missing
+        if n_missing or is_most:
+            warn_of_minus_one(is_minus_one)
 
     def _has_no_label(self, y: Any, labels: "NDArray") -> "NDArray":
         """Return which entries of y, and of its array, mark a text without a label."""

@@ -27,7 +27,7 @@ class MultiLabel(ClassifierTask, name="multilabel"):
         The names of the columns of y, if it had any.
     """
 
-    first_loss = "log-loss"
+    loss_names = ("log-loss",)
     skorch_kind = "labels"
     is_multilabel = True
 

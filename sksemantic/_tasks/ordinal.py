@@ -33,7 +33,7 @@ class Ordinal(ClassifierTask, name="ordinal"):
         The place of each class in the order.
     """
 
-    first_loss = "mean distance in classes"
+    loss_names = ("mean distance in classes", "log-loss")
     skorch_kind = "labels"
     can_contrast_first = True
 

@@ -34,7 +34,7 @@ class Regression(Task, name="regression"):
         Which one, for the "quantile" loss.
     """
 
-    first_loss = "loss of the standardised targets"
+    loss_names = ("loss of the standardised targets",)
     skorch_kind = "numbers"
 
     def __init__(

@@ -108,7 +108,7 @@ class ComparedTraining:
         if comparison is not None and comparison.kept == "linear_probe":
             fallback = self._start | head_state(self._module, final_probe)
             self._module.load_state_dict(fallback)
-            comparison.warn_of_fallback(self._task.first_loss)
+            comparison.warn_of_fallback()
             temperature = 1.0  # the linear probe's penalty is chosen by its log-loss
         return TrainingResult(
             history,
@@ -173,4 +173,5 @@ class ComparedTraining:
             held_out.text_means(self._probe_losses),
             held_out.text_weights,
             self._config.clearly_better,
+            self._task.loss_names,
         )

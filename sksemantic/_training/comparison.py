@@ -22,10 +22,7 @@ class Comparison:
     n_texts : int
         Number of held-out texts.
     trained, linear_probe : tuple of float
-        Mean losses: of classes and words the error rate, and the log-loss at the
-        temperature with which it is lowest on these texts; of ordered classes the mean
-        distance in classes, and the log-loss; of several labels a text the log-loss; of
-        numbers the loss of the standardised targets.
+        Mean losses, by `loss_names`.
     standard_errors : tuple of float
         Standard errors of the paired differences of these means.
     kept : {"trained", "linear_probe"}
@@ -35,6 +32,12 @@ class Comparison:
         decides.
     has_joined : bool
         Whether the held-out texts joined the training after this comparison.
+    loss_names : tuple of str
+        What the losses are. Of classes and words the error rate, and the log-loss at
+        the temperature with which it is lowest on these texts; of ordered classes the
+        mean distance in classes, and the log-loss; of several labels a text the
+        log-loss; of numbers the loss of the standardised targets. Empty in estimators
+        that an earlier version has saved.
     """
 
     n_texts: int
@@ -43,6 +46,7 @@ class Comparison:
     standard_errors: tuple[float, ...]
     kept: str
     has_joined: bool = False
+    loss_names: tuple[str, ...] = ()
 
     @classmethod
     def paired(
@@ -51,6 +55,7 @@ class Comparison:
         linear_probe: "NDArray",
         weights: "NDArray",
         clearly_better: float,
+        loss_names: tuple[str, ...],
     ) -> "Comparison":
         """Compare two arrays of losses (n, k), text by text.
 
@@ -60,6 +65,7 @@ class Comparison:
         weights : ndarray of shape (n,)
         clearly_better : float
             Standard errors by which the linear probe must be ahead to be kept.
+        loss_names : tuple of str, of length k
         """
         weights = weights.astype(np.float64) / weights.sum()
         means = weights @ trained, weights @ linear_probe  # (k,) each
@@ -78,22 +84,26 @@ class Comparison:
             linear_probe=tuple(map(float, means[1])),
             standard_errors=tuple(map(float, errors)),
             kept="trained" if is_kept else "linear_probe",
+            loss_names=loss_names,
         )
 
-    def warn_of_fallback(self, first_loss: str) -> None:
-        """Say that the linear probe is used; `first_loss` is what the first one is."""
-        second = ""
-        if len(self.trained) > 1:
-            second = (
-                f", the log-losses {self.trained[1]:.3f} and {self.linear_probe[1]:.3f}"
+    def warn_of_fallback(self) -> None:
+        """Say that the linear probe is used, unless both are right about every text."""
+        if len(self.trained) > 1 and self.trained[0] == self.linear_probe[0] == 0:
+            return
+        names = self.loss_names or ("first loss", "log-loss")
+        losses = " and ".join(
+            f"the {name} {trained:.3f}, by the probe {probe:.3f}"
+            for name, trained, probe in zip(
+                names, self.trained, self.linear_probe, strict=False
             )
+        )
         warnings.warn(
-            f"On {self.n_texts} held-out texts the {first_loss} of the trained model "
-            f"is {self.trained[0]:.3f}, that of the linear probe on the frozen "
-            f"backbone {self.linear_probe[0]:.3f}{second}: the latter is used. Another "
-            "learning rate ('lr', training={'head_lr': ...}), more texts or another "
-            "'prompt' may help; silence this with warnings.simplefilter('ignore', "
-            "FallbackWarning).",
+            f"The linear probe on the frozen backbone is used: on {self.n_texts} "
+            f"held-out texts the trained model has {losses}. "
+            "Another learning rate ('lr', training={'head_lr': ...}), more texts or "
+            "another 'prompt' may help; silence this with "
+            "warnings.simplefilter('ignore', FallbackWarning).",
             FallbackWarning,
             stacklevel=user_stacklevel(),
         )

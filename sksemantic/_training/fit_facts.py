@@ -70,7 +70,7 @@ def _comparison(model: "FittedModel") -> dict[str, str]:
         return {}
     trained, probe = comparison.trained[0], comparison.linear_probe[0]
     facts = {
-        f"{model.task.first_loss} on {comparison.n_texts:,} held-out texts": (
+        f"{model.task.loss_names[0]} on {comparison.n_texts:,} held-out texts": (
             f"{trained:.4f} trained, {probe:.4f} by the linear probe"
         ),
         "kept": comparison.kept.replace("_", " "),

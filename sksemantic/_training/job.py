@@ -217,7 +217,7 @@ class Job:
         """Return the model of the same fit, with the columns and the place of now."""
         comparison = model.result.comparison
         if comparison is not None and comparison.kept == "linear_probe":
-            comparison.warn_of_fallback(model.task.first_loss)
+            comparison.warn_of_fallback()
         self.trainer.progress.end()
         _LOGGER.info("fit was finished before: its model is taken over")
         model = replace(model, columns=SimpleNamespace(**self.request.columns))

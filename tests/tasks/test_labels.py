@@ -77,6 +77,23 @@ def test_labels_when_missing_then_warns_unless_that_is_all_that_there_is():
         encode([1, -1, 0, -1], label_texts=TWO_NAMES)
 
 
+@pytest.mark.parametrize(
+    "y", [[1, None, -1, 0], [0, -1, -1, 1, -1], ["a", "-1", "-1", "b", "-1"]]
+)
+def test_labels_when_minus_one_looks_like_no_label_then_says_it_is_a_class(y):
+    with pytest.warns(UnlabelledWarning) as told:
+        found = encode(y, n_texts=len(y))
+    assert any("-1 for" in str(w.message) for w in told)
+    assert len(found.task.classes) == 3
+
+
+@pytest.mark.parametrize("y", [[-1, 1, -1, -1], [-1, 0, 1, -1], ["a", "b", "a", "b"]])
+def test_labels_when_minus_one_is_like_any_class_then_is_quiet(y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encode(y)
+
+
 def test_indicators_when_rows_are_missing_then_texts_and_their_weights_are_left_out():
     y = np.array([[0, 1], [np.nan, np.nan], [1, 1], [np.nan, np.nan]])
     with pytest.warns(UnlabelledWarning, match=r"2 of 4 texts, .* row\(s\) 1, 3"):

@@ -1,8 +1,10 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
 
+from sksemantic import FallbackWarning
 from sksemantic._training.comparison import Comparison
 
 
@@ -13,7 +15,8 @@ def paired(trained, linear_probe, weights=None, clearly_better=2.0):
         for losses in (trained, linear_probe)
     )
     weights = np.ones(len(trained)) if weights is None else np.array(weights, float)
-    return Comparison.paired(trained, linear_probe, weights, clearly_better)
+    names = ("error rate", "log-loss")[: trained.shape[1]]
+    return Comparison.paired(trained, linear_probe, weights, clearly_better, names)
 
 
 def test_comparison_when_made_then_numbers_are_those_worked_out_by_hand():
@@ -39,7 +42,7 @@ def test_comparison_when_first_loss_ties_in_single_precision_then_the_next_decid
     wrong = np.repeat([1, 0], [33, 66])
     trained = np.stack([wrong, np.full(99, 2.0)], axis=1).astype(np.float32)
     linear_probe = np.stack([wrong[::-1], np.full(99, 0.6)], axis=1)
-    found = Comparison.paired(trained, linear_probe, np.ones(99, np.float32), 2.0)
+    found = Comparison.paired(trained, linear_probe, np.ones(99, np.float32), 2.0, ())
     assert found.trained[0] == pytest.approx(found.linear_probe[0], abs=1e-12)
     assert found.kept == "linear_probe"
 
@@ -94,3 +97,20 @@ def test_comparison_when_training_diverged_then_linear_probe_is_kept(bad, column
     trained[1, column] = bad
     found = paired(trained, np.ones((3, 2)))
     assert found.kept == "linear_probe"
+
+
+def test_fallback_when_told_then_names_every_loss():
+    found = paired([[1, 2.0], [0, 0.5]] * 5, [[0, 0.5], [0, 0.5]] * 5)
+    assert found.loss_names == ("error rate", "log-loss")
+    expected = (
+        "the error rate 0.500, by the probe 0.000 and the log-loss 1.250, by the probe "
+        "0.500"
+    )
+    with pytest.warns(FallbackWarning, match=expected):
+        found.warn_of_fallback()
+
+
+def test_fallback_when_both_are_right_then_is_quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        paired([[0, 0.5]] * 5, [[0, 0.1]] * 5).warn_of_fallback()
