@@ -8,6 +8,7 @@ from sksemantic._version import __version__ as __version__
 __all__ = [
     "BackboneMismatchError",
     "BackboneNotFoundError",
+    "CrossFittedScores",
     "Explanation",
     "FallbackWarning",
     "InconsistentVersionWarning",
@@ -34,6 +35,7 @@ __all__ = [
 _HOMES = {
     "BackboneMismatchError": "exceptions",
     "BackboneNotFoundError": "exceptions",
+    "CrossFittedScores": "_cross_fitting",
     "Explanation": "_explanation",
     "FallbackWarning": "exceptions",
     "InconsistentVersionWarning": "exceptions",
@@ -58,6 +60,7 @@ _HOMES = {
 if TYPE_CHECKING:
     from sksemantic._cache import cache_limits, clear_cache
     from sksemantic._classifier import SKTuningClassifier
+    from sksemantic._cross_fitting import CrossFittedScores
     from sksemantic._displays.prefix_attention import PrefixAttentionDisplay
     from sksemantic._displays.prompt_comparison import PromptComparisonDisplay
     from sksemantic._displays.token_attribution import TokenAttributionDisplay
