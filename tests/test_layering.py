@@ -13,7 +13,8 @@ PACKAGE = Path(sksemantic.__file__).parent
 ORDER = (
     "_version _warnings exceptions < _backbone < _cache < _inputs < _model < _tasks "
     "< _training < _saving < _base _explanation _labelled_score < _explaining "
-    "< _classifier _regressor _token_classifier < _displays < datasets < __init__"
+    "< _classifier _regressor _token_classifier < _displays < datasets < __init__ "
+    "< _cli < __main__"
 )
 LEVEL = {
     room: level
