@@ -3,22 +3,19 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sksemantic._cli.errors import UsageError, WorkError, did_you_mean
+from sksemantic._cli.errors import UsageError, WorkError, count, did_you_mean
 from sksemantic._cli.options import Empty, Task
-
-if TYPE_CHECKING:
-    from sksemantic._cli.tables import Table
+from sksemantic._cli.tables import Table, delimiter_hint
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)\Z", re.ASCII)
 _DECIMAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?\Z", re.ASCII)
 _MOST_CLASSES = 20  # of whole numbers that are labels by default
 _SHOWN_ROWS = 5
-_DELIMITERS = {";": "';'", "\t": "'\\t'", "|": "'|'", ",": "','"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class Target:
         return all(type(self.values[i]) is int for i in self.labelled)
 
 
-def check_columns(frame: pd.DataFrame, names: Sequence[str], table: "Table") -> None:
+def check_columns(frame: pd.DataFrame, names: Sequence[str], table: Table) -> None:
     """Refuse names that the columns of a file do not have.
 
     Raises
@@ -61,13 +58,9 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], table: "Table") -> 
         if name in known:
             continue
         message = f"{table.shown} has no column {name!r}.{did_you_mean(name, known)}"
-        if len(known) == 1:
-            for delimiter, shown in _DELIMITERS.items():
-                if delimiter in known[0] and delimiter != table.delimiter:
-                    raise UsageError(
-                        f"{message} Its only column is {known[0]!r}: if the cells are "
-                        f"separated by {shown}, add --delimiter {shown}."
-                    )
+        hint = delimiter_hint(known, table.delimiter)
+        if hint:
+            raise UsageError(f"{message} {hint}")
         raise UsageError(f"{message} Its columns are {', '.join(map(repr, known))}.")
     if len(set(names)) < len(names):
         raise UsageError(f"A column is named twice among {', '.join(names)}.")
@@ -90,7 +83,7 @@ def missing(values: Sequence[Any]) -> list[int]:
 
 
 def read_texts(
-    frame: pd.DataFrame, names: Sequence[str], empty: Empty, table: "Table"
+    frame: pd.DataFrame, names: Sequence[str], empty: Empty, table: Table
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows that are used, and their texts.
 
@@ -106,9 +99,10 @@ def read_texts(
         places = missing(values)
         if places and empty is Empty.error:
             raise WorkError(
-                f"{table.shown} has no text in {len(places)} cells of the column "
-                f"{name!r}, the first in {name_rows(frame, places)}. Leave these rows "
-                "out with --empty drop, or read empty texts with --empty keep."
+                f"{table.shown} has no text in {count(len(places), 'cell')} of the "
+                f"column {name!r}, the first in {name_rows(frame, places)}. Leave "
+                "these rows out with --empty drop, or read empty texts with --empty "
+                "keep."
             )
         lacking |= {*places}
         for i in places:

@@ -92,7 +92,7 @@ def reported(*, with_traceback: bool = False) -> Iterator[None]:
         except (_Interrupted, KeyboardInterrupt):
             _leave("Interrupted.", INTERRUPTED)
         except BrokenPipeError:
-            _forget_output()
+            forget_output()
             raise typer.Exit(READER_GONE) from None
         except Exception as exc:
             if with_traceback:
@@ -145,8 +145,8 @@ def _show_warning(message: Any, category: type, *args: Any, **kwargs: Any) -> No
     typer.echo(f"Warning: {one_line(str(message))}", err=True)
 
 
-def _forget_output() -> None:
-    """Keep Python from writing the rest of the output when it ends."""
+def forget_output() -> None:
+    """Write nothing more to standard output: nobody reads it, or it is cut short."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):  # no file

@@ -24,3 +24,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), by_word, n=3, cutoff=0.6)
     found = dict.fromkeys(each for word in close for each in by_word[word])
     return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def count(n: int, noun: str, verbs: str = "") -> str:
+    """Return a number and a noun, and the verb that goes with them: "is are"."""
+    one, _, several = verbs.partition(" ")
+    verb = one if n == 1 else several
+    return f"{n:,} {noun}{'' if n == 1 else 's'}{' ' * bool(verb)}{verb}"

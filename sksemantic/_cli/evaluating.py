@@ -24,7 +24,7 @@ from sksemantic._cli.columns import (
     read_target,
     read_texts,
 )
-from sksemantic._cli.errors import UsageError, WorkError
+from sksemantic._cli.errors import UsageError, WorkError, count
 from sksemantic._cli.models import FittedColumns, load, text_columns
 from sksemantic._cli.options import Empty, Loading, Reading, Task
 from sksemantic._cli.tables import Table
@@ -55,7 +55,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         scores = ", ".join(f"{_NAMES[k]} {v:.4f}" for k, v in self.scores.items())
-        line = f"{self.n_rows:,} rows: {scores}"
+        line = f"{count(self.n_rows, 'row')}: {scores}"
         return f"{line}\n\n{self.report.rstrip()}" if self.report else line
 
     def to_json(self) -> str:
@@ -129,7 +129,7 @@ def read_labelled(
     check_columns(frame, [*names, target], table)
     lacking = missing(frame[target].tolist())
     if lacking:
-        typer.echo(f"{len(lacking):,} rows without a target are left out.", err=True)
+        typer.echo(f"{count(len(lacking), 'row')} without a target left out.", err=True)
         frame = frame.drop(frame.index[lacking])
     if not len(frame):
         raise WorkError(f"{table.shown} has no row with a value of {target!r}.")

@@ -75,5 +75,5 @@ def _strongest(explanation: Any, name: Any) -> str:
     """Return the strongest words with their scores, in a line."""
     scores = explanation.scores[:, explanation.column(name)]
     places = np.argsort(-np.abs(scores), kind="stable")[:_STRONGEST]
-    words = [f"{explanation.words[i]} {scores[i]:+.2f}" for i in places]
+    words = [f"{explanation.words[i]} {scores[i]:+.3g}" for i in places]
     return "    " + ", ".join(words)

@@ -1,5 +1,8 @@
 """`sksemantic predict`: predict the rows of a file, part by part."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from sklearn.base import is_classifier
 from tqdm import tqdm
 
 from sksemantic._cli.columns import as_X, check_columns, read_texts
-from sksemantic._cli.errors import UsageError
+from sksemantic._cli.errors import UsageError, count
 from sksemantic._cli.models import load, text_columns
 from sksemantic._cli.options import Empty, Format, Loading, Reading
 from sksemantic._cli.tables import STANDARD, Table, format_of
@@ -40,6 +43,7 @@ def run(
     if proba and not is_classifier(estimator):
         raise UsageError("--proba needs a classifier, and this model predicts numbers.")
     names = None
+    told: set[type[Warning]] = set()
     n_empty = 0
     with row_writer(out, format_) as write, _bar() as bar:
         for chunk in table.chunks(_ROWS_AT_ONCE):
@@ -53,11 +57,13 @@ def run(
             bar.update(len(chunk))
             if not len(rows):
                 continue
-            found = predict(estimator, texts, proba=proba, index=rows.index)
+            with _told_once(told, rows.index):
+                found = predict(estimator, texts, proba=proba, index=rows.index)
             write(found if only_predictions else _beside(rows, found, table))
     if n_empty:
-        what = "left out" if reading.empty is Empty.drop else "read as empty texts"
-        typer.echo(f"{n_empty:,} rows with an empty cell were {what}.", err=True)
+        is_out = reading.empty is Empty.drop
+        what = "left out" if is_out else "read as an empty text"
+        typer.echo(f"{count(n_empty, 'row')} with an empty cell {what}.", err=True)
 
 
 def predict(
@@ -76,6 +82,19 @@ def predict(
         labels = [*map(str, _names(estimator, probabilities))]
         found |= _as_columns(np.round(probabilities, _DECIMALS), "probability", labels)
     return pd.DataFrame(found, index=index)
+
+
+@contextmanager
+def _told_once(told: set[type[Warning]], index: pd.Index) -> Iterator[None]:
+    """Show a warning of each kind once, and which part of the file it is about."""
+    with warnings.catch_warnings(record=True) as seen:
+        yield
+    for each in seen:
+        if each.category not in told:
+            told.add(each.category)
+            part = f"Rows {index[0] + 1:,} to {index[-1] + 1:,}, counted from 0 in it"
+            message = f"{part}: {each.message} Later parts are not warned of."
+            warnings.warn(message, each.category, stacklevel=2)
 
 
 def _names(estimator: Any, values: Any) -> list[str]:

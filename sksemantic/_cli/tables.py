@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import sys
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ _ENDINGS = {
     ".parquet": Format.parquet,
     ".pq": Format.parquet,
 }
+_DELIMITERS = {";": "';'", "\t": "'\\t'", "|": "'|'", ",": "','"}
 _ROWS_READ = 10_000
 # What a reader raises on a file that is not what its name says.
 _BROKEN = (OSError, EOFError, ValueError, zlib.error)
@@ -159,6 +161,17 @@ class Table:
             wrapped.detach()
 
 
+def delimiter_hint(columns: list[str], delimiter: str) -> str:
+    """Return what to do if the header seems to be cut at the wrong character."""
+    for other, shown in _DELIMITERS.items():
+        if len(columns) == 1 and other in columns[0] and other != delimiter:
+            return (
+                f"Its only column is {columns[0]!r}: if {shown} is between the cells, "
+                f"add --delimiter {shown}."
+            )
+    return ""
+
+
 def _check_is_there(path: str) -> None:
     if path == STANDARD:
         return
@@ -173,7 +186,7 @@ def _csv_chunks(
 ) -> Iterator[pd.DataFrame]:
     """Yield rows whose cells are str, or missing where there is nothing."""
     # A text of "NA" or "None" is a text; row names are not guessed.
-    yield from pd.read_csv(
+    parts = pd.read_csv(
         file,
         sep=delimiter,
         dtype=str,
@@ -182,6 +195,19 @@ def _csv_chunks(
         index_col=False,
         chunksize=n_rows,
     )
+    while True:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always", pd.errors.ParserWarning)
+            part = next(parts, None)
+        if part is None:
+            return
+        if any(each.category is pd.errors.ParserWarning for each in seen):
+            names = [*map(str, part.columns)]
+            raise ValueError(
+                f"the first row has more cells than the header. Quote cells that "
+                f"contain {delimiter!r}. {delimiter_hint(names, delimiter)}"
+            )
+        yield part
 
 
 def _json_chunks(file: Iterable[str], n_rows: int) -> Iterator[pd.DataFrame]:

@@ -15,7 +15,7 @@ from sksemantic._cli.columns import (
     read_target,
     read_texts,
 )
-from sksemantic._cli.errors import WorkError
+from sksemantic._cli.errors import WorkError, count
 from sksemantic._cli.options import Empty, Reading, Task, Training
 from sksemantic._cli.tables import Table
 
@@ -65,7 +65,7 @@ def read_training_data(path: str, reading: Reading, training: Training) -> Train
         lacking = missing(frame[training.target].tolist())
         frame = frame.drop(frame.index[lacking])
     frame, texts = read_texts(frame, names, empty, table)
-    typer.echo(f"{table.shown}: {n_rows:,} rows, {len(frame):,} used.")
+    typer.echo(f"{table.shown}: {count(n_rows, 'row')}, {len(frame):,} used.")
     if not len(frame):
         raise WorkError(f"{table.shown} has no row without an empty cell.")
     values = frame[training.target].tolist()
@@ -73,9 +73,9 @@ def read_training_data(path: str, reading: Reading, training: Training) -> Train
     lacking = missing(target.values)
     if lacking and target.task is Task.regression:
         raise WorkError(
-            f"{table.shown} has no number in {len(lacking)} cells of the column "
-            f"{training.target!r}, the first in {name_rows(frame, lacking)}. Leave "
-            "these rows out with --empty drop."
+            f"{table.shown} has no number in {count(len(lacking), 'cell')} of the "
+            f"column {training.target!r}, the first in {name_rows(frame, lacking)}. "
+            "Leave these rows out with --empty drop."
         )
     typer.echo(_describe(target))
     return TrainingData(as_X(texts), target, n_rows)
@@ -99,6 +99,7 @@ def _describe(target: Target) -> str:
     n_unlabelled = len(target.values) - len(known)
     if n_unlabelled:
         lines.append(
-            f"{n_unlabelled:,} rows have no label: their texts are read as unlabelled."
+            f"{count(n_unlabelled, 'row', 'has have')} no label. Rows without "
+            "one count as unlabelled texts."
         )
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from sksemantic._cli.command import forget_output
 from sksemantic._cli.errors import UsageError, WorkError
 from sksemantic._cli.options import Format
 from sksemantic._cli.tables import STANDARD, import_pyarrow
@@ -129,6 +130,9 @@ def _standard_output() -> Iterator[io.TextIOBase]:
     try:
         yield file
         file.flush()
+    except BaseException:
+        forget_output()  # else what is left to write would be waited for
+        raise
     finally:
         with contextlib.suppress(BrokenPipeError):
             file.detach()
