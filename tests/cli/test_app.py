@@ -323,21 +323,23 @@ def test_warning_when_given_then_a_line_and_once_in_a_file(model, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
-def test_interrupt_when_sent_then_ends_without_a_traceback(model):
-    with run_alone("predict", model, "-", stdin=subprocess.PIPE) as process:
-        process.stdin.write("review\n" + "a good film\n" * 30_000)
-        process.stdin.flush()
-        assert process.stdout.readline() == "review,prediction\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-        assert process.stderr.read().splitlines()[-1] == "Interrupted."
+def test_interrupt_when_sent_then_ends_without_a_traceback(
+    model, folder, monkeypatch, tmp_path
+):
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SKTuningClassifier, "predict", interrupted)
+    place = tmp_path / "out.csv"
+    _, err = sk("predict", model, folder / "train.csv", "--out", place, code=130)
+    assert err.splitlines()[-1] == "Interrupted."
+    assert not [*tmp_path.iterdir()]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end otherwise there")
-def test_reader_when_it_has_gone_then_ends_silently(model, tmp_path):
-    file = tmp_path / "in.csv"
-    file.write_text("review\n" + "a good film\n" * 30_000)
-    with run_alone("predict", model, file) as process:
+def test_reader_when_it_has_gone_then_ends_silently(model, folder):
+    with run_alone("predict", model, folder / "train.csv") as process:
         process.stdout.close()
-        assert process.wait(timeout=60) == 141
+        assert process.wait(timeout=120) == 141
         assert "Traceback" not in process.stderr.read()
