@@ -57,7 +57,11 @@ def test_wheel_when_built_then_holds_the_package_and_nothing_else(built):
         if file.suffix in (".py", ".typed", ".csv", ".txt")
     }
     assert {name for name in names if not name.startswith("sksemantic/")} == {
-        info + name for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")
+        info + name
+        for name in (
+            *("METADATA", "RECORD", "WHEEL", "entry_points.txt"),
+            "licenses/LICENSE",
+        )
     }
 
 

@@ -1,0 +1,167 @@
+"""Saved estimators, and the columns that they were fitted to."""
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sksemantic import SKTuningClassifier, SKTuningRegressor
+from sksemantic._cli.errors import UsageError, WorkError
+from sksemantic._cli.options import Loading
+from sksemantic._cli.writing import check_can_write
+from sksemantic._saving.directory import place_of, replace_files
+from sksemantic._saving.reading import CONFIG, download, refuse_foreign_files
+from sksemantic.exceptions import BackboneNotFoundError
+
+# Beside what save_pretrained writes; from_pretrained does not look at other files.
+COLUMNS = "columns.json"
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*\Z")
+_CLASSES = {each.__name__: each for each in (SKTuningClassifier, SKTuningRegressor)}
+
+
+@dataclass(frozen=True)
+class FittedColumns:
+    """What the columns of the training file were called.
+
+    Attributes
+    ----------
+    text : list of str
+        Empty if it is not known.
+    target : str or None
+    """
+
+    text: list[str]
+    target: str | None
+
+
+def check_directory_is_free(path: str, *, force: bool) -> None:
+    """Refuse to save where something else is.
+
+    Raises
+    ------
+    UsageError
+    """
+    directory = Path(path)
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{path!r} is a file, and must be a directory.")
+    if directory.is_dir() and any(directory.iterdir()):
+        if not force:
+            raise UsageError(f"{path!r} is there already. --force replaces it.")
+        try:
+            refuse_foreign_files(directory)
+        except ValueError as exc:
+            raise UsageError(str(exc)) from exc
+    parents = [each for each in (directory, *directory.parents) if each.is_dir()]
+    check_can_write(parents[0] if parents else Path())
+
+
+def save(
+    estimator: Any, path: str, columns: FittedColumns, *, with_backbone: bool
+) -> None:
+    """Save a fitted estimator, and what the columns were called."""
+    directory = Path(path)
+    estimator.save_pretrained(directory, backbone=with_backbone)
+    values = asdict(columns) | {"weights_sha256": _config_of(directory)[1]}
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    write = partial(Path.write_text, data=text + "\n", encoding="utf-8")
+    replace_files(directory, {COLUMNS: write})
+
+
+def load(path: str, loading: Loading) -> tuple[Any, FittedColumns]:
+    """Load a saved estimator, and what the columns were called.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing of this name.
+    WorkError
+        If the backbone cannot be found.
+    ValueError
+        If the files are not as they were written.
+    """
+    directory = _directory_of(path)
+    name, sha256 = _config_of(directory)
+    if name not in _CLASSES:
+        raise WorkError(
+            f"{path!r} holds {name}, which the command line does not read. It reads "
+            f"{' and '.join(_CLASSES)}."
+        )
+    try:
+        estimator = _CLASSES[name].from_pretrained(
+            directory, model=loading.model, device=loading.device
+        )
+    except BackboneNotFoundError as exc:
+        raise WorkError(
+            f"{exc} On the command line that is --model, or --with-backbone of fit."
+        ) from exc
+    estimator.set_params(verbose=0)
+    return estimator, _read_columns(directory, sha256)
+
+
+def text_columns(
+    estimator: Any, columns: FittedColumns, loading: Loading, known: list[str]
+) -> list[str]:
+    """Return which columns hold the texts.
+
+    Raises
+    ------
+    UsageError
+        If nobody knows.
+    """
+    fitted = [*map(str, getattr(estimator, "feature_names_in_", ()))]
+    found = loading.text or columns.text or fitted
+    if not found and len(known) == 1:
+        return known
+    if not found:
+        raise UsageError(
+            "The model does not know which column has the texts. Name it: --text. The "
+            f"columns are {', '.join(map(repr, known))}."
+        )
+    return list(found)
+
+
+def _directory_of(path: str) -> Path:
+    directory = Path(path)
+    if directory.is_dir():
+        return directory
+    if directory.exists() or not _HUB_ID.match(path):
+        raise UsageError(f"There is no directory {path!r} with a model.")
+    return download(path)
+
+
+def _config_of(directory: Path) -> tuple[str, str]:
+    """Return the class that a directory holds, and the digest of its weights."""
+    file = place_of(directory, CONFIG)
+    try:
+        config = json.loads(file.read_text("utf-8"))
+        return str(config["class"]), str(config["weights_sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise UsageError(
+            f"{str(directory)!r} is no model that `sksemantic fit` or save_pretrained "
+            f"has written: it has no {CONFIG} of one."
+        ) from exc
+
+
+def _read_columns(directory: Path, sha256: str) -> FittedColumns:
+    """Return what the columns were called, if that was written with the weights."""
+    try:
+        values = json.loads(place_of(directory, COLUMNS).read_text("utf-8"))
+        if values["weights_sha256"] != sha256:  # saved again since, from Python
+            return FittedColumns([], None)
+        text = [name for name in values["text"] if isinstance(name, str)]
+        target = values["target"]
+        return FittedColumns(text, target if isinstance(target, str) else None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return FittedColumns([], None)
+
+
+def size_of(path: str) -> int:
+    """Return the bytes of the files in a directory."""
+    return sum(
+        os.path.getsize(Path(folder) / name)
+        for folder, _, names in os.walk(path)
+        for name in names
+    )
