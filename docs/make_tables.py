@@ -24,7 +24,10 @@ import results  # noqa: E402
 import shorter  # noqa: E402
 import threads  # noqa: E402
 
-PAGES = ("comparison", "findings", "performance", "tasks", "user_guide")
+PAGES = (
+    *("comparison", "findings", "performance", "tasks", "guide/few_labels"),
+    *("guide/long_documents", "guide/probabilities", "guide/speed", "guide/threads"),
+)
 # The results keep the names that the variants had when they were run. The pages name
 # the parameter that a variant sets.
 VARIANTS = {

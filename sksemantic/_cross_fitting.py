@@ -94,7 +94,7 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods("fit")],
+        "estimator": [HasMethods(["fit", "predict"])],
         "cv": ["cv_object"],
         "n_jobs": [int, None],
         "random_state": ["random_state"],

@@ -13,7 +13,7 @@ from sksemantic import SKTuningClassifier, SKTuningRegressor, SKTuningTokenClass
 cloudpickle = pytest.importorskip("cloudpickle")
 skops = pytest.importorskip("skops.io")
 
-GUIDE = Path(__file__).parents[1] / "docs/user_guide.md"
+GUIDE = Path(__file__).parents[1] / "docs/guide/saving.md"
 NUMBERS = np.where(np.array(LABELS) == "good", 5.0, 1.0)
 WORDS = [text.split() for text in TEXTS]
 TAGS = [["long" if len(word) > 4 else "short" for word in words] for words in WORDS]
@@ -66,7 +66,7 @@ def test_skops_when_loaded_then_trains_on_as_without(fast, texts, labels):
 def test_guide_when_it_names_the_trusted_classes_then_they_are_the_three():
     if not GUIDE.is_file():
         pytest.skip("not part of this distribution")
-    part = GUIDE.read_text("utf-8").partition("### Pickles and skops")[2]
+    part = GUIDE.read_text("utf-8").partition("## Pickles and skops")[2]
     names = re.findall(r"sksemantic\.SKTuning\w+", part.partition("\n## ")[0])
     assert {*names} == {f"sksemantic.{kind.__name__}" for kind, *_ in KINDS.values()}
 
