@@ -6,9 +6,8 @@
 An estimator with its defaults is fitted on 1,000 texts, and its predictions for some
 test texts are explained, one text a call. Each explanation is judged by what the words
 that it names do to the probability of the predicted class, see `faithfulness.py`. The
-texts "news" are the first 40 words of BBC's articles: a headline, and a sentence or two.
+texts "news" are the first 40 words of BBC's articles: headline, and a sentence or two.
 
-ours                 `explain` with its defaults
 ours, METHOD         `explain(method=METHOD)`
 LIME                 5,000 samples, its default
 LIME, 500 samples    a tenth of it
@@ -64,7 +63,7 @@ def of_peer(function, **options):
 
 
 METHODS = {
-    "ours": explain_ours,
+    "ours, shapley": partial(explain_ours, method="shapley"),
     "ours, integrated gradients": partial(explain_ours, method="integrated_gradients"),
     "ours, occlusion": partial(explain_ours, method="occlusion"),
     "LIME": of_peer(lime_scores),
