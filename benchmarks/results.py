@@ -33,6 +33,8 @@ RESULTS = FOLDER / "results"
 PACKAGES = ("torch", "transformers", "scikit-learn")
 PEER_PACKAGES = {
     "setfit": ("setfit", "sentence-transformers"),
+    **dict.fromkeys(("LIME", "LIME, 500 samples"), ("lime",)),
+    **dict.fromkeys(("SHAP", "SHAP, words left out"), ("shap",)),
     **dict.fromkeys(("lora", "lora-3e-3", "prefix-tuning"), ("peft",)),
     **dict.fromkeys(("prompt-tuning", "p-tuning"), ("peft",)),
 }

@@ -15,6 +15,7 @@ import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import cost_tables  # noqa: E402
+import explanations  # noqa: E402
 import few_tables  # noqa: E402
 import forecast  # noqa: E402
 import int8  # noqa: E402
@@ -26,7 +27,8 @@ import threads  # noqa: E402
 
 PAGES = (
     *("comparison", "findings", "performance", "tasks", "guide/few_labels"),
-    *("guide/long_documents", "guide/probabilities", "guide/speed", "guide/threads"),
+    *("guide/explanations", "guide/long_documents", "guide/probabilities"),
+    *("guide/speed", "guide/text_and_numbers", "guide/threads"),
 )
 # The results keep the names that the variants had when they were run. The pages name
 # the parameter that a variant sets.
@@ -104,7 +106,8 @@ def main():
     tables["calibration"] = calibration.table(rows)
     rows = results.read(results.RESULTS / "cost.jsonl")
     tables["fits"] = cost_tables.cost_table(rows, "fits")
-    for module in (forecast, int8, latency, long_texts, shorter, threads):
+    named = (explanations, forecast, int8, latency, long_texts, shorter, threads)
+    for module in named:
         rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")
         tables |= module.tables(rows) if rows else {}
     for page in (DOCS / f"{name}.md" for name in PAGES):

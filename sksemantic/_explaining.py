@@ -8,8 +8,10 @@ from sksemantic._explanation import (
     METHODS,
     Explanation,
     can_take_gradients,
+    choose_methods,
     explain_by_gradients,
     explain_by_occlusion,
+    explain_by_shapley,
     make_explanations,
 )
 from sksemantic._inputs.dataset import TextDataset
@@ -42,12 +44,15 @@ class Explains:
         ----------
         X : sequence of str of length n_samples, or of tuples, or table
             Texts.
-        method : {"auto", "integrated_gradients", "occlusion"}, default="auto"
-            "integrated_gradients" [1]_ takes `n_steps` passes with gradient, however
-            long the text is: from a text whose words are hidden to the text itself.
-            "occlusion" reads each text once more without each of its words. "auto" is
-            the former where the backbone allows it, and the latter for pairs that an
-            encoder reads three times.
+        method : {"auto", "shapley", "occlusion", "integrated_gradients"}
+            "shapley" is the mean of what a word adds to all others, and of what it adds
+            to none: each text is read once without each word, and each word alone. That
+            is the word's Shapley value [1]_ where at most two words interact.
+            "occlusion" is the former of the two. "integrated_gradients" [2]_ takes
+            `n_steps` passes with gradient, however long the text is: from a text whose
+            words are hidden to the text itself. "auto" is "shapley" for texts of up to
+            32 words, and for backbones that allow no gradients; else
+            "integrated_gradients". By default "auto".
         n_steps : int, default=8
             Points on the way of the integrated gradients.
 
@@ -64,7 +69,9 @@ class Explains:
 
         References
         ----------
-        .. [1] M. Sundararajan, A. Taly and Q. Yan, "Axiomatic attribution for deep
+        .. [1] S. M. Lundberg and S.-I. Lee, "A unified approach to interpreting model
+           predictions", NeurIPS 2017. arXiv 1705.07874.
+        .. [2] M. Sundararajan, A. Taly and Q. Yan, "Axiomatic attribution for deep
            networks", ICML 2017. arXiv 1703.01365.
         """
         if method not in METHODS:
@@ -82,26 +89,34 @@ class Explains:
         module, template = self._load(model)
         task = model.task
 
+        if method == "integrated_gradients" and not can_take_gradients(module):
+            raise ValueError(
+                "The 'method' parameter of explain must be 'shapley' or 'occlusion' "
+                "for pairs that an encoder reads three times, and for backbones whose "
+                "layers take no hooks. Got 'integrated_gradients' instead."
+            )
+
+        data = self._make_dataset(module, template, texts)
+        outputs = compute_scores(module, data)
+        methods = choose_methods(module, texts, method)
+        scores: list[NDArray] = [np.empty(0)] * len(texts)
+
         def compute(rows: "Columns") -> "NDArray":
             return compute_scores(module, self._make_dataset(module, template, rows))
 
-        can_derive = can_take_gradients(module)
-        if method == "auto":
-            method = "integrated_gradients" if can_derive else "occlusion"
-        if method == "integrated_gradients" and not can_derive:
-            raise ValueError(
-                "The 'method' parameter of explain must be 'occlusion' for pairs that "
-                "an encoder reads three times, and for backbones whose layers take no "
-                "hooks. Got 'integrated_gradients' instead."
-            )
-        data = self._make_dataset(module, template, texts)
-        outputs = compute_scores(module, data)
-        if method == "occlusion":
-            scores = explain_by_occlusion(compute, texts, outputs, task)
-        else:
-            scores = explain_by_gradients(module, template, data, texts, task, n_steps)
-        predictions = task.predict(outputs)
-        return make_explanations(texts, scores, task.output_names(), predictions)
+        for name in np.unique(methods):
+            rows = np.flatnonzero(methods == name)
+            some = texts.take(rows)
+            if name == "integrated_gradients":
+                given = data.take(rows), some, task, n_steps
+                found = explain_by_gradients(module, template, *given)
+            else:
+                by = explain_by_shapley if name == "shapley" else explain_by_occlusion
+                found = by(compute, some, outputs[rows], task)
+            for i, own in zip(rows, found, strict=True):
+                scores[i] = own
+        names, predictions = task.output_names(), task.predict(outputs)
+        return make_explanations(texts, scores, names, predictions, methods)
 
     def _attention(self, text: Any) -> "tuple[NDArray, list[str], list[str]]":
         """Return what the tokens of one text attend to, and all tokens as texts."""

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Task
 
-METHODS = ("auto", "integrated_gradients", "occlusion")
+    Row = tuple[str, ...]  # the texts of one sample
+    Span = tuple[int, int, int]  # which of them a word is in, its start and its end
+
+METHODS = ("auto", "shapley", "integrated_gradients", "occlusion")
+# Above so many words "auto" takes gradients: their time does not grow with the words.
+MOST_WORDS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,8 @@ class Explanation:
         As of `predict`.
     spans : list of (int, int, int)
         Which text of the row each word is in, and its first and last place there.
+    method : str, default=None
+        How the scores were computed: "shapley", "integrated_gradients" or "occlusion".
     """
 
     __module__ = "sksemantic"  # where users find it
@@ -54,6 +61,7 @@ class Explanation:
     names: list[Any]
     prediction: Any
     spans: list[tuple[int, int, int]]
+    method: str | None = None
 
     def top(self, name: Any = None, n: int = 5) -> list[tuple[str, float]]:
         """Return the words that speak most for a class, the strongest first.
@@ -123,6 +131,25 @@ def explain_by_gradients(
     return explained
 
 
+def explain_by_shapley(
+    compute: "Callable[[Columns], NDArray]",
+    texts: Columns,
+    outputs: "NDArray",
+    task: "Task",
+) -> list["NDArray"]:
+    """Return the approximate Shapley values (n_words, K) of each row's words.
+
+    A Shapley value is the mean, over how many other words there are, of what a word
+    adds to them. The mean of the two ends, all others and none, is the same where at
+    most two words interact. Arguments are those of `explain_by_occlusion`.
+    """
+    lost = explain_by_occlusion(compute, texts, outputs, task)
+    alone = _change_words(compute, texts, task, _word_alone)
+    nothing = Columns([[""]] * texts.n_columns, texts.names)
+    empty = task.explainable(compute(nothing))  # (1, K)
+    return [(one + other - empty) / 2 for one, other in zip(lost, alone, strict=True)]
+
+
 def explain_by_occlusion(
     compute: "Callable[[Columns], NDArray]",
     texts: Columns,
@@ -133,34 +160,65 @@ def explain_by_occlusion(
 
     `outputs` (n, K) are the head's of the texts, and `compute` returns those of others.
     """
-    shorter: list[tuple[str, ...]] = []
-    counts = []
-    for row in _rows(texts):
-        spans = _word_spans(row)
-        shorter += [
-            (*row[:i], row[i][:start] + row[i][end:], *row[i + 1 :])
-            for i, start, end in spans
-        ]
-        counts.append(len(spans))
-    if not shorter:
-        return [np.zeros((0, task.n_outputs)) for _ in counts]
-    columns = [list(column) for column in zip(*shorter, strict=True)]
-    others = task.explainable(compute(Columns(columns, texts.names)))
-    parts = np.split(others, np.cumsum(counts)[:-1])
+    parts = _change_words(compute, texts, task, _without_word)
     whole = task.explainable(outputs)
     return [own - part for own, part in zip(whole, parts, strict=True)]
 
 
+def _change_words(
+    compute: "Callable[[Columns], NDArray]",
+    texts: Columns,
+    task: "Task",
+    change: "Callable[[Row, Span], Row]",
+) -> list["NDArray"]:
+    """Return the outputs (n_words, K) of each row, changed once for each word."""
+    changed: list[Row] = []
+    counts = []
+    for row in _rows(texts):
+        spans = _word_spans(row)
+        changed += [change(row, span) for span in spans]
+        counts.append(len(spans))
+    if not changed:
+        return [np.zeros((0, task.n_outputs)) for _ in counts]
+    columns = [list(column) for column in zip(*changed, strict=True)]
+    outputs = task.explainable(compute(Columns(columns, texts.names)))
+    return np.split(outputs, np.cumsum(counts)[:-1])
+
+
+def _without_word(row: "Row", span: "Span") -> "Row":
+    i, start, end = span
+    return (*row[:i], row[i][:start] + row[i][end:], *row[i + 1 :])
+
+
+def _word_alone(row: "Row", span: "Span") -> "Row":
+    i, start, end = span
+    return tuple(row[i][start:end] if k == i else "" for k in range(len(row)))
+
+
+def choose_methods(module: "SemanticModule", texts: Columns, method: str) -> "NDArray":
+    """Return by which method each row is explained (n,)."""
+    if method != "auto":
+        return np.full(len(texts), method)
+    n_words = np.array([len(_word_spans(row)) for row in _rows(texts)])
+    is_long = (n_words > MOST_WORDS) & can_take_gradients(module)
+    return np.where(is_long, "integrated_gradients", "shapley")
+
+
 def make_explanations(
-    texts: Columns, scores: list["NDArray"], names: list[Any], predictions: "NDArray"
+    texts: Columns,
+    scores: list["NDArray"],
+    names: list[Any],
+    predictions: "NDArray",
+    methods: "NDArray",
 ) -> list[Explanation]:
     """Return an explanation for each row of texts."""
     found = []
-    for row, own, prediction in zip(_rows(texts), scores, predictions, strict=True):
+    rows = zip(_rows(texts), scores, predictions, methods.tolist(), strict=True)
+    for row, own, prediction, method in rows:
         spans = _word_spans(row)
         words = [row[i][start:end] for i, start, end in spans]
         text = row[0] if len(row) == 1 else row
-        found.append(Explanation(text, words, own, names, prediction, spans))
+        found.append(Explanation(text, words, own, names, prediction, spans, method))
     return found
 
 
@@ -173,7 +231,7 @@ def _is_one_of_two(task: "Task") -> bool:
     return isinstance(task, Classification) and task.n_outputs == 2
 
 
-def _word_spans(row: tuple[str, ...]) -> list[tuple[int, int, int]]:
+def _word_spans(row: "Row") -> list["Span"]:
     """Return which text of a row each word is in, and where it starts and ends."""
     return [
         (i, word.start(), word.end())
@@ -182,5 +240,5 @@ def _word_spans(row: tuple[str, ...]) -> list[tuple[int, int, int]]:
     ]
 
 
-def _rows(texts: Columns) -> list[tuple[str, ...]]:
+def _rows(texts: Columns) -> list["Row"]:
     return [*zip(*texts.values, strict=True)]

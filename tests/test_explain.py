@@ -52,7 +52,7 @@ def test_gradients_when_integrated_then_add_up_to_what_the_words_change(
             outputs = module(input_ids=ids, attention_mask=mask)
             outputs = outputs - module(input_ids=hidden, attention_mask=mask)
         expected = (outputs - outputs.mean(dim=1, keepdim=True))[0]
-        (found,) = clf.explain([text], n_steps=64)
+        (found,) = clf.explain([text], method="integrated_gradients", n_steps=64)
         np.testing.assert_allclose(found.scores.sum(axis=0), expected, atol=2e-3)
 
 
@@ -64,9 +64,40 @@ def test_methods_when_compared_then_agree_on_what_matters(name, fast, tiny):
         np.concatenate(
             [each.scores[:, 1] for each in clf.explain(TEXTS, method=method)]
         )
-        for method in ("integrated_gradients", "occlusion")
+        for method in ("integrated_gradients", "occlusion", "shapley")
     ]
-    assert np.corrcoef(*found)[0, 1] > 0.4
+    assert np.corrcoef(found)[:2, 1:].min() > 0.4
+
+
+def test_gradients_when_steps_do_not_fit_at_once_then_are_the_same(fitted, monkeypatch):
+    texts, options = TEXTS[:3], {"method": "integrated_gradients", "n_steps": 5}
+    expected = fitted.explain(texts, **options)
+    backbone = fitted.get_module().backbone
+    monkeypatch.setattr(type(backbone), "training_tokens", 30)
+    for one, other in zip(fitted.explain(texts, **options), expected, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+def test_shapley_when_two_words_then_is_the_mean_over_both_orders(fitted):
+    (found,) = fitted.explain(["good film"], method="shapley")
+    texts = ["good film", "good", "film", ""]
+    both, first, second, empty = fitted.decision_function(texts)
+    expected = [
+        (both - second + first - empty) / 2,
+        (both - first + second - empty) / 2,
+    ]
+    np.testing.assert_allclose(2 * found.scores[:, 1], expected, atol=1e-5)
+
+
+def test_auto_when_texts_are_long_then_takes_gradients(fitted):
+    texts = ["a dull film", " ".join(["good"] * 33), ""]
+    found = fitted.explain(texts, n_steps=2)
+    methods = ["shapley", "integrated_gradients", "shapley"]
+    assert [each.method for each in found] == methods
+    for text, each in zip(texts, found, strict=True):
+        (alone,) = fitted.explain([text], n_steps=2)
+        assert alone.method == each.method
+        np.testing.assert_allclose(alone.scores, each.scores, atol=1e-5)
 
 
 def test_occlusion_when_a_word_is_left_out_then_its_score_is_what_is_lost(fitted):
@@ -85,7 +116,7 @@ def test_regressor_when_explained_then_in_the_units_of_y(fast):
     lost = reg.predict(["a good film"]) - reg.predict(["a  film"])
     np.testing.assert_allclose(found.scores[1], lost, rtol=1e-4)
     assert found.names == [0]
-    (gradients,) = reg.explain(["a good film"])
+    (gradients,) = reg.explain(["a good film"], method="integrated_gradients")
     assert np.abs(gradients.scores).max() > 1
 
 
@@ -109,7 +140,8 @@ def test_pairs_when_explained_then_words_of_both_texts(fast):
     (found,) = clf.explain([("a good film", "bad indeed")])
     assert found.words == ["a", "good", "film", "bad", "indeed"]
     assert [text for text, *_ in found.spans] == [0, 0, 0, 1, 1]
-    with pytest.raises(ValueError, match="must be 'occlusion' for pairs"):
+    assert found.method == "shapley"
+    with pytest.raises(ValueError, match="must be 'shapley' or 'occlusion' for pairs"):
         clf.explain(pairs, method="integrated_gradients")
 
 
@@ -117,7 +149,7 @@ def test_long_texts_when_read_in_windows_then_every_word_has_a_score(fast):
     clf = SKTuningClassifier(**fast, long_texts="windows", max_length=16)
     clf.fit(TEXTS, LABELS)
     text = " ".join(["good"] * 12 + ["dull"] * 12)
-    (found,) = clf.explain([text], n_steps=2)
+    (found,) = clf.explain([text], method="integrated_gradients", n_steps=2)
     assert found.words == text.split()
     assert (np.abs(found.scores).max(axis=1) > 0).all()
 

@@ -97,27 +97,40 @@ def _of_batch(
     n_steps: int,
     is_difference: bool,
 ) -> Tensor:
-    """Return the integrated gradients (B, T, K) of a batch."""
+    """Return the integrated gradients (B, T, K) of a batch.
+
+    As many steps S are run at once as fit.
+    """
     with torch.no_grad():
         start = _entering_states(module, baseline, condition)
         way = _entering_states(module, batch, condition) - start
-    total: Tensor | None = None
-    for step in range(n_steps):
-        states = (start + (step + 0.5) / n_steps * way).requires_grad_()
-        outputs = _outputs(module, batch, states, condition)  # (B, K)
+    n_texts, length = batch["input_ids"].shape
+    at_once = max(1, module.backbone.training_tokens // (n_texts * length))
+    shares = (torch.arange(n_steps, device=way.device) + 0.5) / n_steps
+    total: Tensor | int = 0
+    for some in shares.split(at_once):
+        steps = {
+            name: each.repeat(len(some), *[1] * (each.dim() - 1))
+            for name, each in batch.items()
+        }
+        states = start + some.to(way)[:, None, None, None] * way  # (S, B, T, C)
+        states = states.flatten(0, 1).requires_grad_()
+        outputs = _outputs(module, steps, states, condition)  # (S * B, K)
         if is_difference:
             outputs = (outputs[:, 1:] - outputs[:, :1]) / 2
-        gradients = [
-            torch.autograd.grad(outputs[:, k].sum(), states, retain_graph=True)[0]
-            for k in range(outputs.shape[1])
+        changes = [
+            _change_by(outputs[:, k], states, way) for k in range(outputs.shape[1])
         ]
-        shares = [
-            (gradient.float() * way.float()).sum(dim=-1) for gradient in gradients
-        ]
-        stacked = torch.stack(shares, dim=-1) / n_steps
-        total = stacked if total is None else total + stacked
-    assert total is not None
+        total = total + torch.stack(changes, dim=-1) / n_steps
+    assert isinstance(total, Tensor)
     return total
+
+
+def _change_by(outputs: Tensor, states: Tensor, way: Tensor) -> Tensor:
+    """Return gradients of outputs (S * B,) times a way: their sum over steps (B, T)."""
+    (gradient,) = torch.autograd.grad(outputs.sum(), states, retain_graph=True)
+    steps = gradient.float().unflatten(0, (-1, len(way)))  # (S, B, T, C)
+    return (steps.sum(dim=0) * way.float()).sum(dim=-1)
 
 
 def _entering_states(
