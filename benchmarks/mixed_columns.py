@@ -12,7 +12,7 @@ cross-validation ("linear"), or `HistGradientBoosting...` ("trees").
 text alone            the estimator itself, with its defaults
 numbers alone         the last model on the numbers
 cross-fitted scores   on the numbers and `CrossFittedScores(estimator)`
-scores, same rows     on the numbers and the scores of an estimator that has learned them
+scores, same rows     on the numbers and scores of an estimator that has learned them
 embeddings, same rows on the numbers and its `transform`
 """
 
