@@ -72,6 +72,7 @@ sphinx_gallery_conf = {
     # The picture says it; TokenAttributionDisplay shows itself as HTML.
     "ignore_repr_types": r"(?<!TokenAttribution)Display|matplotlib",
     "image_srcset": ["2x"],
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "script.svg"),
     "plot_gallery": True,
     "show_memory": False,
     "show_signature": False,

@@ -19,12 +19,13 @@ import pandas as pd
 from sksemantic import SKTuningClassifier
 from sksemantic.datasets import load_definitions
 
-KINDS = ["animal", "feeling", "food", "place"]
+KINDS = ["animal", "food", "person", "place"]
 definitions = load_definitions(as_frame=True).frame.query("kind in @KINDS")
 test = load_definitions(subset="test", as_frame=True).frame.query("kind in @KINDS")
+test = test.groupby("kind").head(25)
 by_kind = definitions.groupby("kind")
 labelled = by_kind.head(8)
-unlabelled = definitions.drop(labelled.index).head(100)
+unlabelled = definitions.drop(labelled.index).head(60)
 
 # %%
 # No label at all
@@ -34,8 +35,8 @@ unlabelled = definitions.drop(labelled.index).head(100)
 # label has -1, or None.
 label_texts = {
     "animal": "a living creature that moves and eats",
-    "feeling": "an emotion that somebody feels",
     "food": "something to eat or to drink",
+    "person": "somebody who does something, by a job or as a habit",
     "place": "a region, a city or a part of the land",
 }
 zero = SKTuningClassifier(label_texts=label_texts, random_state=0)

@@ -26,6 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sksemantic import SKTuningClassifier
 from sksemantic.datasets import load_definitions
 
+pd.options.display.max_colwidth = 200  # show whole texts
+
 train = load_definitions(as_frame=True)
 test = load_definitions(subset="test", as_frame=True)
 X_train, _, y_train, _ = train_test_split(

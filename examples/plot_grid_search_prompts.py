@@ -5,49 +5,53 @@ Which prompt works best?
 The prompt is a parameter like any other, so a grid search can choose it. All candidates
 share one copy of the language model. You learn to run such a search and to read its
 result with :class:`~sksemantic.PromptComparisonDisplay`: with few labelled texts the
-folds often differ more than the prompts do, so look at the spread, not only at the
+splits often differ more than the prompts do, so look at the spread, not only at the
 winner.
 """
 
 # %%
 # A small training set
 # --------------------
-# Definitions of three kinds that are easily mixed up: parts of the body, food and
-# animals. Twelve texts of each, and 150 to test on.
+# Definitions of three kinds that are easily mixed up: things that people make, parts of
+# the body, and places. Twenty of each, and 150 to test on.
 import pandas as pd
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
 
 from sksemantic import PromptComparisonDisplay, SKTuningClassifier
 from sksemantic.datasets import load_definitions
 
-KINDS = ["animal", "body", "food"]
+KINDS = ["artifact", "body", "place"]
 definitions = load_definitions(as_frame=True).frame.query("kind in @KINDS")
-train = definitions.groupby("kind").head(12)
+train = definitions.groupby("kind").head(20)
 test = load_definitions(subset="test", as_frame=True).frame.query("kind in @KINDS")
 
 # %%
 # The search
 # ----------
 # ``None`` is the default prompt. The last one has a slot: what stands after ``{text}``
-# is appended to each text.
+# is appended to each text. In each of three splits, eight texts of a kind train and the
+# others tell the score: so few that the prompt may matter.
 prompts = [
     None,
-    "Is it an animal, a part of the body, or food?",
+    "Is it a thing that people make, a part of the body, or a place?",
     "What do we call {text}? It is a kind of",
 ]
-search = GridSearchCV(SKTuningClassifier(random_state=0), {"prompt": prompts}, cv=3)
+splits = StratifiedShuffleSplit(3, train_size=24, test_size=36, random_state=0)
+search = GridSearchCV(
+    SKTuningClassifier(random_state=0), {"prompt": prompts}, cv=splits
+)
 search.fit(train["definition"], train["kind"])
 PromptComparisonDisplay.from_cv_results(search)
 
 # %%
-# Small points are the folds, the bar is their standard deviation; on the right stand
-# the mean and the seconds of a fit. The best prompt was fitted once more to all of the
+# Small points are the splits, the bar is their standard deviation; on the right stand
+# the mean and the seconds of a fit. The best prompt was fitted once more, to all of the
 # training texts:
-print(repr(search.best_params_["prompt"]))
+print(f"the best prompt: {search.best_params_['prompt']!r}")
 print(f"test accuracy: {search.score(test['definition'], test['kind']):.3f}")
 
 # %%
-# Is the winner better, or lucky? The same folds were used for all prompts, so compare
-# them fold by fold:
-scores = {f"fold {i}": search.cv_results_[f"split{i}_test_score"] for i in range(3)}
+# Is the winner better, or lucky? All prompts had the same splits, so compare them split
+# by split. A prompt that wins in one split and loses in another is no better.
+scores = {f"split {i}": search.cv_results_[f"split{i}_test_score"] for i in range(3)}
 pd.DataFrame(scores, index=[prompt or "(default)" for prompt in prompts]).round(3)

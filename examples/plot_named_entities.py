@@ -21,6 +21,8 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from sksemantic import SKTuningTokenClassifier
 
+pd.options.display.max_colwidth = 200  # show whole texts
+
 SENTENCES = """\
 <Anna Berger> moved to [Oslo] last spring .
 The train from [Milan] to [Rome] was late again .

@@ -26,6 +26,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sksemantic import SKTuningClassifier
 from sksemantic.datasets import load_definitions
 
+pd.options.display.max_colwidth = 200  # show whole texts
+
 
 def make_pairs(frame, n_of_a_kind):
     """Return words with definitions, right ones and those of the next word."""

@@ -17,6 +17,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from sksemantic import SKTuningClassifier
@@ -31,12 +32,26 @@ clf = SKTuningClassifier(random_state=0).fit(train["definition"], train["kind"])
 # What is saved
 # -------------
 # A directory of three files: what was trained, as safetensors; parameters and labels;
-# and a model card to read. ``save_pretrained(folder, backbone=True)`` adds the files of
-# the language model, for a machine that does not have it.
-folder = Path(tempfile.mkdtemp())
+# and a model card to read. The weights of the language model, the last bar, are not
+# among them. ``save_pretrained(folder, backbone=True)`` adds them, for a machine that
+# does not have it.
+temporary = tempfile.TemporaryDirectory()
+folder = Path(temporary.name)
 clf.save_pretrained(folder / "kinds")
-sizes = {path.name: path.stat().st_size for path in (folder / "kinds").iterdir()}
-pd.DataFrame({"kB": sizes}).div(1000).sort_values("kB").round(1)
+files = list((folder / "kinds").iterdir())
+files += Path(clf.backbone_source_.location).glob("*.safetensors")
+sizes = pd.Series(
+    [path.stat().st_size / 1000 for path in files],
+    index=[str(Path(path.parent.name, path.name)) for path in files],
+    name="kB",
+)
+
+fig, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
+bars = ax.barh(sizes.index, sizes, color=["C0"] * 3 + ["0.7"])
+ax.bar_label(bars, fmt="%.1f kB", padding=3)
+ax.invert_yaxis()
+ax.set(xscale="log", xlim=(1, 1e6), xlabel="kB, in powers of ten")
+plt.show()
 
 # %%
 # The beginning of the card:
@@ -98,6 +113,7 @@ pd.DataFrame(answers, index=texts).round(3)
 # The same as here? Up to rounding:
 process.kill()
 process.communicate()
+temporary.cleanup()
 here = clf.predict_proba(texts)
 print(f"largest difference: {abs(pd.DataFrame(answers).to_numpy() - here).max():.0e}")
 

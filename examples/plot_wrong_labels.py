@@ -21,6 +21,8 @@ from sklearn.model_selection import cross_val_predict
 from sksemantic import SKTuningClassifier
 from sksemantic.datasets import load_definitions
 
+pd.options.display.max_colwidth = 200  # show whole texts
+
 KINDS = np.array(["animal", "artifact", "food", "place"])
 definitions = load_definitions(as_frame=True).frame.query("kind in @KINDS")
 sample = definitions.groupby("kind").head(30).reset_index(drop=True)
