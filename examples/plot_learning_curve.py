@@ -10,8 +10,8 @@ counts (TF-IDF).
 # %%
 # The data
 # --------
-# Definitions of three kinds, 36 of each. In each split 60 of the texts are held out, and
-# the others are the pool that the training texts are taken from.
+# Definitions of three kinds, 36 of each. In each split 60 of the texts are held out,
+# and the others are the pool that the training texts are taken from.
 import matplotlib.pyplot as plt
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression

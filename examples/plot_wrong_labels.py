@@ -11,7 +11,7 @@ cleanlab, a package for this purpose.
 # %%
 # The data
 # --------
-# Definitions of four kinds, 30 of each. One label in ten is replaced by another one at
+# Definitions of three kinds, 30 of each. One label in ten is replaced by another one at
 # random, so that we know which are wrong.
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,13 +23,13 @@ from sksemantic.datasets import load_definitions
 
 pd.options.display.max_colwidth = 200  # show whole texts
 
-KINDS = np.array(["animal", "artifact", "food", "place"])
+KINDS = np.array(["animal", "food", "place"])
 definitions = load_definitions(as_frame=True).frame.query("kind in @KINDS")
 sample = definitions.groupby("kind").head(30).reset_index(drop=True)
 
 rng = np.random.RandomState(0)
 is_wrong = np.zeros(len(sample), bool)
-is_wrong[rng.choice(len(sample), 12, replace=False)] = True
+is_wrong[rng.choice(len(sample), 9, replace=False)] = True
 shift = np.where(is_wrong, rng.randint(1, len(KINDS), len(sample)), 0)
 given = KINDS[(np.searchsorted(KINDS, sample["kind"]) + shift) % len(KINDS)]
 sample.assign(given=given)[is_wrong].head(4)
