@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas
+
 # From the first steps to what is needed less often.
 EXAMPLES = [
     "plot_first_steps.py",
@@ -26,3 +28,8 @@ def example_order(path):
     """Return the place of an example; one that is not listed comes last."""
     name = Path(path).name
     return EXAMPLES.index(name) if name in EXAMPLES else len(EXAMPLES)
+
+
+def reset_pandas(gallery_conf, path):
+    """Let each example start with the options of a new session."""
+    pandas.reset_option("display.max_colwidth")

@@ -73,6 +73,7 @@ sphinx_gallery_conf = {
     "ignore_repr_types": r"(?<!TokenAttribution)Display|matplotlib",
     "image_srcset": ["2x"],
     "default_thumb_file": str(Path(__file__).parent / "_static" / "script.svg"),
+    "reset_modules": ("matplotlib", "_gallery.reset_pandas"),
     "plot_gallery": True,
     "show_memory": False,
     "show_signature": False,

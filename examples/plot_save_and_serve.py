@@ -48,9 +48,9 @@ sizes = pd.Series(
 
 fig, ax = plt.subplots(figsize=(7, 2.4), layout="constrained")
 bars = ax.barh(sizes.index, sizes, color=["C0"] * 3 + ["0.7"])
-ax.bar_label(bars, fmt="%.1f kB", padding=3)
+ax.bar_label(bars, fmt="{:,.1f} kB", padding=3)
 ax.invert_yaxis()
-ax.set(xscale="log", xlim=(1, 1e6), xlabel="kB, in powers of ten")
+ax.set(xscale="log", xlim=(0.1, 3e6), xlabel="kB, in powers of ten")
 plt.show()
 
 # %%

@@ -38,10 +38,12 @@ fitted = {
 # ----------------------
 # Rows are the tokens of the text, columns those of the prompt. The darker, the more
 # attention, as a mean over heads and layers. On the right is the share of all attention
-# that the prompt gets in each layer; the rest stays within the text.
+# that the prompt gets in each layer; the rest stays within the text. Most goes to the
+# first token, where such models look when nothing else matters, so ``vmax`` limits the
+# colours: the words can then be told apart.
 text = "a young sheep that is roasted and eaten"
 displays = {
-    name: PrefixAttentionDisplay.from_estimator(clf, text)
+    name: PrefixAttentionDisplay.from_estimator(clf, text, vmax=0.08)
     for name, clf in fitted.items()
 }
 for name, display in displays.items():
