@@ -13,7 +13,7 @@ winner.
 # A small training set
 # --------------------
 # Definitions of three kinds that are easily mixed up: things that people make, parts of
-# the body, and places. Twenty of each, and 150 to test on.
+# the body, and places. Seventeen of each, and 75 to test on.
 import pandas as pd
 from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
 
@@ -22,21 +22,22 @@ from sksemantic.datasets import load_definitions
 
 KINDS = ["artifact", "body", "place"]
 definitions = load_definitions(as_frame=True).frame.query("kind in @KINDS")
-train = definitions.groupby("kind").head(20)
+train = definitions.groupby("kind").head(17)
 test = load_definitions(subset="test", as_frame=True).frame.query("kind in @KINDS")
+test = test.groupby("kind").head(25)
 
 # %%
 # The search
 # ----------
 # ``None`` is the default prompt. The last one has a slot: what stands after ``{text}``
-# is appended to each text. In each of three splits, eight texts of a kind train and the
+# is appended to each text. In each of three splits, five texts of a kind train and the
 # others tell the score: so few that the prompt may matter.
 prompts = [
     None,
     "Is it a thing that people make, a part of the body, or a place?",
     "What do we call {text}? It is a kind of",
 ]
-splits = StratifiedShuffleSplit(3, train_size=24, test_size=36, random_state=0)
+splits = StratifiedShuffleSplit(3, train_size=15, test_size=36, random_state=0)
 search = GridSearchCV(
     SKTuningClassifier(random_state=0), {"prompt": prompts}, cv=splits
 )
