@@ -67,8 +67,8 @@ ax.grid(alpha=0.3)
 plt.show()
 
 # %%
-# One draw of the labelled texts, so a point or two may be chance. :doc:`/tasks` has
-# means over several draws, on larger sets.
+# One draw of the labelled texts, and 100 to test on: a few points may be chance.
+# :doc:`/tasks` has means over several draws, on larger sets.
 table.rename_axis("labelled texts of each kind").round(3)
 
 # %%

@@ -10,7 +10,7 @@ counts (TF-IDF).
 # %%
 # The data
 # --------
-# Definitions of three kinds, 36 of each. In each split 60 of the texts are held out,
+# Definitions of three kinds, 27 of each. In each split 45 of the texts are held out,
 # and the others are the pool that the training texts are taken from.
 import matplotlib.pyplot as plt
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -23,7 +23,7 @@ from sksemantic.datasets import load_definitions
 
 KINDS = ["artifact", "body", "place"]
 definitions = load_definitions(as_frame=True).frame.query("kind in @KINDS")
-sample = definitions.groupby("kind").head(36)
+sample = definitions.groupby("kind").head(27)
 
 # %%
 # Both curves
@@ -41,8 +41,8 @@ for name, model in models.items():
         model,
         sample["definition"],
         sample["kind"],
-        train_sizes=[9, 24, 48],
-        cv=StratifiedShuffleSplit(n_splits=3, test_size=60, random_state=0),
+        train_sizes=[9, 18, 36],
+        cv=StratifiedShuffleSplit(n_splits=3, test_size=45, random_state=0),
         score_name="Accuracy",
         score_type="test",
         line_kw={"marker": "o"},
