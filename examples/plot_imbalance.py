@@ -106,4 +106,5 @@ answers[name] = tuned.predict(X_test)
 
 # %%
 # Eleven texts of food are few: a single one moves the recall by a tenth.
-pd.DataFrame({name: scores(y_test, a) for name, a in answers.items()}).T.round(2)
+table = pd.DataFrame({name: scores(y_test, a) for name, a in answers.items()}).T
+table.astype({"texts found": int}).round(2)

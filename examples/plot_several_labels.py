@@ -14,8 +14,8 @@ threshold for each label.
 # --------
 # Short lists of things, put together from the words that
 # :func:`~sksemantic.datasets.load_definitions` defines, as in "toast, ape and
-# Baltimore". The labels are the kinds that occur in a list. Each word is used once, so
-# the lists to test on have words that the model was not trained on.
+# Baltimore". The labels are the kinds that occur in a list. Some words mean several
+# things, and nearly all words of the lists to test on are new to the model.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
