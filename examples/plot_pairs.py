@@ -71,8 +71,8 @@ clf.predict_proba(
 # The columns are those of ``classes_``, "no" and "yes".
 #
 # Beside it, word counts of the joined texts. A word and its definition seldom share a
-# word, and which definition goes with which word is not a matter of counts: they can
-# only guess.
+# word, and which definition goes with which word is not a matter of counts: they
+# do no better than a guess.
 joined = FunctionTransformer(lambda X: X["word"] + " " + X["definition"])
 words = make_pipeline(joined, TfidfVectorizer(), LogisticRegression(C=30))
 words.fit(train[columns], train["belongs"])
