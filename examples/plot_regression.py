@@ -84,12 +84,14 @@ reg.predict(["a spoon", "a caterpillar", "a submarine"]).round(1)
 # Some of the training texts are held out, to compare what is trained with the linear
 # probe: ridge regression on what the frozen model makes of the texts. After half of the
 # epochs they join the training, and their curve ends.
-TuningCurveDisplay.from_estimator(reg)
+display = TuningCurveDisplay.from_estimator(reg)
+display.axes_[0].legend(loc="center right")
 
 # %%
 # The errors
 # ----------
-# Word counts see only new words here: they are no better than the mean of all lengths.
+# Word counts know a thing only by words that it shares with others, such as "grain" or
+# "diameter". For all things without one they predict the same number.
 words = make_pipeline(TfidfVectorizer(), RidgeCV(np.logspace(-2, 2, 9)))
 models = {
     "SKTuningRegressor": reg,
@@ -115,4 +117,5 @@ for ax, name in zip(axes, models, strict=False):
         test["log10"], predicted[name], kind="actual_vs_predicted", ax=ax
     )
     ax.set(title=name, xlabel="log10 of metres, predicted", ylabel="as written down")
+    ax.set(xticks=range(-6, 9, 2), yticks=range(-6, 9, 2))
 plt.show()

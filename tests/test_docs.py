@@ -1,10 +1,8 @@
-"""The documents' Python blocks run; the guide's tables fit; examples are listed."""
+"""The Python blocks of the documents run, in order; the guide's tables fit the code."""
 
-import ast
 import re
 import warnings
 from dataclasses import fields
-from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
@@ -131,32 +129,3 @@ def test_guide_when_it_lists_the_presets_then_all_with_their_values():
 def test_guide_when_it_lists_what_fit_leaves_then_all_fields(start, kind):
     rows = guide_rows(start, "| field | what it is |")
     assert names_of(rows) == sorted(field.name for field in fields(kind))
-
-
-def examples():
-    """Return the example scripts, without the module that they read data with."""
-    found = sorted((ROOT / "examples").glob("*.py"))
-    return [path for path in found if path.name != "example_data.py"]
-
-
-@pytest.mark.parametrize("path", examples(), ids=lambda path: path.stem)
-def test_example_when_read_then_has_a_title_a_paragraph_and_cells(path):
-    code = path.read_text("utf-8")
-    title, underline, empty, *paragraph = ast.get_docstring(ast.parse(code)).split("\n")
-    assert underline == "=" * len(title)
-    assert not empty and len(" ".join(paragraph)) > 100
-    assert code.count("\n# %%\n") > 1
-
-
-def test_gallery_when_it_orders_the_examples_then_all_of_them(monkeypatch):
-    if not (ROOT / "docs").is_dir():
-        pytest.skip("not part of this distribution")
-    monkeypatch.syspath_prepend(ROOT / "docs")
-    listed = import_module("_gallery").EXAMPLES
-    assert sorted(listed) == [path.name for path in examples()]
-
-
-@pytest.mark.parametrize("path", examples(), ids=lambda path: path.stem)
-def test_example_when_the_gallery_runs_it_then_downloads_no_data(path):
-    is_run = path.name.startswith("plot_")
-    assert not (is_run and "example_data" in path.read_text("utf-8"))
