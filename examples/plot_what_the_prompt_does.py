@@ -4,7 +4,7 @@ What does the prompt do?
 
 The model reads the prompt once, and all texts attend to what it made of it. You learn
 to see how much they do, token by token and layer by layer, with
-:class:`~sksemantic.PrefixAttentionDisplay`, and what the training changes.
+:class:`~sksemantic.PrefixAttentionDisplay`, and to check whether the wording helps.
 """
 
 # %%
