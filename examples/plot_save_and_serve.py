@@ -2,9 +2,9 @@
 Saving and serving
 ==================
 
-What ``fit`` has learned is small: the language model itself stays where it is. You learn
-to save a fitted estimator without pickle, to load it in another process, and to answer
-requests over HTTP with Python's standard library alone.
+What ``fit`` has learned is small: the language model itself stays where it is. You
+learn to save a fitted estimator without pickle, to load it in another process, and to
+answer requests over HTTP with Python's standard library alone.
 """
 
 # %%
@@ -55,7 +55,7 @@ plt.show()
 
 # %%
 # The beginning of the card:
-print("\n".join((folder / "kinds" / "README.md").read_text("utf-8").splitlines()[:14]))
+print("\n".join((folder / "kinds" / "README.md").read_text("utf-8").splitlines()[:16]))
 
 # %%
 # A service
