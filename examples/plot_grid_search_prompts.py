@@ -31,7 +31,9 @@ test = test.groupby("kind").head(25)
 # ----------
 # ``None`` is the default prompt. The last one has a slot: what stands after ``{text}``
 # is appended to each text. In each of three splits, five texts of a kind train and the
-# others tell the score: so few that the prompt may matter.
+# others tell the score: so few that the prompt may matter. Only the upper three of six
+# layers are tuned. What the lower ones make of a text is kept from split to split,
+# which makes a search about twice as fast.
 prompts = [
     None,
     "Is it a thing that people make, a part of the body, or a place?",
@@ -39,7 +41,7 @@ prompts = [
 ]
 splits = StratifiedShuffleSplit(3, train_size=15, test_size=36, random_state=0)
 search = GridSearchCV(
-    SKTuningClassifier(random_state=0), {"prompt": prompts}, cv=splits
+    SKTuningClassifier(tuned_layers=3, random_state=0), {"prompt": prompts}, cv=splits
 )
 search.fit(train["definition"], train["kind"])
 PromptComparisonDisplay.from_cv_results(search)

@@ -37,9 +37,10 @@ sample.assign(given=given)[is_wrong].head(4)
 # %%
 # Probabilities of texts that were not trained on
 # -----------------------------------------------
-# Each fold is predicted by a model that was trained on the other ones.
+# Each fold is predicted by a model that was trained on the other ones. Tuning only the
+# upper half of the layers makes the folds faster.
 probabilities = cross_val_predict(
-    SKTuningClassifier(random_state=0),
+    SKTuningClassifier(tuned_layers=3, random_state=0),
     sample["definition"],
     given,
     cv=3,
