@@ -10,7 +10,7 @@ use ``label_texts``, to pass texts without a label, and what the first labels br
 # %%
 # The data
 # --------
-# Definitions of four kinds. At most eight of each have a label here; 100 more have
+# Definitions of four kinds. At most eight of each have a label here; 40 more have
 # none.
 import matplotlib.pyplot as plt
 import numpy as np

@@ -33,7 +33,7 @@ test = test.groupby("kind").head(25)
 # is appended to each text. In each of three splits, five texts of a kind train and the
 # others tell the score: so few that the prompt may matter. Only the upper three of six
 # layers are tuned. What the lower ones make of a text is kept from split to split,
-# which makes a search about twice as fast.
+# which makes a search faster.
 prompts = [
     None,
     "Is it a thing that people make, a part of the body, or a place?",
