@@ -50,10 +50,18 @@ pd.DataFrame({"text": texts, "labels": labels}).head(5)
 # The fit
 # -------
 # ``MultiLabelBinarizer`` makes a column of zeros and ones for each label, and turns
-# predictions back into labels.
+# predictions back into labels. For so few and short texts the training starts from the
+# linear probe and is short. With the defaults it would fit the training texts too well,
+# and a ``FallbackWarning`` would say that the linear probe is used instead.
 binarizer = MultiLabelBinarizer()
 y = binarizer.fit_transform(labels)
-clf = SKTuningClassifier(prompt="A list of things:", random_state=0).fit(texts, y)
+clf = SKTuningClassifier(
+    prompt="A list of things:",
+    training={"head_init": "linear_probe"},
+    max_epochs=6,
+    random_state=0,
+)
+clf.fit(texts, y)
 new = ["salmon and Norway", "knee, cheese and wolf", "arithmetic"]
 for text, found in zip(new, binarizer.inverse_transform(clf.predict(new)), strict=True):
     print(f"{text}  ->  {', '.join(found) or 'none'}")
