@@ -80,7 +80,7 @@ docs: $(VENV)/.installed-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -b html docs docs/_build
 
 docs-fast: $(VENV)/.installed-docs
-	$(VENV)/bin/python -m sphinx -W --keep-going -D plot_gallery=0 -b html docs docs/_build
+	$(VENV)/bin/python -m sphinx -W --keep-going -D sphinx_gallery_conf.plot_gallery=0 -b html docs docs/_build
 
 docs-serve:
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory docs/_build $(DOCS_PORT)
