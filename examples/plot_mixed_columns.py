@@ -36,7 +36,7 @@ def table_of(subset, n_each):
     return frame[["definition", "hours"]], is_eaten
 
 
-X_train, y_train = table_of("train", 40)
+X_train, y_train = table_of("train", 60)
 X_test, y_test = table_of("test", 50)
 X_train.groupby(y_train).head(3)
 
