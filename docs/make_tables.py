@@ -21,6 +21,7 @@ import forecast  # noqa: E402
 import int8  # noqa: E402
 import latency  # noqa: E402
 import long_texts  # noqa: E402
+import mixed_columns  # noqa: E402
 import results  # noqa: E402
 import shorter  # noqa: E402
 import threads  # noqa: E402
@@ -106,7 +107,8 @@ def main():
     tables["calibration"] = calibration.table(rows)
     rows = results.read(results.RESULTS / "cost.jsonl")
     tables["fits"] = cost_tables.cost_table(rows, "fits")
-    named = (explanations, forecast, int8, latency, long_texts, shorter, threads)
+    named = (explanations, forecast, int8, latency, long_texts, mixed_columns)
+    named = (*named, shorter, threads)
     for module in named:
         rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")
         tables |= module.tables(rows) if rows else {}

@@ -170,18 +170,8 @@ class TuningCurveDisplay:
             style = {"color": "0.4", "linestyle": "--", "label": _LABELS["probe"]}
             self.lines_[name] = ax.axhline(probe, **style)
         if self.joined_after is not None:
-            ax.axvline(self.joined_after + 0.5, color="0.8", zorder=0)
-            ax.annotate(
-                "held-out texts join",
-                (self.joined_after + 0.5, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, -3),
-                textcoords="offset points",
-                rotation=90,
-                va="top",
-                fontsize="small",
-                color="0.4",
-            )
+            style = {"color": "0.8", "label": "held-out texts join", "zorder": 0}
+            ax.axvline(self.joined_after + 0.5, **style)
         ax.set(xlabel="epoch", ylabel=what, title=self.estimator_name)
         ax.locator_params(axis="x", integer=True)
         ax.legend()
