@@ -80,31 +80,59 @@ def test_source_distribution_when_built_then_holds_tests_and_no_benchmarks(built
     }
 
 
-@pytest.mark.slow
-@pytest.mark.real
-@pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
-def test_distribution_when_installed_alone_then_fits(pattern, built, minilm, tmp_path):
+@pytest.fixture
+def install(built, tmp_path):
+    """Return what installs a distribution into an environment of its own."""
     if "DIST" not in os.environ:
         pytest.skip("run by make dist")
-    env = tmp_path / "env"
-    venv.create(env)
-    python = venv.EnvBuilder().ensure_directories(env).env_exe
-    (folder,) = env.glob("**/site-packages")
-    # The dependencies are those of here; that the package is here too does not count,
-    # as what a path names in turn is not read.
-    (folder / "dependencies.pth").write_text(get_path("purelib"))
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-    install += ["--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*install, archive(built, pattern)], check=True, cwd=tmp_path)
+
+    def into_environment(pattern):
+        env = tmp_path / "env"
+        venv.create(env)
+        python = venv.EnvBuilder().ensure_directories(env).env_exe
+        (folder,) = env.glob("**/site-packages")
+        # The dependencies are those of here; that the package is here too does not
+        # count, as what a path names in turn is not read.
+        (folder / "dependencies.pth").write_text(get_path("purelib"))
+        install = [sys.executable, "-m", "pip", "--python", python, "install"]
+        install += ["--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+        subprocess.run([*install, archive(built, pattern)], check=True, cwd=tmp_path)
+        return python, folder
+
+    return into_environment
+
+
+def run_with(python, *arguments, folder):
+    """Run an environment's Python in a folder, and return the lines it prints."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    out = subprocess.run(
-        [python, "-W", "ignore", "-c", FIT],
-        cwd=tmp_path,
-        env=kept | {"HF_HUB_OFFLINE": "1"},
+    return subprocess.run(
+        [python, "-W", "ignore", *arguments],
+        cwd=folder,
+        env=kept | {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"},
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])
+def test_distribution_when_installed_alone_then_fits(pattern, install, tmp_path):
+    python, folder = install(pattern)
+    out = run_with(python, "-c", FIT, folder=tmp_path)
     version = sksemantic.__version__
     assert out[0] == f"{version} {version} {folder / 'sksemantic'}"
     assert len(out[1].split()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_pages_when_run_from_the_wheel_then_every_block_works_as_written(
+    install, tmp_path
+):
+    python, _ = install("*.whl")
+    pages = [ROOT / "README.md", ROOT / "docs/tutorial.md"]
+    pages += sorted((ROOT / "docs/guide").glob("*.md"))
+    for page in pages:
+        run_with(python, ROOT / "tests/run_page.py", page, folder=tmp_path)

@@ -64,8 +64,16 @@ def is_runnable(block):
     """Whether a test can run a block, and all packages that it imports are there."""
     if any(words in block for words in NOT_RUN):
         return False
-    imports = re.findall(r"^(?:from|import) (\w+)", block, re.MULTILINE)
-    return all(find_spec(name) for name in imports)
+    imports = re.findall(r"^(?:from|import) ([\w.]+)", block, re.MULTILINE)
+    return all(map(is_installed, imports))
+
+
+def is_installed(name):
+    """Whether a module is there; of a package that is not, none is."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 PAGES = [

@@ -1,0 +1,43 @@
+"""Run the Python blocks of a page as they are written: python run_page.py PAGE.
+
+README and the tutorial define all that they use. The pages of the guide may use `X`,
+`y` and others, which stand for a user's own texts.
+"""
+
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+# What needs a socket, or a database.
+NOT_RUN = ("dask.distributed", "import mlflow")
+
+
+def names_of_a_user():
+    """Return texts, labels and a fitted estimator."""
+    from sksemantic import SKTuningClassifier
+
+    words = {"good": ["good", "great", "lovely"], "bad": ["bad", "dull", "awful"]}
+    nouns = ["film", "play", "book", "song"]
+    rows = [(f"a {w} {n}", k) for n in nouns for k in words for w in words[k]]
+    X, y = (list(each) for each in zip(*rows, strict=True))
+    clf = SKTuningClassifier(max_epochs=1).fit(X, y)
+    parts = {"X": X[:12], "y": y[:12], "X_new": X[12:14]}
+    return parts | {"X_test": X[12:], "y_test": y[12:], "clf": clf}
+
+
+def main(page):
+    """Run one block after the other; an error ends the process."""
+    text = page.read_text("utf-8")
+    names = names_of_a_user() if page.parent.name == "guide" else {}
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        packages = re.findall(r"^(?:from|import) ([\w.]+)", block, re.MULTILINE)
+        if any(words in block for words in NOT_RUN) or not all(
+            map(find_spec, packages)
+        ):
+            continue
+        exec(compile(block, str(page), "exec"), names)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
