@@ -31,12 +31,23 @@ def main(page):
     text = page.read_text("utf-8")
     names = names_of_a_user() if page.parent.name == "guide" else {}
     for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        packages = re.findall(r"^(?:from|import) ([\w.]+)", block, re.MULTILINE)
-        if any(words in block for words in NOT_RUN) or not all(
-            map(find_spec, packages)
-        ):
-            continue
-        exec(compile(block, str(page), "exec"), names)
+        if can_run(block):
+            exec(compile(block, str(page), "exec"), names)
+
+
+def can_run(block):
+    """Whether a block needs nothing but packages that are there."""
+    packages = re.findall(r"^(?:from|import) ([\w.]+)", block, re.MULTILINE)
+    is_alone = not any(words in block for words in NOT_RUN)
+    return is_alone and all(map(is_installed, packages))
+
+
+def is_installed(name):
+    """Whether a module is there; of a package that is not, none is."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 if __name__ == "__main__":
