@@ -122,6 +122,12 @@ class _Lines(_Texts):
         print(", ".join([head, *notes]), file=sys.stderr, flush=True)  # noqa: T201
 
 
+def _is_notebook() -> bool:
+    """Whether a notebook's kernel runs this; others may have imported its packages."""
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return hasattr(get_shell(), "kernel")
+
+
 def make_display(what: str, verbose: int) -> Display:
     """Return what shows the progress of a fit or a prediction.
 
@@ -130,9 +136,8 @@ def make_display(what: str, verbose: int) -> Display:
     """
     if verbose != 1 or sys.stderr is None:
         return Display()
-    is_notebook = "ipykernel" in sys.modules
     try:
-        has_bar = is_notebook or getattr(sys.stderr, "isatty", lambda: False)()
+        has_bar = _is_notebook() or getattr(sys.stderr, "isatty", lambda: False)()
         return _Bar(what) if has_bar else _Lines(what)
     except _UNUSABLE:
         return Display()

@@ -48,7 +48,7 @@ def test_card_when_labels_are_many_or_odd_then_stays_a_card(model):
     labels = [f"label {i}\n# not a title" for i in range(25)]
     changed = SimpleNamespace(**vars(model))
     changed.task = SimpleNamespace(name="classification", classes=np.array(labels))
-    changed.task.first_loss = model.task.first_loss
+    changed.task.loss_names = model.task.loss_names
     changed.n_trained = model.n_trained
     card = model_card("SKTuningClassifier", changed, is_bundled=True)
     assert ", and 5 more" in card

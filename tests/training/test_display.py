@@ -4,7 +4,7 @@ import io
 import re
 import sys
 from contextlib import contextmanager, redirect_stderr
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 from sklearn.model_selection import GridSearchCV
@@ -121,7 +121,9 @@ def test_lines_when_time_goes_by_then_are_one_a_minute(monkeypatch, capfd):
 def test_fit_when_in_a_notebook_then_shows_a_bar(
     classifier, texts, labels, capfd, monkeypatch
 ):
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    shell = SimpleNamespace(kernel=object())
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
     classifier.set_params(verbose=1).fit(texts, labels)
     assert "%|" in capfd.readouterr().err
 
