@@ -29,6 +29,7 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import line, table
@@ -92,29 +93,54 @@ def last_models(is_regression):
 
 
 def measure(name, seed):
-    """Fit everything on one draw of rows; accuracy, or R2, by model and columns."""
+    """Fit everything on one draw of rows; what is measured, by model and columns."""
     (texts, numbers, y), (texts_test, numbers_test, y_test) = split(name, seed)
     is_regression = TASKS[name][1] is None
     estimator = SKTuningRegressor if is_regression else SKTuningClassifier
     start = time.process_time()
     scores = CrossFittedScores(estimator(random_state=seed))
-    given = scores.fit_transform(texts, y)
+    unseen = scores.fit_transform(texts, y)
     seconds = time.process_time() - start
     fitted = scores.estimator_
     columns = {
-        COLUMNS[0]: (given, scores.transform(texts_test)),
+        COLUMNS[0]: (unseen, scores.transform(texts_test)),
         COLUMNS[1]: (scores.transform(texts), scores.transform(texts_test)),
         COLUMNS[2]: (fitted.transform(texts), fitted.transform(texts_test)),
     }
-    found = {TEXT: fitted.score(texts_test, y_test)}
+    given = {NUMBERS: (numbers, numbers_test)} | {
+        what: (np.hstack([train, numbers]), np.hstack([test, numbers_test]))
+        for what, (train, test) in columns.items()
+    }
+    found = {}
+    for measured, function in MEASURES[is_regression].items():
+        found[measured] = {TEXT: function(fitted, texts_test, y_test)}
     for kind, model in last_models(is_regression).items():
-        alone = model.fit(numbers, y).score(numbers_test, y_test)
-        found[f"{kind}: {NUMBERS}"] = alone
-        for what, (train, test) in columns.items():
-            model.fit(np.hstack([train, numbers]), y)
-            score = model.score(np.hstack([test, numbers_test]), y_test)
-            found[f"{kind}: {what}"] = score
+        for what, (train, test) in given.items():
+            model.fit(train, y)
+            for measured, function in MEASURES[is_regression].items():
+                found[measured][f"{kind}: {what}"] = function(model, test, y_test)
     return {"cpu_seconds": round(seconds, 1), "scores": found}
+
+
+def accuracy_of(model, X, y):
+    """Return the share of rows that a classifier gets right."""
+    return accuracy_score(y, model.predict(X))
+
+
+def log_loss_of(model, X, y):
+    """Return the log-loss of a classifier's probabilities: lower is better."""
+    return log_loss(y, model.predict_proba(X))
+
+
+def r2_of(model, X, y):
+    """Return a regressor's R2."""
+    return r2_score(y, model.predict(X))
+
+
+MEASURES = {
+    False: {"accuracy": accuracy_of, "log-loss": log_loss_of},
+    True: {"R2": r2_of},
+}
 
 
 def plan(args):
@@ -128,17 +154,18 @@ def plan(args):
 
 
 def mixed_table(rows):
-    """Return a line for each task and last model: means over the draws."""
+    """Return a line for each task, measure and last model: means over the draws."""
     lines = []
     for name in TASKS:
         group = [row["scores"] for row in rows if row["task"] == name]
-        for kind in ("linear", "trees") if group else ():
-            names = [TEXT, *(f"{kind}: {what}" for what in (NUMBERS, *COLUMNS))]
-            means = [np.mean([scores[each] for scores in group]) for each in names]
-            lines.append(
-                line([name, len(group), kind, *(f"{mean:.3f}" for mean in means)])
-            )
-    return table(["task", "draws", "last model", TEXT, NUMBERS, *COLUMNS], lines)
+        for measured in group[0] if group else ():
+            for kind in ("linear", "trees"):
+                names = [TEXT, *(f"{kind}: {what}" for what in (NUMBERS, *COLUMNS))]
+                values = [[each[measured][key] for each in group] for key in names]
+                means = [f"{np.mean(each):.3f}" for each in values]
+                lines.append(line([name, len(group), measured, kind, *means]))
+    heading = ["task", "draws", "measure", "last model", TEXT, NUMBERS, *COLUMNS]
+    return table(heading, lines)
 
 
 def tables(rows):
