@@ -38,10 +38,15 @@ NOT_RUN = ("dask.distributed", "import mlflow")
 
 
 def with_one_epoch(model):
-    """Return what makes an estimator that passes over the texts once."""
+    """Return what makes an estimator that passes over the texts once.
+
+    It has the model, or four layers of the one that is named, or is the default.
+    """
 
     def make(estimator, *args, **params):
-        defaults = {} if args or model is None else {"model": model}
+        defaults = {"model_kwargs": {"n_layers": 4}}
+        if model is not None and not args:
+            defaults = {"model": model}
         return estimator(*args, **defaults | params | {"max_epochs": 1})
 
     return make
