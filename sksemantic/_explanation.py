@@ -141,13 +141,21 @@ def explain_by_shapley(
 
     A Shapley value is the mean, over how many other words there are, of what a word
     adds to them. The mean of the two ends, all others and none, is the same where at
-    most two words interact. Arguments are those of `explain_by_occlusion`.
+    most two words interact. Where more do, the values would not add up to what the
+    whole text adds to an empty one, as Shapley values do: each gets the same share of
+    what is missing (additive efficient normalisation: Jethani et al., FastSHAP, ICLR
+    2022, section 3). Arguments are those of `explain_by_occlusion`.
     """
     lost = explain_by_occlusion(compute, texts, outputs, task)
     alone = _change_words(compute, texts, task, _word_alone)
     nothing = Columns([[""]] * texts.n_columns, texts.names)
     empty = task.explainable(compute(nothing))  # (1, K)
-    return [(one + other - empty) / 2 for one, other in zip(lost, alone, strict=True)]
+    ends = [(one + other - empty) / 2 for one, other in zip(lost, alone, strict=True)]
+    missing = task.explainable(outputs) - empty - [each.sum(axis=0) for each in ends]
+    return [
+        each + rest / max(1, len(each))
+        for each, rest in zip(ends, missing, strict=True)
+    ]
 
 
 def explain_by_occlusion(

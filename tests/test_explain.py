@@ -168,3 +168,14 @@ def test_long_texts_when_read_in_windows_then_every_word_has_a_score(fast):
 def test_explain_when_an_option_is_wrong_then_says_so(options, message, fitted):
     with pytest.raises(ValueError, match=message):
         fitted.explain(X, **options)
+
+
+def test_shapley_when_summed_then_is_what_the_text_adds_to_an_empty_one(fitted):
+    texts = [TEXTS[1], "good", "a lovely , lovely film"]
+    scores = fitted.decision_function([*texts, ""])
+    for found, own in zip(
+        fitted.explain(texts, method="shapley"), scores, strict=False
+    ):
+        np.testing.assert_allclose(
+            found.scores.sum(axis=0) @ [-1, 1], own - scores[-1], atol=1e-5
+        )

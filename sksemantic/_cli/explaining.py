@@ -55,6 +55,7 @@ def run(
     if html is not None:
         body = display._repr_html_()
         write_text(html, _PAGE.format(title=escape(table.shown), body=body))
+        typer.echo(f"Saved in {html}.", err=True)
         return
     for explanation in explanations:
         typer.echo(str(TokenAttributionDisplay([explanation], name)))

@@ -173,6 +173,7 @@ class TuningCurveDisplay:
             style = {"color": "0.8", "label": "held-out texts join", "zorder": 0}
             ax.axvline(self.joined_after + 0.5, **style)
         ax.set(xlabel="epoch", ylabel=what, title=self.estimator_name)
+        ax.set_xlim(0.5, len(epochs) + 0.5)  # the same in both panels
         ax.locator_params(axis="x", integer=True)
         ax.legend()
 
