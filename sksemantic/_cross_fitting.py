@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import logit
 from sklearn.base import (
     BaseEstimator,
@@ -21,6 +22,8 @@ from sklearn.model_selection import (
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
+
+from sksemantic._inputs.columns import name_rows, only_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,14 +123,20 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X, y : object
-            As the estimator takes them.
+            As the estimator takes them, with labels for all texts.
         **fit_params : dict
             For the estimator's `fit`, such as `sample_weight`.
 
         Returns
         -------
         self : CrossFittedScores
+
+        Raises
+        ------
+        ValueError
+            If a label is missing.
         """
+        y = _labels_of_all(y)
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         shape = np.shape(y)
         n_columns = shape[1] if len(shape) > 1 else 1
@@ -143,15 +152,21 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X, y : object
-            As the estimator takes them; a number of folds needs labels for all texts.
+            As the estimator takes them, with labels for all texts.
         **fit_params : dict
             For the estimator's `fit`; those with an entry a text are split as X is.
 
         Returns
         -------
         ndarray of shape (n_samples, n_scores)
+
+        Raises
+        ------
+        ValueError
+            If a label is missing.
         """
         self._validate_params()
+        y = _labels_of_all(y)
         given = cross_val_predict(
             self.estimator,
             X,
@@ -229,3 +244,24 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             given = given[:, 1] if self._is_binary else given
             given = logit(given.clip(_SUREST, 1 - _SUREST))
         return given.reshape(len(given), -1)
+
+
+def _labels_of_all(y: Any) -> Any:
+    """Return y, a table of one column as that column; refuse missing labels.
+
+    Raises
+    ------
+    ValueError
+    """
+    y = only_column(y)
+    if np.ndim(y) == 2 and np.shape(y)[1] == 1:
+        y = np.asarray(y)[:, 0]
+    is_missing = np.asarray(pd.isna(np.asarray(y, object)), bool)
+    rows = np.flatnonzero(is_missing.reshape(len(is_missing), -1).any(axis=1))
+    if len(rows):
+        raise ValueError(
+            f"y must have a label for every text. Got {len(rows)} texts without one, "
+            f"the first in row(s) {name_rows(rows.tolist())}. Leave them out: "
+            "`transform` scores them."
+        )
+    return y

@@ -115,3 +115,19 @@ def test_table_when_fitted_then_text_stands_beside_numbers(fast):
     ]
     assert set(model.predict(table)) <= set(LABELS)
     assert "SKTuningClassifier" in model._repr_html_()
+
+
+@pytest.mark.parametrize("form", [np.array, pd.DataFrame])
+def test_labels_when_a_table_of_one_column_then_are_that_column(form):
+    y = form([[label] for label in LABELS])
+    given = CrossFittedScores(Learner(), cv=4).fit_transform(DIFFERENT, y)
+    assert given.shape == (24, 1)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize("method", ["fit", "fit_transform"])
+def test_labels_when_some_are_missing_then_are_refused(method, missing):
+    y = [missing, *LABELS[1:5], missing, *LABELS[6:]]
+    fit = getattr(CrossFittedScores(Learner(), cv=4), method)
+    with pytest.raises(ValueError, match=r"2 texts without one, .* row\(s\) 0, 5"):
+        fit(DIFFERENT, y)
