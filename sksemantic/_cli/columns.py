@@ -173,8 +173,7 @@ def _task_of(
 ) -> tuple[Task | None, str]:
     """Return the task that a column asks for, and why; None and what to do."""
     if None in numbers:
-        first = known[numbers.index(None)]
-        return Task.classification, f"because {name!r} holds labels such as {first!r}"
+        return _task_of_labels(known, numbers, name)
     n_values = len(set(numbers))
     if not all(isinstance(number, int) for number in numbers):
         return Task.regression, f"because {name!r} holds numbers with a decimal point"
@@ -188,6 +187,28 @@ def _task_of(
         f"The column {name!r} holds {n_values} different whole numbers, which may be "
         "labels or numbers. Say which: --task classification or --task regression."
     )
+
+
+def _task_of_labels(
+    known: list[Any], numbers: list[int | float | None], name: str
+) -> tuple[Task | None, str]:
+    """Return classification, and why; None where cells do not look like labels."""
+    first = known[numbers.index(None)]
+    n_numbers = len(numbers) - numbers.count(None)
+    n_values = len({*map(str, known)})
+    if n_values > _MOST_CLASSES and 2 * n_numbers > len(known):
+        return None, (
+            f"The column {name!r} holds numbers, and {numbers.count(None)} cell(s) "
+            f"that are none, such as {first!r:.60}. Mend or empty these, or say "
+            "--task classification if all are labels."
+        )
+    if n_values > _MOST_CLASSES and 2 * n_values > len(known):
+        return None, (
+            f"The column {name!r} holds {n_values} different values in {len(known)} "
+            f"rows, such as {first!r:.60}, which hardly are labels. If they are, say "
+            "--task classification."
+        )
+    return Task.classification, f"because {name!r} holds labels such as {first!r}"
 
 
 def _number(value: Any) -> int | float | None:

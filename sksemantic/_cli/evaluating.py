@@ -69,6 +69,12 @@ class Evaluation:
 
 def evaluate(estimator: Any, X: Any, y: list[Any]) -> Evaluation:
     """Compare the predictions of texts with what they should be."""
+    known = {*map(str, getattr(estimator, "classes_", ()))}
+    if known and not known & {*map(str, y)}:
+        raise UsageError(
+            f"No target is a class of the model, such as {y[0]!r:.60}: its classes are "
+            f"{', '.join(sorted(known)[:10])}."
+        )
     predicted = estimator.predict(X)
     if np.ndim(predicted) > 1:
         raise WorkError(

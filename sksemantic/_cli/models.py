@@ -54,8 +54,21 @@ def check_directory_is_free(path: str, *, force: bool) -> None:
             refuse_foreign_files(directory)
         except ValueError as exc:
             raise UsageError(str(exc)) from exc
-    parents = [each for each in (directory, *directory.parents) if each.is_dir()]
-    check_can_write(parents[0] if parents else Path())
+    places = (directory, *directory.parents)
+    check_can_write(next((each for each in places if each.exists()), Path()))
+    if not directory.exists():
+        _try_to_make(directory)
+
+
+def _try_to_make(directory: Path) -> None:
+    """Refuse a directory that cannot be made, before anything is computed for it."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    try:
+        directory.mkdir(parents=True)
+    except OSError as exc:
+        raise UsageError(f"{str(directory)!r} cannot be made: {exc}.") from exc
+    for each in missing:  # it is made again when the model is saved
+        each.rmdir()
 
 
 def save(

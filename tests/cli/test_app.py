@@ -323,3 +323,32 @@ def test_reader_when_it_has_gone_then_ends_silently(model, folder, monkeypatch):
     monkeypatch.setattr(predicting, "predict", broken)
     _, err = sk("predict", model, folder / "train.csv", code=141)
     assert not err
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([*map(float, range(24)), "inf"], "holds numbers, and 1 cell(s)"),
+        ([f"2024-01-{day:02}" for day in range(1, 26)], "hardly are labels"),
+    ],
+    ids=["a cell that is no number", "dates"],
+)
+def test_fit_when_cells_are_hardly_labels_then_asks(targets, message, folder):
+    frame = pd.DataFrame({"review": [*TEXTS, TEXTS[0]], "label": targets})
+    frame.to_csv(folder / "odd.csv", index=False)
+    place = folder / "none"
+    _, err = sk("fit", folder / "odd.csv", *COLUMNS, "--out", place, code=2)
+    assert message in err
+    assert not place.exists()
+
+
+def test_fit_when_the_place_cannot_be_made_then_refused_before_the_work(folder):
+    place = folder / "train.csv" / "model"
+    out, err = sk("fit", folder / "train.csv", *COLUMNS, "--out", place, code=2)
+    assert "There is no directory" in err
+    assert "24 rows" not in out
+
+
+def test_evaluate_when_no_target_is_a_class_then_says_so(model, folder):
+    start = ["evaluate", model, folder / "train.csv", "--target", "id"]
+    assert "its classes are bad, good" in sk(*start, code=2)[1]
