@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy.special import logit
 from sklearn.base import (
     BaseEstimator,
@@ -24,15 +23,15 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from sksemantic._inputs.columns import name_rows, only_column
+from sksemantic._inputs.unlabelled import missing_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-_SUREST = (
-    1e-6  # probabilities are kept this far from 0 and 1: their log-odds are finite
-)
+# How far from 0 and 1 probabilities are kept: their log-odds are finite.
+_SUREST = 1e-6
 
 
 class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
@@ -256,7 +255,7 @@ def _labels_of_all(y: Any) -> Any:
     y = only_column(y)
     if np.ndim(y) == 2 and np.shape(y)[1] == 1:
         y = np.asarray(y)[:, 0]
-    is_missing = np.asarray(pd.isna(np.asarray(y, object)), bool)
+    is_missing = missing_rows(np.asarray(y, object))
     rows = np.flatnonzero(is_missing.reshape(len(is_missing), -1).any(axis=1))
     if len(rows):
         raise ValueError(

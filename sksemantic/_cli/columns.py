@@ -11,6 +11,7 @@ import pandas as pd
 from sksemantic._cli.errors import UsageError, WorkError, count, did_you_mean
 from sksemantic._cli.options import Empty, Task
 from sksemantic._cli.tables import Table, delimiter_hint
+from sksemantic._inputs.columns import missing_places
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)\Z", re.ASCII)
 _DECIMAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?\Z", re.ASCII)
@@ -73,15 +74,6 @@ def name_rows(frame: pd.DataFrame, rows: Sequence[int]) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(numbers)}{more}"
 
 
-def missing(values: Sequence[Any]) -> list[int]:
-    """Return the places of missing values."""
-    return [
-        i
-        for i, value in enumerate(values)
-        if value is None or (np.ndim(value) == 0 and pd.isna(value) is True)
-    ]
-
-
 def read_texts(
     frame: pd.DataFrame, names: Sequence[str], empty: Empty, table: Table
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -96,7 +88,7 @@ def read_texts(
     lacking: set[int] = set()
     for name in names:
         values = texts[name].tolist()
-        places = missing(values)
+        places = missing_places(values)
         if places and empty is Empty.error:
             raise WorkError(
                 f"{table.shown} has no text in {count(len(places), 'cell')} of the "
@@ -141,7 +133,7 @@ def read_target(values: Sequence[Any], task: Task | None, name: str) -> Target:
     UsageError
         If nobody can tell, or the numbers of a regression are none.
     """
-    places = {*missing(values)}
+    places = {*missing_places(values)}
     known = [value for i, value in enumerate(values) if i not in places]
     if not known:
         raise WorkError(f"The column {name!r} is empty in all rows.")

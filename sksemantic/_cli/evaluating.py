@@ -20,7 +20,6 @@ from sklearn.metrics import (
 from sksemantic._cli.columns import (
     as_X,
     check_columns,
-    missing,
     read_target,
     read_texts,
 )
@@ -28,6 +27,7 @@ from sksemantic._cli.errors import UsageError, WorkError, count
 from sksemantic._cli.models import FittedColumns, load, text_columns
 from sksemantic._cli.options import Empty, Loading, Reading, Task
 from sksemantic._cli.tables import Table
+from sksemantic._inputs.columns import missing_places
 
 _NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "r2": "R2"}
 _NAMES |= {"mean_absolute_error": "mean absolute error", "spearman": "Spearman"}
@@ -133,7 +133,7 @@ def read_labelled(
     table = Table.at(path, reading)
     frame = table.read()
     check_columns(frame, [*names, target], table)
-    lacking = missing(frame[target].tolist())
+    lacking = missing_places(frame[target].tolist())
     if lacking:
         typer.echo(f"{count(len(lacking), 'row')} without a target left out.", err=True)
         frame = frame.drop(frame.index[lacking])

@@ -10,7 +10,6 @@ from sksemantic._cli.columns import (
     Target,
     as_X,
     check_columns,
-    missing,
     name_rows,
     read_target,
     read_texts,
@@ -18,6 +17,7 @@ from sksemantic._cli.columns import (
 from sksemantic._cli.errors import WorkError, count
 from sksemantic._cli.options import Empty, Reading, Task, Training
 from sksemantic._cli.tables import Table
+from sksemantic._inputs.columns import missing_places
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_training_data(path: str, reading: Reading, training: Training) -> Train
     names, empty = training.text, reading.empty or Empty.error
     check_columns(frame, [*names, training.target], table)
     if empty is Empty.drop:
-        lacking = missing(frame[training.target].tolist())
+        lacking = missing_places(frame[training.target].tolist())
         frame = frame.drop(frame.index[lacking])
     frame, texts = read_texts(frame, names, empty, table)
     typer.echo(f"{table.shown}: {count(n_rows, 'row')}, {len(frame):,} used.")
@@ -70,7 +70,7 @@ def read_training_data(path: str, reading: Reading, training: Training) -> Train
         raise WorkError(f"{table.shown} has no row without an empty cell.")
     values = frame[training.target].tolist()
     target = read_target(values, training.task, training.target)
-    lacking = missing(target.values)
+    lacking = missing_places(target.values)
     if lacking and target.task is Task.regression:
         raise WorkError(
             f"{table.shown} has no number in {count(len(lacking), 'cell')} of the "

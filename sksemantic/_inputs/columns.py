@@ -1,6 +1,6 @@
 """Checks of X: texts in any form that users have them."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Number
 from typing import TYPE_CHECKING, Any
@@ -156,13 +156,18 @@ def _transposed(rows: list[Any]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+def missing_places(values: Sequence[Any]) -> list[int]:
+    """Return the places of missing values: None, NaN or NA."""
+    return [
+        i
+        for i, value in enumerate(values)
+        if value is None or (np.ndim(value) == 0 and pd.isna(value) is True)
+    ]
+
+
 def _refuse_non_texts(texts: list[Any], place: str) -> None:
     """Refuse texts that are missing or not str; name the first of them."""
-    missing = [
-        i
-        for i, text in enumerate(texts)
-        if text is None or (np.ndim(text) == 0 and pd.isna(text) is True)
-    ]
+    missing = missing_places(texts)
     if missing:
         raise ValueError(
             f"X contains {len(missing)} missing values (None, NaN or NA), the first in "
