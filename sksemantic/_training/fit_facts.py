@@ -1,5 +1,6 @@
 """What a fit has made, in words: for notebooks, terminals and model cards."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sksemantic._backbone.source import is_there
@@ -42,17 +43,20 @@ def fit_facts(model: "FittedModel") -> dict[str, str]:
 
 def _trained(model: "FittedModel") -> str:
     n_trained = model.n_trained
-    n_backbone = _count_weights(model.config.model.backbone.source)
+    source = model.config.model.backbone.source
+    n_backbone = _count_weights(source) if is_there(source) else 0
     if not n_backbone:
         return f"{n_trained:,} numbers"
     share = n_trained / n_backbone
     return f"{n_trained:,} numbers, {share:.2%} of the backbone's {n_backbone:,}"
 
 
+@lru_cache(maxsize=64)
 def _count_weights(source: "BackboneSource") -> int:
-    """Return how many weights the backbone's files have; 0 where they are not there."""
-    if not is_there(source):
-        return 0
+    """Return how many weights the backbone's files have; 0 if they cannot be read.
+
+    A notebook's cell asks several times, and a header may list a whole vocabulary.
+    """
     try:
         return check_weight_files(source)
     except (SKSemanticError, OSError):
