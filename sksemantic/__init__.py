@@ -28,6 +28,8 @@ __all__ = [
     "UnsupportedBackboneError",
     "cache_limits",
     "clear_cache",
+    "predict_many",
+    "predict_proba_many",
 ]
 
 # Public names are imported when first touched, so that `import sksemantic` stays
@@ -55,6 +57,8 @@ _HOMES = {
     "UnsupportedBackboneError": "exceptions",
     "cache_limits": "_cache",
     "clear_cache": "_cache",
+    "predict_many": "_predict_many",
+    "predict_proba_many": "_predict_many",
 }
 
 if TYPE_CHECKING:
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from sksemantic._displays.token_attribution import TokenAttributionDisplay
     from sksemantic._displays.tuning_curve import TuningCurveDisplay
     from sksemantic._explanation import Explanation
+    from sksemantic._predict_many import predict_many, predict_proba_many
     from sksemantic._regressor import SKTuningRegressor
     from sksemantic._token_classifier import SKTuningTokenClassifier
     from sksemantic._training.config import TrainingConfig

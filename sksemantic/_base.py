@@ -33,9 +33,10 @@ from sksemantic._inputs.validation import (
     random_source,
     resumable,
 )
-from sksemantic._model.inference import compute_features, compute_scores
+from sksemantic._model.inference import compute_features
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
+from sksemantic._prediction import Prediction
 from sksemantic._representation import Represented
 from sksemantic._saving.checkpoint_store import open_store
 from sksemantic._saving.pretrained import Pretrained
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.loading import BackboneConfig
     from sksemantic._inputs.template import Template
+    from sksemantic._prediction import Finish
     from sksemantic._tasks.base import Task
 
 # What `fit` returns. Editors that complete from source do not understand `Self`.
@@ -304,14 +306,17 @@ class BaseSKTuning(
         with self._reading(data) as reading:
             return compute_features(module, data, reading.count)
 
-    def _scores(self, X: Any, model: FittedModel | None = None) -> "NDArray":
-        """Return the head's outputs (n, K) as float64.
+    def _predict(self, method: str, X: Any) -> Any:
+        """Return what a method makes of the head's outputs for texts."""
+        prediction = self._prepare_prediction(method, X)
+        with self._reading(prediction.data) as reading:
+            return prediction.answer(reading.count)
 
-        Another thread may fit meanwhile: who makes labels of them passes the model.
-        """
-        module, data = self._load_with_data(model or self._model, X)
-        with self._reading(data) as reading:
-            return compute_scores(module, data, reading.count).astype(np.float64)
+    def _prepare_prediction(self, method: str, X: Any) -> Prediction:
+        """Check and tokenise texts; another thread may fit meanwhile."""
+        model = self._model
+        finish = self._finisher(method, model)
+        return Prediction(*self._load_with_data(model, X), finish)
 
     def _reading(self, data: TextDataset) -> ReadingProgress:
         n_tokens = len(data.token_ids.flat)
@@ -379,7 +384,11 @@ class BaseSKTuning(
             **request.situation,
         )
 
-    # What X and y are
+    # What X, y and predictions are
+
+    @abstractmethod
+    def _finisher(self, method: str, model: FittedModel) -> "Finish":
+        """Return what a method does with the head's outputs (n_rows, K)."""
 
     @abstractmethod
     def _encode_targets(

@@ -20,6 +20,7 @@ from sksemantic._training.training_lock import training_lock
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sksemantic._prediction import Finish
     from sksemantic._training.fitted import FittedModel
 
 
@@ -340,13 +341,7 @@ class SKTuningClassifier(LabelledScore, Explains, BaseSKTuning):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, as in `classes_`, or indicators of 0 and 1.
         """
-        model = self._model
-        task = _task_of(model)
-        threshold = self._encoder.check_threshold(task)
-        scores = self._scores(X, model)
-        if task.is_multilabel:  # the threshold is one of probabilities
-            scores = scores / model.result.temperature
-        return task.predict(scores, threshold)
+        return self._predict("predict", X)
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each class.
@@ -364,9 +359,7 @@ class SKTuningClassifier(LabelledScore, Explains, BaseSKTuning):
             Columns in the order of `classes_`. With several labels a text each column
             is a probability of its own.
         """
-        model = self._model
-        scores = self._scores(X, model) / model.result.temperature
-        return _task_of(model).probabilities(scores)
+        return self._predict("predict_proba", X)
 
     def predict_log_proba(self, X: Any) -> "NDArray":
         """Return the log-probability of each class.
@@ -381,9 +374,7 @@ class SKTuningClassifier(LabelledScore, Explains, BaseSKTuning):
         ndarray of shape (n_samples, n_classes)
             Columns in the order of `classes_`.
         """
-        model = self._model
-        scores = self._scores(X, model) / model.result.temperature
-        return _task_of(model).log_probabilities(scores)
+        return self._predict("predict_log_proba", X)
 
     def decision_function(self, X: Any) -> "NDArray":
         """Return the logits.
@@ -399,14 +390,26 @@ class SKTuningClassifier(LabelledScore, Explains, BaseSKTuning):
             For two classes the log-odds of `classes_[1]`, else one logit per class or
             label, or one log-probability per ordered class.
         """
-        model = self._model
-        return _task_of(model).logits(self._scores(X, model))
+        return self._predict("decision_function", X)
 
     def __sklearn_tags__(self):
         """Declare that a text may have several labels."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+    def _finisher(self, method: str, model: "FittedModel") -> "Finish":
+        task, temperature = _task_of(model), model.result.temperature
+        if method == "decision_function":
+            return task.logits
+        if method == "predict":
+            threshold = self._encoder.check_threshold(task)
+            if not task.is_multilabel:
+                temperature = 1.0  # without it the most probable label is the same
+            return lambda scores: task.predict(scores / temperature, threshold)
+        is_log = method == "predict_log_proba"
+        function = task.log_probabilities if is_log else task.probabilities
+        return lambda scores: function(scores / temperature)
 
     def _encode_targets(
         self,

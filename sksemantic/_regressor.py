@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sksemantic._prediction import Finish
+    from sksemantic._training.fitted import FittedModel
+
 
 class SKTuningRegressor(RegressorMixin, Explains, BaseSKTuning):
     """Text regressor: a frozen language model after a trained semantic prefix.
@@ -251,14 +254,16 @@ class SKTuningRegressor(RegressorMixin, Explains, BaseSKTuning):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
             In the units of y.
         """
-        model = self._model
-        return model.task.predict(self._scores(X, model))
+        return self._predict("predict", X)
 
     def __sklearn_tags__(self):
         """Declare several targets."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+    def _finisher(self, method: str, model: "FittedModel") -> "Finish":
+        return model.task.predict
 
     def _encode_targets(
         self,

@@ -1,6 +1,7 @@
 """SKTuningTokenClassifier: a label for every word."""
 
 import re
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from sklearn.utils._param_validation import StrOptions
 
 from sksemantic._base import BaseSKTuning, Estimator
 from sksemantic._inputs.columns import check_words
-from sksemantic._inputs.dataset import TextDataset
+from sksemantic._inputs.dataset import Ragged, TextDataset
 from sksemantic._inputs.prompt import TEXT, Prompt
 from sksemantic._inputs.word_labels import check_word_labels
+from sksemantic._prediction import Prediction
 from sksemantic._tasks.base import Targets
 from sksemantic._tasks.tokens import TokenClassification
 from sksemantic._tasks.word_labels import encode_word_labels
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
+    from sksemantic._prediction import Finish
     from sksemantic._training.fitted import FittedModel
 
 _ENTITY_LABEL = re.compile(r"O|[BIESLU]-.+")
@@ -256,10 +259,7 @@ class SKTuningTokenClassifier(
         ndarray of shape (n_samples,), object
             A list of labels for each text.
         """
-        model = self._model
-        texts, scores = self._scores_of_words(model, X)
-        labels = model.task.predict(scores)
-        return _by_text([part.tolist() for part in _split(labels, texts)])
+        return self._predict("predict", X)
 
     def predict_proba(self, X: Any) -> "NDArray":
         """Return the probability of each label for each word.
@@ -275,11 +275,7 @@ class SKTuningTokenClassifier(
             For each text an array of shape (n_words, n_classes), columns in the order
             of `classes_`.
         """
-        model = self._model
-        texts, scores = self._scores_of_words(model, X)
-        assert isinstance(model.task, TokenClassification)
-        probabilities = model.task.probabilities(scores / model.result.temperature)
-        return _by_text(_split(probabilities, texts))
+        return self._predict("predict_proba", X)
 
     def transform(self, X: Any) -> "NDArray":
         """Embed words: their hidden states after the trained semantic prefix.
@@ -350,14 +346,24 @@ class SKTuningTokenClassifier(
         tags.target_tags.required = True
         return tags
 
-    def _scores_of_words(
-        self, model: "FittedModel", X: Any
-    ) -> "tuple[list[list[str]], NDArray]":
-        """Return the words of each text, and the logits of all words (n_words, K)."""
+    def _prepare_prediction(self, method: str, X: Any) -> Prediction:
         texts = check_words(X)
-        if not any(texts):
-            return texts, np.empty((0, model.task.n_outputs))
-        return texts, self._scores(texts, model)
+        prediction = super()._prepare_prediction(method, texts)
+
+        def finish(scores: "NDArray") -> "NDArray":
+            parts = _split(prediction.finish(scores), texts)
+            if method == "predict":
+                return _by_text([part.tolist() for part in parts])
+            return _by_text(parts)
+
+        return replace(prediction, finish=finish)
+
+    def _finisher(self, method: str, model: "FittedModel") -> "Finish":
+        task, temperature = model.task, model.result.temperature
+        assert isinstance(task, TokenClassification)
+        if method == "predict":
+            return task.predict
+        return lambda scores: task.probabilities(scores / temperature)
 
     def _encode_targets(
         self,
@@ -396,6 +402,8 @@ class SKTuningTokenClassifier(
         groups: "NDArray | None" = None,
     ) -> TextDataset:
         """Tokenise words; a long text becomes several windows."""
+        if not any(texts):
+            return TextDataset(Ragged.of([]), word_positions=Ragged.of([]))
         rows, word_positions, origins = template.word_rows(texts)
         if weights is not None:
             weights = weights[origins]

@@ -32,6 +32,18 @@ class Ragged:
         flat = np.concatenate([np.zeros(0, np.int32), *sequences]).astype(np.int32)
         return cls(flat, lengths)
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Ragged]") -> "Ragged":
+        """Return the sequences of all parts; if one has pairs, all have."""
+        seconds = [
+            part.second_starts for part in parts if part.second_starts is not None
+        ]
+        return cls(
+            np.concatenate([part.flat for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            np.concatenate(seconds) if seconds else None,
+        )
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 

@@ -7,7 +7,7 @@ Every adapter starts as the identity, as its output layer is zero: before the fi
 the model is the frozen backbone after the prompt. Adapters return plain tensors.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,48 @@ class TextAdapter(_Adapter):
         maps: Iterable[tuple[int, Any]] = zip(self.layers, self.maps, strict=True)
         return {layer: partial(_refined, *adapt) for layer, adapt in maps}
 
+    def weights(self, layer: int) -> "tuple[Tensor, Tensor] | None":
+        """Return the map (r, C), (C, r) of one of the backbone's layers, if tuned."""
+        if layer not in self.layers:
+            return None
+        first, last = self.maps[self.layers.index(layer)].parameters()
+        return first, last
+
+
+def edits_of_rows(
+    adapters: "Sequence[TextAdapter | None]", rows: Tensor
+) -> dict[int, Callable[[Tensor], Tensor]]:
+    """Return the change (B, T, C) to (B, T, C) of each layer's output, row by row.
+
+    `rows` (B,) says which adapter a row has; None changes nothing.
+    """
+    layers = {layer for adapter in adapters if adapter for layer in adapter.layers}
+    edits: dict[int, Callable[[Tensor], Tensor]] = {}
+    for layer in layers:
+        maps = [adapter.weights(layer) if adapter else None for adapter in adapters]
+        firsts, lasts = _stacked([*maps])
+        edits[layer] = partial(_refined_by_row, firsts[rows], lasts[rows])
+    return edits
+
+
+def _stacked(maps: "list[tuple[Tensor, Tensor] | None]") -> tuple[Tensor, Tensor]:
+    """Return maps as (n, r, C) and (n, C, r); what is lacking is zero."""
+    given = [each for each in maps if each is not None]
+    rank, width = max(len(first) for first, _ in given), given[0][0].shape[1]
+    firsts = given[0][0].new_zeros(len(maps), rank, width)
+    lasts = given[0][0].new_zeros(len(maps), width, rank)
+    for i, each in enumerate(maps):
+        if each is not None:
+            first, last = each
+            firsts[i, : len(first)], lasts[i, :, : len(first)] = first, last
+    return firsts, lasts
+
+
+def _refined_by_row(firsts: Tensor, lasts: Tensor, states: Tensor) -> Tensor:
+    """Change states (B, T, C) by a map (r, C), (C, r) of each row, without gradient."""
+    refined, _ = _refine(states.to(firsts.device), firsts, lasts)
+    return refined.to(states.device)
+
 
 def _refined(in_layer: nn.Linear, out_layer: nn.Linear, states: Tensor) -> Tensor:
     first, last = in_layer.weight, out_layer.weight  # (r, C), (C, r)
@@ -125,7 +167,8 @@ def _refine(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return what `TextAdapter` makes of states (n, C), and what led to it.
 
-    It is computed in float32, in few steps. The size of a state counts as a constant.
+    Or of states (B, T, C) with maps of each row. It is computed in float32, in few
+    steps. The size of a state counts as a constant.
     """
     wide = states.to(first.dtype)
     size = wide.abs().mean(dim=-1, keepdim=True)
@@ -133,8 +176,9 @@ def _refine(
     scaled = wide / size
     usual = hardtanh(scaled, -_LARGEST_READ, _LARGEST_READ)
     size *= _TEXT_SCALE
-    ranks = (usual @ first.T).mul_(size)  # (n, r)
-    return torch.addmm(wide, ranks, last.T).to(states.dtype), (scaled, size, ranks)
+    ranks = (usual @ first.mT).mul_(size)  # (n, r)
+    add: Any = torch.addmm if states.dim() == 2 else torch.baddbmm
+    return add(wide, ranks, last.mT).to(states.dtype), (scaled, size, ranks)
 
 
 class _Refine(torch.autograd.Function):

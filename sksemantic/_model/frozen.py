@@ -257,11 +257,18 @@ def inference_batches(
 
 
 def run_conditioned(
-    backbone: "Backbone", method: str, inputs: dict[str, Tensor], condition: Any
+    backbone: "Backbone",
+    method: str,
+    inputs: dict[str, Tensor],
+    condition: Any,
+    prefix_mask: Tensor | None = None,
 ) -> Tensor:
-    """Return the last hidden states (B, T, C) after a prefix or soft prompt (P, C)."""
+    """Return the last hidden states (B, T, C) after a prefix or soft prompt (P, C).
+
+    Or after one of each row; of prefixes, the mask (B, P) says which tokens are real.
+    """
     if method == "prefix":
-        return backbone.prefix_mechanism.run(inputs, condition)
+        return backbone.prefix_mechanism.run(inputs, condition, prefix_mask)
     text = backbone.embed(inputs["input_ids"])  # (B, T, C)
     prompt = condition.to(text).expand(len(text), -1, -1)  # (B, P, C)
     n_prompt = prompt.shape[1]

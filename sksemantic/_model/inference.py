@@ -51,6 +51,8 @@ def compute_scores(
 
     `on_batch` is called with each batch.
     """
+    if not len(data):
+        return np.empty((0, module.config.n_outputs), np.float32)
     return _forward_all(module, data, module.scores, on_batch)
 
 

@@ -21,6 +21,7 @@ from sksemantic._backbone.prefix.base import (
     SplitLayer,
     expand_prefix,
     hidden_states_of,
+    prefix_length,
     run_model,
 )
 from sksemantic.exceptions import UnsupportedBackboneError
@@ -218,12 +219,17 @@ class AttentionPrefix(PrefixMechanism):
         prefix: Prefix = [(key, value) for _, key, value in calls]  # (H_kv, P, D) each
         return PromptStates([states[i] for i in layers], prefix, layers)
 
-    def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
+    def run(
+        self,
+        inputs: dict[str, Tensor],
+        prefix: "Prefix",
+        prefix_mask: Tensor | None = None,
+    ) -> Tensor:
         """Return the last hidden states (B, T, C) of a batch after the prefix."""
         if self.positions.own is None:
-            n_prompt = prefix[0][0].shape[1]
+            n_prompt = prefix_length(prefix, prefix_mask)
             inputs = self.positions.of_text(n_prompt, inputs["input_ids"]) | inputs
-        with add_hooks(on_attention=PrefixJoiner(prefix)):
+        with add_hooks(on_attention=PrefixJoiner(prefix, prefix_mask)):
             return run_model(self.model, inputs)
 
     def _prefix_from(self, prefix: "Prefix", split_layer: SplitLayer) -> "Prefix":
@@ -244,10 +250,14 @@ class AttentionPrefix(PrefixMechanism):
 
 
 class PrefixJoiner:
-    """Joins each layer's prefix to its keys and values, in the order of the calls."""
+    """Joins each layer's prefix to its keys and values, in the order of the calls.
 
-    def __init__(self, prefix: "Prefix") -> None:
+    `real` (B, P) says which tokens of each row's prefix are seen; None: all are.
+    """
+
+    def __init__(self, prefix: "Prefix", real: Tensor | None = None) -> None:
         self._layers = iter(prefix)
+        self._real = real
         self._widened: dict[int, tuple[Tensor | None, Tensor]] = {}
 
     def __call__(
@@ -255,27 +265,35 @@ class PrefixJoiner:
     ) -> "AttentionCall":
         key, value, mask, is_causal = call
         prefix = next(self._layers, None)
-        if prefix is None or prefix[0].shape[::2] != key.shape[1::2]:
+        if prefix is None or prefix[0].shape[-3::2] != key.shape[1::2]:
             raise UnsupportedBackboneError("Its attention calls differ between texts.")
-        prefix_key, prefix_value = prefix  # (H_kv, P, D) each
-        if mask is not None or is_causal:
-            mask = self._widen(mask, prefix_key, key)
+        prefix_key, prefix_value = prefix  # (H_kv, P, D) or (B, H_kv, P, D) each
+        if mask is not None or is_causal or self._real is not None:
+            mask = self._widen(mask, prefix_key, key, is_causal)
         # (B, H_kv, P + T, D) each
         key = torch.cat([expand_prefix(prefix_key, key), key], dim=2)
         value = torch.cat([expand_prefix(prefix_value, value), value], dim=2)
         return key, value, mask, False  # the mask covers causality
 
-    def _widen(self, mask: Tensor | None, prefix_key: Tensor, key: Tensor) -> Tensor:
+    def _widen(
+        self, mask: Tensor | None, prefix_key: Tensor, key: Tensor, is_causal: bool
+    ) -> Tensor:
         """Let every query see the prefix; once per mask, not once per layer."""
         if id(mask) not in self._widened:
             narrow = mask  # (B, 1, T, T)
-            if narrow is None:  # the backbone left the causal one to SDPA
+            if narrow is None and is_causal:  # the backbone left it to SDPA
                 square = key.new_ones(key.shape[2], key.shape[2], dtype=torch.bool)
                 narrow = square.tril()[None, None]
-            size = (*narrow.shape[:-1], prefix_key.shape[1])
-            seen = narrow.new_zeros(size)  # what is added, or which ones are seen
-            if narrow.dtype == torch.bool:
-                seen = ~seen
+            elif narrow is None:
+                narrow = key.new_zeros(1, 1, 1, key.shape[2])
+            if self._real is not None:
+                narrow = narrow.expand(len(key), -1, -1, -1)
+            is_bool = narrow.dtype == torch.bool  # which are seen, or what is added
+            seen, hidden = (1, 0) if is_bool else (0, torch.finfo(narrow.dtype).min)
+            size = (*narrow.shape[:-1], prefix_key.shape[-2])
+            before = narrow.new_full(size, seen)
+            if self._real is not None:
+                before.masked_fill_(~self._real[:, None, None], hidden)
             # The mask is kept too: once freed, another could get its id.
-            self._widened[id(mask)] = mask, torch.cat([seen, narrow], dim=-1)
+            self._widened[id(mask)] = mask, torch.cat([before, narrow], dim=-1)
         return self._widened[id(mask)][1]  # (B, 1, T, P + T)

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from sksemantic._backbone.layers import record_states, refuse_model_errors, start_at
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    # Each layer's tensors (H, P, D); or those of each row of a batch, (B, H, P, D).
     Prefix = list[tuple[Tensor, ...]]
 
 _TOLERANCE = 1e-3  # of the largest output
@@ -65,13 +69,16 @@ class Positions:
         table = None if is_causal else learned_positions(model)
         return cls(given, None if table is None else table.start)
 
-    def of_text(self, n_prompt: int, ids: "Tensor") -> "dict[str, Tensor]":
-        """Return the positions (1, T) of texts (B, T) after P tokens, as an input."""
+    def of_text(self, n_prompt: "int | Tensor", ids: "Tensor") -> "dict[str, Tensor]":
+        """Return the positions (1, T) of texts (B, T) after P tokens, as an input.
+
+        With a number of tokens for each text (B, 1) they are (B, T).
+        """
         if not self.given:
             return {}
         start = n_prompt if self.own is None else self.own
-        positions = torch.arange(start, start + ids.shape[1], device=ids.device)
-        return {"position_ids": positions[None]}
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        return {"position_ids": positions + start}
 
     def of_both(self, n_prompt: int, ids: "Tensor") -> "dict[str, Tensor]":
         """Return the positions (1, P + T) of both in one row, as an input."""
@@ -110,6 +117,7 @@ class PrefixMechanism(ABC):
         self.model = model
         self.positions = positions
         self.has_layer_hooks = has_layer_hooks
+        self._mixes_lengths: bool | None = None
 
     def max_text_length(self, max_positions: int, n_prompt: int) -> int:
         """Return how many tokens a text may have after a prefix of P tokens."""
@@ -121,8 +129,17 @@ class PrefixMechanism(ABC):
         """Run the backbone over one prompt (1, P, C); record what the layers make."""
 
     @abstractmethod
-    def run(self, inputs: "dict[str, Tensor]", prefix: "Prefix") -> "Tensor":
-        """Return the last hidden states (B, T, C) of a batch after the prefix."""
+    def run(
+        self,
+        inputs: "dict[str, Tensor]",
+        prefix: "Prefix",
+        prefix_mask: "Tensor | None" = None,
+    ) -> "Tensor":
+        """Return the last hidden states (B, T, C) of a batch after the prefix.
+
+        Where each row has a prefix of its own, the mask (B, P) says which of its tokens
+        are real; None: all are.
+        """
 
     def run_recording(
         self, inputs: "dict[str, Tensor]", prefix: "Prefix", split_layer: SplitLayer
@@ -177,6 +194,37 @@ class PrefixMechanism(ABC):
         real = mask.bool()
         return outputs_agree(output[real], expected[real], self.model)
 
+    @torch.no_grad()
+    def can_mix_lengths(self, prefix: "Prefix") -> bool:
+        """Whether the rows of a batch may have prefixes of different lengths.
+
+        That is tried, once, on two tiny texts: one after a prefix, one after that
+        prefix twice.
+        """
+        if self._mixes_lengths is None:
+            self._mixes_lengths = self._try_two_lengths(prefix)
+        return self._mixes_lengths
+
+    def _try_two_lengths(self, prefix: "Prefix") -> bool:
+        ids = torch.tensor([[5, 6, 7], [8, 9, 9]], device=self.model.device)
+        mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=self.model.device)
+        rows = [
+            {"input_ids": ids[i : i + 1], "attention_mask": mask[i : i + 1]}
+            for i in range(2)
+        ]
+        twice = [tuple(torch.cat([x, x], dim=-2) for x in layer) for layer in prefix]
+        mixed, prefix_mask = stack_prefixes([prefix, twice])
+        try:
+            with refuse_model_errors():
+                inputs = {"input_ids": ids, "attention_mask": mask}
+                output = self.run(inputs, mixed, prefix_mask)
+        except UnsupportedBackboneError:
+            return False
+        pairs = zip(rows, (prefix, twice), strict=True)
+        expected = torch.cat([self.run(*each) for each in pairs])
+        real = mask.bool()
+        return outputs_agree(output[real], expected[real], self.model)
+
     def _prefix_from(self, prefix: "Prefix", split_layer: SplitLayer) -> "Prefix":
         """Return the prefix that `run` needs when the layers below are skipped."""
         return prefix
@@ -211,5 +259,37 @@ def hidden_states_of(output: Any) -> "list[Tensor]":
 
 
 def expand_prefix(prefix: "Tensor", states: "Tensor") -> "Tensor":
-    """Repeat a prefix (H, P, D) for each of a batch's states (B, ...), uncopied."""
-    return prefix.to(states).expand(states.shape[0], *prefix.shape)  # (B, H, P, D)
+    """Repeat a prefix (H, P, D) for each of a batch's states (B, ...), uncopied.
+
+    One that has a row for each of them is returned as it is.
+    """
+    prefix = prefix.to(states)
+    is_of_rows = prefix.dim() == 4
+    return prefix if is_of_rows else prefix.expand(len(states), *prefix.shape)
+
+
+def prefix_length(prefix: "Prefix", mask: "Tensor | None") -> "int | Tensor":
+    """Return the number of tokens P, or those that are real in each row (B, 1)."""
+    return prefix[0][0].shape[-2] if mask is None else mask.sum(dim=1, keepdim=True)
+
+
+def stack_prefixes(prefixes: "Sequence[Prefix]") -> "tuple[Prefix, Tensor | None]":
+    """Return the prefixes (H, P, D) of several rows as one (B, H, P, D), and its mask.
+
+    Shorter ones are padded at the front; the mask (B, P) says which tokens are real,
+    and is None if all are.
+    """
+    lengths = [prefix[0][0].shape[-2] for prefix in prefixes]
+    longest = max(lengths)
+    layers: Prefix = []
+    for rows in zip(*prefixes, strict=True):  # the tensors of one layer in each prefix
+        tensors = []
+        for parts in zip(*rows, strict=True):
+            fills = [pad(x, (0, 0, longest - x.shape[-2], 0)) for x in parts]
+            tensors.append(torch.stack(fills))
+        layers.append(tuple(tensors))
+    if min(lengths) == longest:
+        return layers, None
+    device = layers[0][0].device
+    steps = torch.arange(longest, device=device)
+    return layers, steps >= longest - torch.tensor(lengths, device=device)[:, None]

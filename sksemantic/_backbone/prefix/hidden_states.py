@@ -19,6 +19,7 @@ from sksemantic._backbone.prefix.base import (
     expand_prefix,
     run_model,
 )
+from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,14 +53,24 @@ class HiddenStatesPrefix(PrefixMechanism):
         prefix: Prefix = [(state[None],) for state in states]
         return PromptStates(states, prefix, list(range(len(prefix))))
 
-    def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
-        """Return the last hidden states (B, T, C) of a batch after the prefix."""
+    def run(
+        self,
+        inputs: dict[str, Tensor],
+        prefix: "Prefix",
+        prefix_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return the last hidden states (B, T, C) of a batch after the prefix.
+
+        All tokens of the prefix are real: a row's own would move its text.
+        """
+        if prefix_mask is not None:
+            raise UnsupportedBackboneError("Its prefixes must have one length.")
         ids = inputs["input_ids"]  # (B, T)
-        n_prompt = prefix[0][0].shape[1]
+        n_prompt = prefix[0][0].shape[-2]
 
         def overwrite(index: int, hidden: Tensor) -> Tensor:
-            (states,) = prefix[index]  # (1, P, C)
-            prompt = expand_prefix(states[0], hidden)  # (B, P, C)
+            (states,) = prefix[index]  # (1, P, C) or (B, 1, P, C)
+            prompt = expand_prefix(states, hidden)[:, 0]  # (B, P, C)
             return torch.cat([prompt, hidden[:, n_prompt:]], dim=1)
 
         # The states of these tokens are overwritten. A text's first is never padding.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from sksemantic._backbone.prefix.base import (
@@ -17,6 +16,7 @@ from sksemantic._backbone.prefix.base import (
     PromptStates,
     expand_prefix,
     hidden_states_of,
+    prefix_length,
     run_model,
 )
 from sksemantic.exceptions import UnsupportedBackboneError
@@ -68,15 +68,22 @@ class KVCachePrefix(PrefixMechanism):
         prefix: Prefix = [(layer.keys[0], layer.values[0]) for layer in layers]
         return PromptStates(states, prefix, list(range(len(prefix))))
 
-    def run(self, inputs: dict[str, Tensor], prefix: "Prefix") -> Tensor:
+    def run(
+        self,
+        inputs: dict[str, Tensor],
+        prefix: "Prefix",
+        prefix_mask: Tensor | None = None,
+    ) -> Tensor:
         """Return the last hidden states (B, T, C) of a batch after the prefix."""
-        ids = inputs["input_ids"]
-        n_prompt = prefix[0][0].shape[1]
+        ids, mask = inputs["input_ids"], inputs["attention_mask"]
+        n_prompt = prefix_length(prefix, prefix_mask)
+        if prefix_mask is None:
+            prefix_mask = mask.new_ones(len(ids), prefix[0][0].shape[-2])
         like = torch.empty(len(ids), dtype=self.model.dtype, device=ids.device)  # (B,)
         # A cache grows in place: one for each forward.
         cache = DynamicCache(
             [tuple(expand_prefix(part, like) for part in layer) for layer in prefix]
         )
         joint: dict[str, Any] = self.positions.of_text(n_prompt, ids) | inputs
-        joint["attention_mask"] = pad(inputs["attention_mask"], (n_prompt, 0), value=1)
+        joint["attention_mask"] = torch.cat([prefix_mask.to(mask), mask], dim=1)
         return run_model(self.model, joint | {self._cache_name: cache})
