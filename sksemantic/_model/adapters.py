@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import hardtanh, layer_norm
+from torch.nn.functional import hardtanh, layer_norm, pad
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -109,41 +109,39 @@ class TextAdapter(_Adapter):
         maps: Iterable[tuple[int, Any]] = zip(self.layers, self.maps, strict=True)
         return {layer: partial(_refined, *adapt) for layer, adapt in maps}
 
-    def weights(self, layer: int) -> "tuple[Tensor, Tensor] | None":
-        """Return the map (r, C), (C, r) of one of the backbone's layers, if tuned."""
-        if layer not in self.layers:
-            return None
-        first, last = self.maps[self.layers.index(layer)].parameters()
-        return first, last
+    def weights(self) -> "dict[int, tuple[Tensor, Tensor]]":
+        """Return the map (r, C), (C, r) of each tuned layer, by its number."""
+        maps: Iterable[tuple[int, Any]] = zip(self.layers, self.maps, strict=True)
+        return {layer: (adapt[0].weight, adapt[1].weight) for layer, adapt in maps}
 
 
 def edits_of_rows(
-    adapters: "Sequence[TextAdapter | None]", rows: Tensor
+    maps: "Sequence[dict[int, tuple[Tensor, Tensor]]]", rows: Tensor
 ) -> dict[int, Callable[[Tensor], Tensor]]:
     """Return the change (B, T, C) to (B, T, C) of each layer's output, row by row.
 
-    `rows` (B,) says which adapter a row has; None changes nothing.
+    `maps` are the weights of several adapters, and `rows` (B,) says which of them a row
+    has. A layer that an adapter does not tune is not changed.
     """
-    layers = {layer for adapter in adapters if adapter for layer in adapter.layers}
     edits: dict[int, Callable[[Tensor], Tensor]] = {}
-    for layer in layers:
-        maps = [adapter.weights(layer) if adapter else None for adapter in adapters]
-        firsts, lasts = _stacked([*maps])
-        edits[layer] = partial(_refined_by_row, firsts[rows], lasts[rows])
+    for layer in {layer for each in maps for layer in each}:
+        given = [each.get(layer) for each in maps]
+        width = next(first.shape[1] for first, _ in filter(None, given))
+        rank = max(len(first) for first, _ in filter(None, given))
+        nothing = torch.zeros(0, width), torch.zeros(width, 0)
+        firsts, lasts = zip(*(each or nothing for each in given), strict=True)
+        first = torch.stack([_padded(x, rank, 0) for x in firsts])  # (n, r, C)
+        last = torch.stack([_padded(x, rank, 1) for x in lasts])  # (n, C, r)
+        edits[layer] = partial(_refined_by_row, first[rows], last[rows])
     return edits
 
 
-def _stacked(maps: "list[tuple[Tensor, Tensor] | None]") -> tuple[Tensor, Tensor]:
-    """Return maps as (n, r, C) and (n, C, r); what is lacking is zero."""
-    given = [each for each in maps if each is not None]
-    rank, width = max(len(first) for first, _ in given), given[0][0].shape[1]
-    firsts = given[0][0].new_zeros(len(maps), rank, width)
-    lasts = given[0][0].new_zeros(len(maps), width, rank)
-    for i, each in enumerate(maps):
-        if each is not None:
-            first, last = each
-            firsts[i, : len(first)], lasts[i, :, : len(first)] = first, last
-    return firsts, lasts
+def _padded(weight: Tensor, rank: int, dim: int) -> Tensor:
+    """Return weights with zeros up to a rank."""
+    n_lacking = rank - weight.shape[dim]
+    if not n_lacking:
+        return weight
+    return pad(weight, (0, 0, 0, n_lacking) if dim == 0 else (0, n_lacking))
 
 
 def _refined_by_row(firsts: Tensor, lasts: Tensor, states: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sksemantic._backbone.layers import edit_outputs
-from sksemantic._backbone.prefix.base import stack_prefixes
+from sksemantic._backbone.prefix.stacking import PackedPrefix, stack_prefixes
 from sksemantic._backbone.threads import shared_cpus
 from sksemantic._inputs.batching import collate, token_budget_batches
 from sksemantic._inputs.dataset import Ragged, TextDataset
@@ -59,6 +59,7 @@ class _Texts:
     def __init__(self, module: "SemanticModule", data: TextDataset) -> None:
         self.module = module
         self.data = data
+        self.condition: Any = module.kept_condition()
         self.features = torch.empty(0)  # (n_rows, C)
 
     @property
@@ -71,9 +72,10 @@ class _Texts:
         """What texts must have in common to be rows of one batch."""
         module = self.module
         is_prefix = module.config.method == "prefix"
-        condition: Any = module.kept_condition()
         mechanism = module.backbone.prefix_mechanism if is_prefix else None
-        mixes_lengths = mechanism is not None and mechanism.can_mix_lengths(condition)
+        mixes_lengths = mechanism is not None and mechanism.can_mix_lengths(
+            self.condition
+        )
         return (
             id(module.backbone),
             is_prefix,
@@ -111,7 +113,7 @@ def _read_together(parts: "list[_Texts]", on_batch: OnBatch) -> None:
     words = Ragged.joined([part.words for part in parts])
     ids = Ragged.joined([part.data.token_ids for part in parts])
     joint = TextDataset(ids, word_positions=words)
-    conditions = _Conditions([part.module for part in parts])
+    conditions = _Conditions(parts)
     owners = np.repeat(np.arange(len(parts)), [len(part.data) for part in parts])
     # A text has one row of features, or one for each of its words.
     is_by_word = np.array([part.module.pooling == TOKENS for part in parts])
@@ -138,14 +140,18 @@ def _read_together(parts: "list[_Texts]", on_batch: OnBatch) -> None:
 class _Conditions:
     """What several modules put before their texts, and how they change them."""
 
-    def __init__(self, modules: "list[SemanticModule]") -> None:
+    def __init__(self, parts: "list[_Texts]") -> None:
         places: dict[int, int] = {}
-        # Which of the different modules each one is.
+        # Which of the different modules each one has.
         self._places = np.array(
-            [places.setdefault(id(module), len(places)) for module in modules]
+            [places.setdefault(id(part.module), len(places)) for part in parts]
         )
-        self._modules = [*{id(module): module for module in modules}.values()]
-        self._conditions = [module.kept_condition() for module in self._modules]
+        different = {id(part.module): part for part in parts}.values()
+        self._modules = [part.module for part in different]
+        self._conditions = [part.condition for part in different]
+        self._packs: dict[int, PackedPrefix] = {}
+        adapters = [module.text_adapter for module in self._modules]
+        self._maps = [adapter.weights() if adapter else {} for adapter in adapters]
         self._poolings = np.array([module.pooling for module in self._modules])
 
     def run(self, batch: dict[str, Tensor], owners: "NDArray") -> Tensor:
@@ -155,20 +161,24 @@ class _Conditions:
         if len(modules) == 1:
             return modules[0].hidden_states(batch, self._conditions[present[0]])
         rows = torch.from_numpy(inverse)
-        conditions: list[Any] = [self._conditions[i] for i in present]
         method, mask = modules[0].config.method, None
         condition: Any
         if method == "prefix":
-            layers, mask = stack_prefixes(conditions)
-            condition = [tuple(each[rows] for each in layer) for layer in layers]
-            mask = None if mask is None else mask[rows]
+            packed = [self._packed(i) for i in present]
+            condition, mask = stack_prefixes(packed, rows)
         else:
-            condition = torch.stack(conditions)[rows]
-        edits = edits_of_rows([module.text_adapter for module in modules], rows)
+            condition = torch.stack([self._conditions[i] for i in present])[rows]
+        edits = edits_of_rows([self._maps[i] for i in present], rows)
         with edit_outputs(edits, batch["input_ids"].shape[1]):
             return run_conditioned(
                 modules[0].backbone, method, model_inputs(batch), condition, mask
             )
+
+    def _packed(self, place: int) -> PackedPrefix:
+        """Return the prefix of a module, packed once."""
+        if place not in self._packs:
+            self._packs[place] = PackedPrefix.of(self._conditions[place])
+        return self._packs[place]
 
     def by_pooling(self, owners: "NDArray") -> "Iterator[tuple[str, Any]]":
         """Yield each pooling among rows of these modules, and which rows have it."""

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
-from torch.nn.functional import pad
 
 from sksemantic._backbone.layers import record_states, refuse_model_errors, start_at
+from sksemantic._backbone.prefix.stacking import PackedPrefix, stack_prefixes
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -213,7 +211,8 @@ class PrefixMechanism(ABC):
             for i in range(2)
         ]
         twice = [tuple(torch.cat([x, x], dim=-2) for x in layer) for layer in prefix]
-        mixed, prefix_mask = stack_prefixes([prefix, twice])
+        packed = [PackedPrefix.of(prefix), PackedPrefix.of(twice)]
+        mixed, prefix_mask = stack_prefixes(packed, torch.tensor([0, 1]))
         try:
             with refuse_model_errors():
                 inputs = {"input_ids": ids, "attention_mask": mask}
@@ -271,25 +270,3 @@ def expand_prefix(prefix: "Tensor", states: "Tensor") -> "Tensor":
 def prefix_length(prefix: "Prefix", mask: "Tensor | None") -> "int | Tensor":
     """Return the number of tokens P, or those that are real in each row (B, 1)."""
     return prefix[0][0].shape[-2] if mask is None else mask.sum(dim=1, keepdim=True)
-
-
-def stack_prefixes(prefixes: "Sequence[Prefix]") -> "tuple[Prefix, Tensor | None]":
-    """Return the prefixes (H, P, D) of several rows as one (B, H, P, D), and its mask.
-
-    Shorter ones are padded at the front; the mask (B, P) says which tokens are real,
-    and is None if all are.
-    """
-    lengths = [prefix[0][0].shape[-2] for prefix in prefixes]
-    longest = max(lengths)
-    layers: Prefix = []
-    for rows in zip(*prefixes, strict=True):  # the tensors of one layer in each prefix
-        tensors = []
-        for parts in zip(*rows, strict=True):
-            fills = [pad(x, (0, 0, longest - x.shape[-2], 0)) for x in parts]
-            tensors.append(torch.stack(fills))
-        layers.append(tuple(tensors))
-    if min(lengths) == longest:
-        return layers, None
-    device = layers[0][0].device
-    steps = torch.arange(longest, device=device)
-    return layers, steps >= longest - torch.tensor(lengths, device=device)[:, None]

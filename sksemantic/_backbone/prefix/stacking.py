@@ -1,0 +1,68 @@
+"""One prefix for each row of a batch: several prefixes, padded to one length."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    Prefix = list[tuple[Tensor, ...]]  # of each layer, (H, P, D) or (B, H, P, D)
+
+
+@dataclass(frozen=True)
+class PackedPrefix:
+    """A prefix whose tensors of one shape (H, P, D) are one, (n, H, P, D).
+
+    It is padded and stacked with others in few steps.
+    """
+
+    kinds: "list[list[Hashable]]"  # of the tensors of each layer: shape and device
+    tensors: "dict[Hashable, Tensor]"  # of each kind, in order
+    length: int  # P
+
+    @classmethod
+    def of(cls, prefix: "Prefix") -> "PackedPrefix":
+        """Pack a prefix."""
+        kinds: list[list[Hashable]] = []
+        by_kind: dict[Hashable, list[Tensor]] = {}
+        for layer in prefix:
+            kinds.append([(len(x), x.shape[-1], x.device) for x in layer])
+            for kind, tensor in zip(kinds[-1], layer, strict=True):
+                by_kind.setdefault(kind, []).append(tensor)
+        tensors = {kind: torch.stack(each) for kind, each in by_kind.items()}
+        return cls(kinds, tensors, prefix[0][0].shape[-2])
+
+
+def stack_prefixes(
+    prefixes: Sequence[PackedPrefix], rows: Tensor
+) -> "tuple[Prefix, Tensor | None]":
+    """Return the prefix (B, H, P, D) of rows that each have one of several, and a mask.
+
+    `rows` (B,) says which one a row has. Shorter ones are padded at the front; the mask
+    (B, P) says which tokens are real, and is None if all are.
+    """
+    lengths = torch.tensor([prefix.length for prefix in prefixes])
+    longest = int(lengths.max())
+    layers: dict[Hashable, Iterator[Tensor]] = {}
+    for kind in prefixes[0].tensors:
+        padded = [
+            pad(prefix.tensors[kind], (0, 0, longest - prefix.length, 0))
+            if prefix.length < longest
+            else prefix.tensors[kind]
+            for prefix in prefixes
+        ]
+        # (n, B, H, P, D): every layer's tensor is contiguous.
+        layers[kind] = iter(torch.stack(padded, dim=1)[:, rows])
+    prefix = [
+        tuple(next(layers[kind]) for kind in kinds) for kinds in prefixes[0].kinds
+    ]
+    if lengths.min() == longest:
+        return prefix, None
+    steps = torch.arange(longest)
+    mask = steps >= longest - lengths[rows, None]
+    return prefix, mask.to(prefix[0][0].device)
