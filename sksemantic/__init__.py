@@ -28,6 +28,7 @@ __all__ = [
     "UnsupportedBackboneError",
     "cache_limits",
     "clear_cache",
+    "create_app",
     "predict_many",
     "predict_proba_many",
 ]
@@ -57,6 +58,7 @@ _HOMES = {
     "UnsupportedBackboneError": "exceptions",
     "cache_limits": "_cache",
     "clear_cache": "_cache",
+    "create_app": "_serving.app",
     "predict_many": "_predict_many",
     "predict_proba_many": "_predict_many",
 }
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
     from sksemantic._explanation import Explanation
     from sksemantic._predict_many import predict_many, predict_proba_many
     from sksemantic._regressor import SKTuningRegressor
+    from sksemantic._serving.app import create_app
     from sksemantic._token_classifier import SKTuningTokenClassifier
     from sksemantic._training.config import TrainingConfig
     from sksemantic.exceptions import (

@@ -12,6 +12,7 @@ from sksemantic._cli.options import (
     Prompt,
     Reading,
     SavedModel,
+    Serving,
     TrainFile,
     Training,
 )
@@ -232,3 +233,23 @@ def estimate_time(
     from sksemantic._cli import fitting
 
     fitting.estimate_time(train, prompt=prompt, reading=reading, training=training)
+
+
+@app.command()
+@command
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Directories that fit wrote."),
+    ],
+    *,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at. Default: this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    serving: Serving,
+) -> None:
+    """Serve models over HTTP, and a page to try them."""
+    from sksemantic._cli import serving as command_module
+
+    command_module.run(models, host=host, port=port, serving=serving)

@@ -128,3 +128,41 @@ class Loading:
         typer.Option(help="Where the language model is now, if it has moved."),
     ] = None
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps.")] = None
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a server allows, and how long it waits."""
+
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SKSEMANTIC_TOKEN",
+            help="What clients send as 'Authorization: Bearer TOKEN'.",
+        ),
+    ] = None
+    models_folder: Annotated[
+        str | None,
+        typer.Option(help="Folder whose models may be loaded while the server runs."),
+    ] = None
+    device: Annotated[
+        str | None, typer.Option(help="Where to load the models. Default: as saved.")
+    ] = None
+    batch_texts: Annotated[
+        int, typer.Option(min=1, help="The most texts of one batch.")
+    ] = 256
+    wait_seconds: Annotated[
+        float, typer.Option(min=0.0001, help="How long a text waits for others.")
+    ] = 0.005
+    queue_texts: Annotated[
+        int, typer.Option(min=1, help="The most texts that wait; above it 503.")
+    ] = 1024
+    request_texts: Annotated[
+        int, typer.Option(min=1, help="The most texts of one request; above it 413.")
+    ] = 256
+    request_bytes: Annotated[
+        int, typer.Option(min=1, help="The most bytes of one request; above it 413.")
+    ] = 2**20
+    timeout_seconds: Annotated[
+        float, typer.Option(min=0.001, help="The longest wait; later it is 503.")
+    ] = 30.0

@@ -1,0 +1,50 @@
+"""Models over HTTP: `sksemantic serve`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+
+from sksemantic._cli.errors import UsageError
+from sksemantic._cli.options import Serving
+
+_LOOPBACK = {"127.0.0.1": ["127.0.0.1", "localhost"], "localhost": ["localhost"]}
+_LOOPBACK["::1"] = ["localhost", "[::1]"]
+
+
+def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
+    """Serve until a signal ends it; what was asked by then is answered.
+
+    Raises
+    ------
+    UsageError
+        If a package is missing, or an argument is wrong.
+    """
+    try:
+        import uvicorn
+
+        from sksemantic._serving.app import create_app
+        from sksemantic._serving.worker import find_model
+    except ImportError as exc:
+        raise UsageError(
+            f"{exc.name} is missing. Install what serves: "
+            "pip install 'sksemantic[serve]'."
+        ) from exc
+    try:
+        for each in models:
+            find_model(each)
+        folder = serving.models_folder
+        if folder is not None and not Path(folder).is_dir():
+            raise ValueError(f"There is no directory {folder!r} of models.")
+        hosts = _LOOPBACK.get(host)
+        app = create_app(models, allowed_hosts=hosts, **asdict(serving))
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+    if host not in _LOOPBACK and not serving.token:
+        typer.echo(
+            f"Warning: whoever reaches {host} can ask these models. --token TOKEN "
+            "lets in those alone who know it.",
+            err=True,
+        )
+    seconds = int(serving.timeout_seconds) + 1
+    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=seconds)

@@ -1,0 +1,1 @@
+"""Serving fitted estimators over HTTP."""

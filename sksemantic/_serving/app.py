@@ -1,0 +1,116 @@
+"""The web application: models are asked over HTTP, and their texts read together."""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from sksemantic._serving.body_limit import BodyLimit
+from sksemantic._serving.limits import Limits
+from sksemantic._serving.routes import management_routes, model_routes, open_routes
+from sksemantic._serving.server import Server
+from sksemantic._version import __version__
+
+
+def create_app(
+    models: "Mapping[str, Any] | Iterable[str | Path]",
+    *,
+    token: str | None = None,
+    models_folder: "str | Path | None" = None,
+    allowed_hosts: "Iterable[str] | None" = None,
+    device: str | None = None,
+    isolate: bool = True,
+    **limits: Any,
+) -> FastAPI:
+    """Return a web application that serves fitted estimators.
+
+    Requests that come at about the same time are answered by common batches, whatever
+    models they ask: see `predict_many`.
+
+    Parameters
+    ----------
+    models : mapping of str to estimator or directory, or iterable of directories
+        Fitted estimators by the names they are asked by, or directories of saved ones,
+        which are called as their directories are.
+    token : str, default=None
+        What clients send as ``Authorization: Bearer TOKEN``, to all but ``/``,
+        ``/health`` and ``/ready``.
+    models_folder : str or Path, default=None
+        The folder below which models may be loaded while the server runs, by ``POST
+        /models``, and whose models may be dropped. By default neither is allowed.
+    allowed_hosts : iterable of str, default=None
+        Names that clients may call the server by; others are answered by 400. By
+        default all are.
+    device : str, default=None
+        Where models are loaded to; by default as each was saved.
+    isolate : bool, default=True
+        Whether the models live in a process of their own. If it dies, it is started
+        again, and what it was doing is answered by 503. A script that sets this up runs
+        its server under ``if __name__ == "__main__":``.
+    **limits : object
+        ``batch_texts=256``, ``wait_seconds=0.005``, ``queue_texts=1024``,
+        ``request_texts=256``, ``request_bytes=1048576``, ``timeout_seconds=30``.
+
+    Returns
+    -------
+    fastapi.FastAPI
+        For uvicorn, or any server of ASGI applications. Models are loaded when it
+        starts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is invalid, or two models have one name.
+    """
+    server = Server(_by_name(models), device, isolate, Limits(**limits), models_folder)
+    app = FastAPI(
+        title="sksemantic",
+        version=__version__,
+        lifespan=server.lifespan,
+        docs_url=None,  # its page is fetched from elsewhere
+        redoc_url=None,
+    )
+    app.state.server = server
+    app.include_router(open_routes(server))
+    guard = [Depends(_token_check(token))]
+    for routes in (model_routes(server), management_routes(server)):
+        app.include_router(routes, dependencies=guard)
+    app.add_middleware(BodyLimit, max_bytes=server.limits.request_bytes)
+    if allowed_hosts is not None:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*allowed_hosts])
+    return app
+
+
+def _by_name(models: Any) -> dict[str, Any]:
+    """Return models by their names."""
+    if isinstance(models, Mapping):
+        named = [*models.items()]
+    elif isinstance(models, str | Path):
+        named = [(Path(models).resolve().name, models)]
+    else:
+        named = [(Path(each).resolve().name, each) for each in models]
+    found = dict(named)
+    if len(found) < len(named):
+        names = [name for name, _ in named]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"Two models are called {twice!r}: pass a dict of names and directories."
+        )
+    return found
+
+
+def _token_check(token: str | None) -> Any:
+    """Return what refuses requests without the token."""
+
+    def check(request: Request) -> None:
+        given = request.headers.get("authorization", "")
+        expected = f"Bearer {token}"
+        if token and not secrets.compare_digest(given.encode(), expected.encode()):
+            raise HTTPException(
+                401, "A token is needed.", {"WWW-Authenticate": "Bearer"}
+            )
+
+    return check

@@ -1,0 +1,74 @@
+"""What requests and answers look like."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
+
+_Row = StrictStr | list[StrictStr]
+
+
+class Texts(BaseModel):
+    """Texts for one model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: StrictStr | None = Field(
+        None, description="Its name; may be left out if there is one model."
+    )
+    texts: list[_Row] = Field(
+        description="Each a string; several texts of a row, or the words of a text for "
+        "a token classifier, as a list of strings.",
+        min_length=1,
+    )
+
+
+class Predictions(BaseModel):
+    """What `predict` returns."""
+
+    model: str
+    predictions: list[Any]
+
+
+class Probabilities(BaseModel):
+    """What `predict_proba` returns; columns are in the order of the classes."""
+
+    model: str
+    classes: list[Any]
+    probabilities: list[Any]
+
+
+class WordScores(BaseModel):
+    """The words of a text, and what each has to do with each class."""
+
+    words: list[str]
+    scores: list[list[float]]
+    names: list[Any]
+    prediction: Any
+
+
+class Explanations(BaseModel):
+    """What `explain` returns."""
+
+    model: str
+    explanations: list[WordScores]
+
+
+class Place(BaseModel):
+    """A saved model in the server's folder of models."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: StrictStr = Field(pattern=r"^[\w.-]{1,100}$")
+    directory: StrictStr = Field(description="Relative to the folder of models.")
+
+
+class Model(BaseModel):
+    """What is told of a model."""
+
+    name: str
+    kind: str
+    classes: list[Any] | None
+    n_texts: int
+    backbone: str
+    prompt: str
+    methods: list[str]

@@ -1,0 +1,126 @@
+"""One server: its models, its queue and its counters."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+
+from sksemantic._serving.batcher import Batcher
+from sksemantic._serving.engine import Engine
+from sksemantic._serving.limits import Limits
+from sksemantic._serving.metrics import Metrics
+from sksemantic._serving.schemas import Place, Texts
+from sksemantic._serving.worker import EXPLAIN, Answer, Job
+
+_MAX_EXPLAINED = 8  # texts of one request: each is read dozens of times
+
+
+class Server:
+    """Models that are asked over HTTP, and what is counted of it."""
+
+    def __init__(
+        self,
+        models: dict[str, Any],
+        device: str | None,
+        isolate: bool,
+        limits: Limits,
+        models_folder: "str | Path | None",
+    ) -> None:
+        self.limits = limits
+        self.folder = None if models_folder is None else Path(models_folder).resolve()
+        self.metrics = Metrics()
+        self.engine = Engine(models, device, isolate=isolate)
+        self.batcher = Batcher(self.engine.run, limits, self.metrics.count_batch)
+        self.is_stopping = False
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Load the models and answer; at the end answer what waits, then stop."""
+        await self.engine.start()
+        self.batcher.start()
+        try:
+            yield
+        finally:
+            self.is_stopping = True
+            await self.batcher.stop()
+            await asyncio.to_thread(self.engine.close)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether texts are answered."""
+        return self.engine.is_ready and not self.is_stopping
+
+    async def answer(self, request: Request, texts: Texts, method: str) -> Any:
+        """Return the name of the model that was asked, and its answer."""
+        start, status = time.perf_counter(), 500
+        try:
+            name = self._check(texts, method)
+            answer = await self._wait_for(request, Job(name, method, texts.texts))
+            status = answer.status
+            if status != 200:
+                raise HTTPException(status, answer.detail)
+            self.metrics.texts.labels(name).inc(len(texts.texts))
+            return name, answer.value
+        except HTTPException as exc:
+            status = exc.status_code
+            raise
+        finally:
+            self.metrics.requests.labels(method, status).inc()
+            seconds = time.perf_counter() - start
+            self.metrics.request_seconds.labels(method).observe(seconds)
+
+    def _check(self, texts: Texts, method: str) -> str:
+        """Return the model's name; refuse what cannot be answered now, or ever."""
+        models, name = self.engine.models, texts.model
+        if name is None and len(models) == 1:
+            (name,) = models
+        if name is None:
+            raise HTTPException(400, f"Name a model: {', '.join(models)}.")
+        if name not in models:
+            raise HTTPException(404, f"There is no model {name!r}.")
+        facts = models[name]
+        if method not in facts.methods:
+            raise HTTPException(400, f"{name!r} is a {facts.kind}, without {method}.")
+        most = _MAX_EXPLAINED if method == EXPLAIN else self.limits.request_texts
+        if len(texts.texts) > most:
+            raise HTTPException(413, f"A request may have {most} texts at most.")
+        if not self.is_ready:
+            raise HTTPException(503, "Not ready.", {"Retry-After": "5"})
+        if not self.batcher.has_room(len(texts.texts)):
+            seconds = max(1, math.ceil(self.batcher.seconds_to_wait))
+            raise HTTPException(503, "Too busy.", {"Retry-After": str(seconds)})
+        return name
+
+    async def _wait_for(self, request: Request, job: Job) -> Answer:
+        """Return the answer of a job, which is not run once its client has gone."""
+        answer = self.batcher.submit(job)
+        gone = asyncio.create_task(_is_gone(request))
+        try:
+            first: Any = {answer, gone}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                answer.cancel()
+                raise HTTPException(499, "The client has gone.")
+            return answer.result()
+        finally:
+            gone.cancel()
+
+    def directory(self, place: Place) -> Path:
+        """Return the directory of a model to load; it must be in the folder."""
+        if self.folder is None:
+            raise HTTPException(403, "This server was started without models_folder.")
+        directory = (self.folder / place.directory).resolve()
+        if not directory.is_relative_to(self.folder) or not directory.is_dir():
+            raise HTTPException(404, f"There is no directory {place.directory!r}.")
+        return directory
+
+
+async def _is_gone(request: Request) -> None:
+    """Return when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,256 @@
+"""What holds the models and reads the texts, in a process or thread of its own."""
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from sksemantic._base import BaseSKTuning
+from sksemantic._classifier import SKTuningClassifier
+from sksemantic._model.mixed import compute_scores_of_many
+from sksemantic._prediction import Prediction
+from sksemantic._regressor import SKTuningRegressor
+from sksemantic._saving.directory import place_of
+from sksemantic._saving.reading import CONFIG, download
+from sksemantic._token_classifier import SKTuningTokenClassifier
+
+LOG = logging.getLogger("sksemantic.serve")
+_KINDS: dict[str, tuple[type[BaseSKTuning], str]] = {
+    "SKTuningClassifier": (SKTuningClassifier, "classifier"),
+    "SKTuningRegressor": (SKTuningRegressor, "regressor"),
+    "SKTuningTokenClassifier": (SKTuningTokenClassifier, "token classifier"),
+}
+PREDICT, PREDICT_PROBA, EXPLAIN = "predict", "predict_proba", "explain"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one request asks of one model."""
+
+    model: str
+    method: str
+    texts: list[Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method returned, in JSON's types; or a status and what went wrong."""
+
+    value: Any = None
+    status: int = 200
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is told of a model.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        "classifier", "regressor" or "token classifier".
+    classes : list or None
+        As JSON has them.
+    n_texts : int
+        Of each row.
+    backbone, prompt : str
+    methods : list of str
+        Which of "predict", "predict_proba" and "explain" it has.
+    """
+
+    name: str
+    kind: str
+    classes: list[Any] | None
+    n_texts: int
+    backbone: str
+    prompt: str
+    methods: list[str]
+
+
+def find_model(source: "str | Path") -> tuple[type[BaseSKTuning], Path]:
+    """Return the class of a saved estimator, and its directory; a hub id is fetched.
+
+    Raises
+    ------
+    ValueError
+        If there is no saved estimator.
+    """
+    directory = Path(source)
+    if not directory.is_dir():
+        if directory.is_absolute() or len(directory.parts) != 2:
+            raise ValueError(f"There is no directory {str(source)!r} with a model.")
+        directory = download(str(source))
+    try:
+        name = json.loads(place_of(directory, CONFIG).read_text("utf-8"))["class"]
+        return _KINDS[name][0], directory
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ValueError(
+            f"{str(source)!r} is no model that save_pretrained or `sksemantic fit` has "
+            f"written: it has no {CONFIG} of one."
+        ) from exc
+
+
+def load_estimator(source: Any, device: str | None = None) -> BaseSKTuning:
+    """Return a fitted estimator, as it is or from its directory or hub id.
+
+    Raises
+    ------
+    ValueError
+        If there is no saved estimator.
+    """
+    if isinstance(source, BaseSKTuning):
+        return source
+    estimator_class, directory = find_model(source)
+    return estimator_class.from_pretrained(directory, device=device)
+
+
+class Worker:
+    """Fitted estimators by their names."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, BaseSKTuning] = {}
+
+    def load(self, name: str, source: Any, device: str | None) -> ModelFacts:
+        """Take a model in, in place of one of the same name; run it once."""
+        estimator = load_estimator(source, device).set_params(verbose=0)
+        facts = _facts(name, estimator)
+        text: Any = "" if facts.n_texts == 1 else ("",) * facts.n_texts
+        if facts.kind == "token classifier":
+            text = ["a"]
+        estimator.predict([text])  # what is loaded at the first call is loaded now
+        self._models[name] = estimator
+        return facts
+
+    def drop(self, name: str) -> None:
+        """Forget a model."""
+        self._models.pop(name, None)
+
+    def run(self, jobs: Sequence[Job]) -> list[Answer]:
+        """Answer all jobs: predictions by common batches, explanations one by one.
+
+        What is wrong with one job does not touch the others.
+        """
+        answers: list[Answer | None] = [None] * len(jobs)
+        prepared: dict[int, Prediction] = {}
+        for i, job in enumerate(jobs):
+            try:
+                estimator = self._models[job.model]
+                X = _rows(estimator, job.texts)
+                if job.method == EXPLAIN:
+                    answers[i] = Answer(_explained(estimator, X))
+                else:
+                    prepared[i] = estimator._prepare_prediction(job.method, X)
+            except Exception as exc:
+                answers[i] = _failed(exc)
+        for i, answer in zip(prepared, _answered([*prepared.values()]), strict=True):
+            answers[i] = answer
+        return [answer or Answer(status=500) for answer in answers]
+
+
+def _answered(predictions: list[Prediction]) -> list[Answer]:
+    """Return what is made of each prediction; if all together fail, of each alone."""
+    try:
+        requests = [(each.module, each.data) for each in predictions]
+        scores = compute_scores_of_many(requests)
+    except Exception as exc:
+        if len(predictions) == 1:
+            return [_failed(exc, is_ours=True)]
+        return [_answered([each])[0] for each in predictions]
+    found = []
+    for prediction, rows in zip(predictions, scores, strict=True):
+        try:
+            value = prediction.finish(rows.astype(np.float64))
+            found.append(Answer(_in_json(value)))
+        except Exception as exc:
+            found.append(_failed(exc, is_ours=True))
+    return found
+
+
+def _failed(error: Exception, *, is_ours: bool = False) -> Answer:
+    """Return the answer that an error gives: invalid texts are the client's."""
+    if isinstance(error, KeyError):
+        return Answer(status=404, detail=f"There is no model {error.args[0]!r}.")
+    if isinstance(error, TypeError | ValueError) and not is_ours:
+        return Answer(status=400, detail=str(error))
+    LOG.error("A request failed.", exc_info=error)
+    return Answer(status=500, detail=f"{type(error).__name__}: {error}")
+
+
+def _rows(estimator: BaseSKTuning, texts: list[Any]) -> list[Any]:
+    """Return X: several texts of a row are a tuple, words of a text are a list."""
+    if isinstance(estimator, SKTuningTokenClassifier):
+        return texts
+    return [tuple(text) if isinstance(text, list) else text for text in texts]
+
+
+def _explained(estimator: Any, X: list[Any]) -> list[dict[str, Any]]:
+    """Return each text's words, and what each has to do with each class."""
+    return [
+        {
+            "words": each.words,
+            "scores": each.scores.tolist(),
+            "names": _in_json(each.names),
+            "prediction": _in_json(each.prediction),
+        }
+        for each in estimator.explain(X)
+    ]
+
+
+def _facts(name: str, estimator: Any) -> ModelFacts:
+    """Return what is told of a fitted estimator."""
+    config = estimator._model.config.model
+    _, kind = _KINDS[type(estimator).__name__]
+    classes = getattr(estimator, "classes_", None)
+    methods = [PREDICT, PREDICT_PROBA, EXPLAIN]
+    return ModelFacts(
+        name,
+        kind,
+        None if classes is None else _in_json(classes),
+        config.n_texts,
+        config.backbone.source.name,
+        config.prompt,
+        [method for method in methods if hasattr(estimator, method)],
+    )
+
+
+def _in_json(value: Any) -> Any:
+    """Return numbers, strings and lists; anything else as a string."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_in_json(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+# In the process of the worker: its only one.
+_worker = Worker()
+
+
+def begin_process() -> None:
+    """Leave Ctrl-C to the parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: Any) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def call(method: str, *args: Any) -> Any:
+    """Call a method of this process's worker."""
+    return getattr(_worker, method)(*args)
