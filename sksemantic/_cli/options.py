@@ -148,6 +148,10 @@ class Serving:
     device: Annotated[
         str | None, typer.Option(help="Where to load the models. Default: as saved.")
     ] = None
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Where the backbone is of models whose own is not found."),
+    ] = None
     batch_texts: Annotated[
         int, typer.Option(min=1, help="The most texts of one batch.")
     ] = 256

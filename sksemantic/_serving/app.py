@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from sksemantic._serving.body_limit import BodyLimit
+from sksemantic._serving.engine import Engine
 from sksemantic._serving.limits import Limits
 from sksemantic._serving.routes import management_routes, model_routes, open_routes
 from sksemantic._serving.server import Server
@@ -22,6 +23,7 @@ def create_app(
     models_folder: "str | Path | None" = None,
     allowed_hosts: "Iterable[str] | None" = None,
     device: str | None = None,
+    backbone: str | None = None,
     isolate: bool = True,
     **limits: Any,
 ) -> FastAPI:
@@ -46,6 +48,9 @@ def create_app(
         default all are.
     device : str, default=None
         Where models are loaded to; by default as each was saved.
+    backbone : str, default=None
+        Where the backbone is of models whose own is not found: they were fitted on one
+        in a directory, and saved without it.
     isolate : bool, default=True
         Whether the models live in a process of their own. If it dies, it is started
         again, and what it was doing is answered by 503. A script that sets this up runs
@@ -65,7 +70,8 @@ def create_app(
     TypeError, ValueError
         If a parameter is invalid, or two models have one name.
     """
-    server = Server(_by_name(models), device, isolate, Limits(**limits), models_folder)
+    engine = Engine(_by_name(models), device, backbone, isolate=isolate)
+    server = Server(engine, Limits(**limits), models_folder)
     app = FastAPI(
         title="sksemantic",
         version=__version__,

@@ -5,10 +5,6 @@ from typing import Any
 from starlette.responses import JSONResponse
 
 
-class _TooLarge(Exception):
-    pass
-
-
 class BodyLimit:
     """ASGI middleware: a body of more bytes is answered by 413."""
 
@@ -21,21 +17,28 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        detail = f"A request may have {self._max_bytes:,} bytes at most."
+        refusal = JSONResponse({"detail": detail}, 413, {"Connection": "close"})
         told = dict(scope["headers"]).get(b"content-length", b"0")
+        if told.isdigit() and int(told) > self._max_bytes:
+            await refusal(scope, receive, send)
+            return
         n_read = 0
 
         async def counted() -> Any:
+            """Read on, but nothing more once it is too much."""
             nonlocal n_read
             message = await receive()
             n_read += len(message.get("body", b""))
-            if n_read > self._max_bytes:
-                raise _TooLarge
+            if n_read > self._max_bytes and message["type"] == "http.request":
+                return {"type": "http.request", "body": b"", "more_body": False}
             return message
 
-        try:
-            if told.isdigit() and int(told) > self._max_bytes:
-                raise _TooLarge
-            await self._app(scope, counted, send)
-        except _TooLarge:
-            detail = f"A request may have {self._max_bytes:,} bytes at most."
-            await JSONResponse({"detail": detail}, 413)(scope, receive, send)
+        async def answered(message: Any) -> None:
+            """Answer, or refuse what has become too large."""
+            if n_read <= self._max_bytes:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                await refusal(scope, receive, send)
+
+        await self._app(scope, counted, answered)

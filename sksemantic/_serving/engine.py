@@ -24,13 +24,18 @@ class Engine:
     """
 
     def __init__(
-        self, sources: Mapping[str, Any], device: str | None, *, isolate: bool
+        self,
+        sources: Mapping[str, Any],
+        device: str | None,
+        backbone: str | None,
+        *,
+        isolate: bool,
     ) -> None:
         self.models: dict[str, ModelFacts] = {}
         self.n_restarts = 0
         self.is_ready = False
         self._sources = dict(sources)
-        self._device = device
+        self._places = device, backbone
         self._isolate = isolate
         self._thread_worker = worker.Worker()
         self._executor: Executor | None = None
@@ -51,8 +56,8 @@ class Engine:
         else:
             self._executor = ThreadPoolExecutor(1, "sksemantic-worker")
         for name, source in self._sources.items():
-            arguments = name, source, self._device
-            self.models[name] = await self._submit("load", *arguments)
+            facts = await self._submit("load", name, source, *self._places)
+            self.models[name] = facts
         self.is_ready = True
 
     async def run(self, jobs: list[Job]) -> list[Answer]:
@@ -75,7 +80,7 @@ class Engine:
             If it cannot be loaded; one of the same name stays as it was.
         WorkerDied
         """
-        facts: ModelFacts = await self._call("load", name, source, self._device)
+        facts: ModelFacts = await self._call("load", name, source, *self._places)
         self._sources[name] = source
         self.models[name] = facts
         return facts

@@ -25,16 +25,14 @@ class Server:
 
     def __init__(
         self,
-        models: dict[str, Any],
-        device: str | None,
-        isolate: bool,
+        engine: Engine,
         limits: Limits,
         models_folder: "str | Path | None",
     ) -> None:
+        self.engine = engine
         self.limits = limits
         self.folder = None if models_folder is None else Path(models_folder).resolve()
         self.metrics = Metrics()
-        self.engine = Engine(models, device, isolate=isolate)
         self.batcher = Batcher(self.engine.run, limits, self.metrics.count_batch)
         self.is_stopping = False
 

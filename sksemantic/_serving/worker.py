@@ -22,6 +22,7 @@ from sksemantic._regressor import SKTuningRegressor
 from sksemantic._saving.directory import place_of
 from sksemantic._saving.reading import CONFIG, download
 from sksemantic._token_classifier import SKTuningTokenClassifier
+from sksemantic.exceptions import BackboneNotFoundError
 
 LOG = logging.getLogger("sksemantic.serve")
 _KINDS: dict[str, tuple[type[BaseSKTuning], str]] = {
@@ -100,18 +101,29 @@ def find_model(source: "str | Path") -> tuple[type[BaseSKTuning], Path]:
         ) from exc
 
 
-def load_estimator(source: Any, device: str | None = None) -> BaseSKTuning:
+def load_estimator(
+    source: Any, device: str | None = None, backbone: str | None = None
+) -> BaseSKTuning:
     """Return a fitted estimator, as it is or from its directory or hub id.
+
+    `backbone` says where the backbone is, if it is not found otherwise.
 
     Raises
     ------
     ValueError
         If there is no saved estimator.
+    BackboneNotFoundError, BackboneMismatchError
+        If its backbone is nowhere, or is another one.
     """
     if isinstance(source, BaseSKTuning):
         return source
     estimator_class, directory = find_model(source)
-    return estimator_class.from_pretrained(directory, device=device)
+    try:
+        return estimator_class.from_pretrained(directory, device=device)
+    except BackboneNotFoundError:
+        if backbone is None:
+            raise
+    return estimator_class.from_pretrained(directory, device=device, model=backbone)
 
 
 class Worker:
@@ -120,9 +132,11 @@ class Worker:
     def __init__(self) -> None:
         self._models: dict[str, BaseSKTuning] = {}
 
-    def load(self, name: str, source: Any, device: str | None) -> ModelFacts:
+    def load(
+        self, name: str, source: Any, device: str | None, backbone: str | None
+    ) -> ModelFacts:
         """Take a model in, in place of one of the same name; run it once."""
-        estimator = load_estimator(source, device).set_params(verbose=0)
+        estimator = load_estimator(source, device, backbone).set_params(verbose=0)
         facts = _facts(name, estimator)
         text: Any = "" if facts.n_texts == 1 else ("",) * facts.n_texts
         if facts.kind == "token classifier":

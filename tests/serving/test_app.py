@@ -1,0 +1,278 @@
+"""The web application, asked as clients ask it."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from conftest import FAST, LABELS, TEXTS
+
+from sksemantic import (
+    SKTuningClassifier,
+    SKTuningRegressor,
+    SKTuningTokenClassifier,
+    create_app,
+)
+
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+from starlette.testclient import TestClient
+
+WORDS = [text.split() for text in TEXTS]
+
+
+@pytest.fixture(scope="module")
+def models(tiny_bert):
+    """Fitted estimators of all kinds by name."""
+    params = FAST | {"model": tiny_bert}
+    pairs = [(text, text[2:]) for text in TEXTS]
+    tags = [["x" if len(word) > 4 else "o" for word in words] for words in WORDS]
+    return {
+        "labels": SKTuningClassifier(**params).fit(TEXTS, LABELS),
+        "numbers": SKTuningRegressor(**params).fit(TEXTS, [*map(len, TEXTS)]),
+        "words": SKTuningTokenClassifier(**params).fit(WORDS, tags),
+        "pairs": SKTuningClassifier(**params).fit(pairs, [x == "good" for x in LABELS]),
+    }
+
+
+@contextmanager
+def served(models, **options):
+    """Run a server in this process; it has loaded its models."""
+    with TestClient(create_app(models, isolate=False, **options)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(models):
+    with served(models, request_texts=20, request_bytes=10_000) as client:
+        yield client
+
+
+def ask(client, model, texts, method="predict"):
+    response = client.post(f"/{method}", json={"model": model, "texts": texts})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+@pytest.mark.parametrize(
+    ("model", "texts"),
+    [
+        ("labels", TEXTS[:3]),
+        ("words", [*WORDS[:2], []]),
+        ("pairs", [["a film", "a book"]]),
+    ],
+)
+def test_predict_when_asked_then_answers_as_the_estimator(model, texts, client, models):
+    X = [tuple(text) for text in texts] if model == "pairs" else texts
+    answer = ask(client, model, texts)
+    assert answer == {"model": model, "predictions": models[model].predict(X).tolist()}
+    proba = ask(client, model, texts, "predict_proba")
+    assert proba["classes"] == models[model].classes_.tolist()
+    expected = models[model].predict_proba(X)
+    for found, each in zip(proba["probabilities"], expected, strict=True):
+        np.testing.assert_allclose(found, each.tolist(), rtol=0, atol=1e-6)
+
+
+def test_predict_when_numbers_then_answers_as_the_estimator(client, models):
+    found = ask(client, "numbers", TEXTS[:3])["predictions"]
+    np.testing.assert_allclose(found, models["numbers"].predict(TEXTS[:3]), rtol=1e-5)
+
+
+def test_explain_when_asked_then_has_a_score_for_each_word_and_class(client):
+    (found,) = ask(client, "labels", ["a good film"], "explain")["explanations"]
+    assert found["words"] == ["a", "good", "film"]
+    assert found["names"] == ["bad", "good"]
+    assert np.shape(found["scores"]) == (3, 2)
+
+
+def test_models_when_listed_then_says_what_each_takes(client):
+    found = {each["name"]: each for each in client.get("/models").json()}
+    kinds = {name: each["kind"] for name, each in found.items()}
+    assert kinds == {
+        "labels": "classifier",
+        "numbers": "regressor",
+        "words": "token classifier",
+        "pairs": "classifier",
+    }
+    assert [each["n_texts"] for each in found.values()] == [1, 1, 1, 2]
+    assert found["pairs"]["classes"] == [False, True]
+    assert found["numbers"]["methods"] == ["predict", "explain"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "detail"),
+    [
+        ({"model": "other", "texts": ["a"]}, 404, "There is no model 'other'."),
+        ({"texts": ["a"]}, 400, "Name a model: labels, numbers, words, pairs."),
+        ({"model": "pairs", "texts": ["a"]}, 400, "X has 1 text"),
+        ({"model": "labels", "texts": ["a"] * 21}, 413, "20 texts at most"),
+        ({"model": "labels", "texts": ["a" * 10_000]}, 413, "10,000 bytes at most"),
+        ({"model": "labels", "texts": [3]}, 422, "valid string"),
+        ({"model": "labels", "texts": []}, 422, "at least 1"),
+        ({"model": "labels", "text": ["a"]}, 422, "texts"),
+    ],
+)
+def test_predict_when_a_request_is_wrong_then_says_what(body, status, detail, client):
+    response = client.post("/predict", json=body)
+    assert response.status_code == status
+    assert detail in response.text
+
+
+def test_predict_when_a_body_without_length_is_too_large_then_refused(client):
+    chunks = (b'{"texts": ["' for _ in range(2000))
+    response = client.post("/predict", content=chunks)
+    assert response.status_code == 413
+
+
+def test_predict_proba_when_of_a_regressor_then_refused(client):
+    body = {"model": "numbers", "texts": ["a"]}
+    response = client.post("/predict_proba", json=body)
+    assert response.status_code == 400
+    assert "'numbers' is a regressor, without predict_proba" in response.text
+
+
+def test_predict_when_one_of_a_batch_is_wrong_then_the_others_are_answered(models):
+    def one(client, text, found, i):
+        body = {"model": "pairs", "texts": [text]}
+        found[i] = client.post("/predict", json=body).status_code
+
+    with served(models, wait_seconds=0.3) as client:
+        found = [None] * 4
+        texts = [["a film", "a book"], "a film", ["a", "b"], ["a", "b", "c"]]
+        threads = [
+            threading.Thread(target=one, args=(client, text, found, i))
+            for i, text in enumerate(texts)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [200, 400, 200, 400]
+        assert "sksemantic_batch_texts_count 1.0" in client.get("/metrics").text
+
+
+def test_predict_when_too_many_wait_then_busy(models, monkeypatch):
+    limits = {"queue_texts": 4, "request_texts": 4, "wait_seconds": 0.5}
+    with served({"labels": models["labels"]}, **limits) as client:
+        found = []
+
+        def three():
+            found.append(client.post("/predict", json={"texts": ["a"] * 3}))
+
+        thread = threading.Thread(target=three)
+        thread.start()
+        while "queue_texts 3.0" not in client.get("/metrics").text:
+            time.sleep(0.01)
+        response = client.post("/predict", json={"texts": ["a"] * 2})
+        thread.join()
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) >= 1
+    assert found[0].status_code == 200
+
+
+def test_token_when_set_then_needed_but_for_the_page_and_health(models):
+    with served({"labels": models["labels"]}, token="sesame") as client:
+        for path in ("/", "/page.js", "/page.css", "/health", "/ready"):
+            assert client.get(path).status_code == 200
+        for path in ("/models", "/metrics"):
+            assert client.get(path).status_code == 401
+        body = {"texts": ["a film"]}
+        assert client.post("/predict", json=body).status_code == 401
+        wrong = {"Authorization": "Bearer semase"}
+        assert client.post("/predict", json=body, headers=wrong).status_code == 401
+        right = {"Authorization": "Bearer sesame"}
+        assert client.post("/predict", json=body, headers=right).status_code == 200
+
+
+def test_models_when_loaded_and_dropped_then_only_below_the_folder(models, tmp_path):
+    folder, outside = tmp_path / "models", tmp_path / "outside"
+    models["labels"].save_pretrained(folder / "one")
+    models["labels"].save_pretrained(outside)
+    found = {"models_folder": folder, "backbone": models["labels"].model}
+    with served({"labels": models["labels"]}, **found) as client:
+        place = {"name": "new", "directory": "one"}
+        response = client.post("/models", json=place)
+        assert (response.status_code, response.json()["name"]) == (201, "new")
+        texts = TEXTS[:4]
+        assert (
+            ask(client, "new", texts)["predictions"]
+            == ask(client, "labels", texts)["predictions"]
+        )
+        for directory in ("../outside", str(outside), "nothing"):
+            response = client.post("/models", json=place | {"directory": directory})
+            assert response.status_code == 404
+        assert (
+            client.post("/models", json=place | {"directory": "."}).status_code == 400
+        )
+        assert client.delete("/models/new").status_code == 204
+        assert client.delete("/models/new").status_code == 404
+        assert [each["name"] for each in client.get("/models").json()] == ["labels"]
+
+
+def test_models_when_there_is_no_folder_then_none_is_loaded_or_dropped(client):
+    place = {"name": "new", "directory": "one"}
+    assert client.post("/models", json=place).status_code == 403
+    assert client.delete("/models/labels").status_code == 403
+
+
+def test_ready_when_the_server_has_stopped_then_not(models):
+    app = create_app({"labels": models["labels"]}, isolate=False)
+    with TestClient(app) as client:
+        assert client.get("/ready").status_code == 200
+    response = TestClient(app).get("/ready")  # without its lifespan
+    assert (response.status_code, response.json()) == (503, {"ready": False})
+
+
+def test_hosts_when_limited_then_others_are_refused(models):
+    one = {"labels": models["labels"]}
+    with served(one, allowed_hosts=["testserver"]) as client:
+        assert client.get("/health").status_code == 200
+        assert client.get("/health", headers={"Host": "a.com"}).status_code == 400
+
+
+def test_page_when_opened_then_fetches_nothing_from_elsewhere(client):
+    response = client.get("/")
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    parts = [client.get(path).text for path in ("/", "/page.js", "/page.css")]
+    assert not [part for part in parts if "http" in part.lower()]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_texts": 0}, "'batch_texts' parameter must be a positive integer"),
+        ({"wait_seconds": "a"}, "'wait_seconds' parameter must be a positive number"),
+        ({"request_texts": 2000}, "must be at most 'queue_texts'"),
+    ],
+)
+def test_create_app_when_a_limit_is_wrong_then_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        create_app({}, **options)
+
+
+def test_create_app_when_two_models_have_one_name_then_refused(tmp_path):
+    with pytest.raises(ValueError, match="Two models are called 'same'"):
+        create_app([tmp_path / "a" / "same", tmp_path / "b" / "same"])
+
+
+def test_create_app_when_a_directory_has_no_model_then_does_not_start(tmp_path):
+    with pytest.raises(ValueError, match="is no model"), served([tmp_path]):
+        pass
+
+
+@pytest.mark.slow
+def test_worker_when_its_process_is_killed_then_503_and_started_again(models, tmp_path):
+    psutil = pytest.importorskip("psutil")
+    models["labels"].save_pretrained(tmp_path / "labels", backbone=True)
+    with TestClient(create_app([tmp_path / "labels"], wait_seconds=0.5)) as client:
+        expected = ask(client, "labels", TEXTS[:2])
+        children = psutil.Process().children(recursive=True)
+        (worker,) = [x for x in children if "spawn_main" in " ".join(x.cmdline())]
+        threading.Timer(0.2, worker.kill).start()
+        response = client.post("/predict", json={"texts": TEXTS[:2]})
+        assert response.status_code == 503
+        while client.get("/ready").status_code == 503:
+            time.sleep(0.1)
+        assert ask(client, "labels", TEXTS[:2]) == expected
+        assert "sksemantic_worker_restarts 1.0" in client.get("/metrics").text
