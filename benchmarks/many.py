@@ -113,9 +113,7 @@ def measure(n_repeats):
             seconds["mixed"], mixed = seconds_of(
                 lambda r=requests: predict_proba_many(r)
             )
-            seconds["one by one"], alone = seconds_of(
-                lambda r=requests: one_by_one(r)
-            )
+            seconds["one by one"], alone = seconds_of(lambda r=requests: one_by_one(r))
             errors = [np.abs(a - b).max() for a, b in zip(mixed, alone, strict=True)]
             largest[n] = max(largest[n], *errors)
             if repeat:

@@ -51,7 +51,7 @@ class Explains:
             "occlusion" is the former of the two. "integrated_gradients" [2]_ takes
             `n_steps` passes with gradient, however long the text is: from a text whose
             words are hidden to the text itself. "auto" is "shapley" for texts of up to
-            32 words, and for backbones that allow no gradients; else
+            48 words, and for backbones that allow no gradients; else
             "integrated_gradients". By default "auto".
         n_steps : int, default=8
             Points on the way of the integrated gradients.

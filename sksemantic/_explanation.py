@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "shapley", "integrated_gradients", "occlusion")
 # Above so many words "auto" takes gradients: their time does not grow with the words.
-MOST_WORDS = 32
+MOST_WORDS = 48
 
 
 @dataclass(frozen=True, eq=False)
