@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 # What needs a socket, or a database.
-NOT_RUN = ("dask.distributed", "import mlflow")
+NOT_RUN = ("dask.distributed", "import mlflow", "from ray import", "import bentoml")
 
 
 def names_of_a_user():
