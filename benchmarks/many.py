@@ -1,6 +1,6 @@
 """Many fitted estimators on one backbone: texts a second in common batches.
 
-    python benchmarks/many.py --repeats 7
+    python benchmarks/many.py --repeats 8
     python benchmarks/many.py --table
 
 256 definitions, all different, are spread evenly over 1, 8, 64 and 1,000 estimators on
@@ -107,7 +107,7 @@ def measure(n_repeats):
     for repeat in range(n_repeats + 1):  # the first warms up
         for n in SIZES:
             requests = requests_of(many[n], test, repeat * N_ROWS)
-            one = many[n][0]
+            one = many[n][repeat % n]  # prompts differ in their length
             seconds = {}
             seconds["one"], _ = seconds_of(lambda one=one: one.predict_proba(test))
             seconds["mixed"], mixed = seconds_of(
@@ -120,7 +120,7 @@ def measure(n_repeats):
                 for what, value in seconds.items():
                     found[n, what].append(value)
     for n in SIZES:
-        medians = {what: median(found[n, what]) for w in [0] for what in seconds}
+        medians = {what: median(found[n, what]) for what in seconds}
         ratios = [
             a / b for a, b in zip(found[n, "one"], found[n, "mixed"], strict=True)
         ]
@@ -181,17 +181,26 @@ def latest(rows):
     return [*{row["n_estimators"]: row for row in rows}.values()]
 
 
+def tables(rows):
+    """Return the table by name."""
+    return {"many estimators": many_table(latest(rows))}
+
+
 def main():
     """Measure, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=8)
     parser.add_argument("--file", type=Path, default=results.RESULTS / "many.jsonl")
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--plot", type=Path, help="file to draw the speeds in")
     args = parser.parse_args()
     if not args.table:
         for row in measure(args.repeats):
             results.append(args.file, row | results.provenance("ours"))
-    print("\n".join(many_table(latest(results.read(args.file)))))
+    rows = latest(results.read(args.file))
+    print("\n".join(many_table(rows)))
+    if args.plot is not None:
+        plot(rows, args.plot)
 
 
 if __name__ == "__main__":

@@ -196,6 +196,16 @@ def serving_table(row):
     return table(heading, lines)
 
 
+def tables(rows):
+    """Return the tables of the latest row by name."""
+    row = rows[-1]
+    heading = ["one predict a request", "common batches", "ratio"]
+    cells = [row["capacity"]["one by one"], row["capacity"]["together"]]
+    cells.append(row["together_over_one_by_one"])
+    capacity = table(heading, [line(map(str, cells))])
+    return {"server load": serving_table(row), "server capacity": capacity}
+
+
 def main():
     """Measure, or print the latest."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -209,9 +219,8 @@ def main():
     if not args.table:
         row = measure(args.models, args.seconds, args.repeats)
         results.append(args.file, row | results.provenance("ours"))
-    row = results.read(args.file)[-1]
-    print(row["capacity"], row["together_over_one_by_one"])
-    print("\n".join(serving_table(row)))
+    for found in tables(results.read(args.file)).values():
+        print("\n".join(found))
 
 
 if __name__ == "__main__":
