@@ -38,6 +38,7 @@ from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
 from sksemantic._representation import Represented
 from sksemantic._saving.checkpoint_store import open_store
+from sksemantic._saving.digest import facts_of_call
 from sksemantic._saving.pretrained import Pretrained
 from sksemantic._tasks.base import Targets
 from sksemantic._training.build import (
@@ -57,7 +58,9 @@ from sksemantic._training.fit_hooks import (
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
+from sksemantic._training.process_group import begin_processes
 from sksemantic._training.progress import Progress, ReadingProgress
+from sksemantic._training.shared_store import SharedStore
 from sksemantic._training.trainer import Trainer
 from sksemantic._training.training_lock import training_lock
 from sksemantic._training.warm_start import with_outputs
@@ -177,9 +180,10 @@ class BaseSKTuning(
         FitTimeEstimate
             With `seconds` and `peak_bytes`; `str` of it is a sentence.
         """
-        request = self._check(X, y, sample_weight, groups)
-        rng = deepcopy(random_source(self.random_state, 0))  # the fit's is not used up
-        return self._prepare(request, Progress(), rng).estimate()
+        with begin_processes(self.get_params(deep=False)).together():
+            request = self._check(X, y, sample_weight, groups)
+            rng = deepcopy(random_source(self.random_state, 0))  # fit's is not used up
+            return self._prepare(request, Progress(), rng).estimate()
 
     def _train(self, *args: Any, **kwargs: Any) -> Self:
         """Fit, and keep what has come of it; a thread that does so too waits."""
@@ -192,19 +196,24 @@ class BaseSKTuning(
 
         `is_partial` is for one more epoch at constant rates.
         """
-        display = make_display(self._shown_name, self.verbose)
-        with explained_faults(), Progress(display) as progress:
+        processes = begin_processes(self.get_params(deep=False))
+        display = make_display(self._shown_name, processes.is_first * self.verbose)
+        with explained_faults(), Progress(display) as progress, processes.together():
             progress.begin("checks")
             request = self._check(*args, is_partial=is_partial, **kwargs)
+            processes.check_alike(partial(facts_of_call, request))
             if is_partial:
                 return self._prepare(request, progress).run()
-            rng, directory = None, self.checkpoint_dir
-            if directory is not None:
+            rng, directory, store = None, self.checkpoint_dir, None
+            if directory is not None and processes.is_first:
                 check_directory("checkpoint_dir", directory)
+            if directory is not None:
                 rng = resumable(random_source(self.random_state, 0))
             job = self._prepare(request, progress, rng)
             progress.hooks = hooks = FitHooks.begin(job, self, *args[:3])
-            model = job.run(None if directory is None else open_store(directory, job))
+            if directory is not None:
+                store = SharedStore(processes, partial(open_store, directory, job))
+            model = job.run(store)
             if hooks is not None:
                 hooks.end(model)
             return model
@@ -261,6 +270,7 @@ class BaseSKTuning(
     ) -> Job:
         """Load the backbone, build the module, tokenise the texts."""
         rng = rng or random_source(self.random_state, request.n_done)
+        rng = request.processes.same_source(rng)
         progress.begin("loading")
         request, backbone, config = request.load_backbone()
         targets, former = request.targets, request.former
