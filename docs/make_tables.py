@@ -22,6 +22,7 @@ import int8  # noqa: E402
 import latency  # noqa: E402
 import long_texts  # noqa: E402
 import mixed_columns  # noqa: E402
+import processes  # noqa: E402
 import results  # noqa: E402
 import shorter  # noqa: E402
 import threads  # noqa: E402
@@ -29,7 +30,8 @@ import threads  # noqa: E402
 PAGES = (
     *("comparison", "findings", "performance", "tasks", "guide/few_labels"),
     *("guide/explanations", "guide/long_documents", "guide/probabilities"),
-    *("guide/speed", "guide/text_and_numbers", "guide/threads"),
+    *("guide/many_processes", "guide/speed", "guide/text_and_numbers"),
+    "guide/threads",
 )
 # The results keep the names that the variants had when they were run. The pages name
 # the parameter that a variant sets.
@@ -108,7 +110,7 @@ def main():
     rows = results.read(results.RESULTS / "cost.jsonl")
     tables["fits"] = cost_tables.cost_table(rows, "fits")
     named = (explanations, forecast, int8, latency, long_texts, mixed_columns)
-    named = (*named, shorter, threads)
+    named = (*named, processes, shorter, threads)
     for module in named:
         rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")
         tables |= module.tables(rows) if rows else {}

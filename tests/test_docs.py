@@ -33,8 +33,8 @@ PARAMETERS = "parameters.md"
 GUIDE = ("methods", "saving", "serving", "speed")
 REAL = ("README.md", "docs/index.md", "docs/tutorial.md")
 REAL = (*REAL, *(f"docs/guide/{name}.md" for name in GUIDE))
-# What needs a socket, or a database.
-NOT_RUN = ("dask.distributed", "import mlflow")
+# What needs a socket, or a database, or starts processes.
+NOT_RUN = ("dask.distributed", "import mlflow", "notebook_launcher")
 
 
 def with_one_epoch(model):

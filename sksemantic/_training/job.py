@@ -16,7 +16,7 @@ from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.epochs import warn_of_interrupt
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
-from sksemantic._training.process_group import processes_of
+from sksemantic._training.process_group import asked_for, processes_of
 from sksemantic._training.result import TrainingResult
 from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
 from sksemantic._training.trainer import Trainer
@@ -74,7 +74,7 @@ class Request:
     @property
     def processes(self) -> "Processes":
         """The processes that do this fit."""
-        return processes_of((self.parameters["training"] or {}).get("processes"))
+        return processes_of(asked_for(self.parameters))
 
     @property
     def n_done(self) -> int:

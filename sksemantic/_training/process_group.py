@@ -214,7 +214,7 @@ def begin_processes(parameters: Mapping[str, Any]) -> Processes:
     ValueError
         If they cannot share a fit.
     """
-    which = (parameters["training"] or {}).get("processes")
+    which = asked_for(parameters)
     n_started = int(os.environ.get("WORLD_SIZE", "1"))
     if which != "all" or (n_started < 2 and not _is_begun()):
         return ALONE
@@ -227,6 +227,12 @@ def begin_processes(parameters: Mapping[str, Any]) -> Processes:
     if not _is_begun():
         _join(parameters["device"], n_started)
     return processes_of(which)
+
+
+def asked_for(parameters: Mapping[str, Any]) -> str | None:
+    """Return which processes an estimator's parameters ask for, checked or not."""
+    training = parameters["training"]
+    return training.get("processes") if isinstance(training, Mapping) else None
 
 
 def processes_of(which: str | None) -> Processes:
@@ -243,7 +249,7 @@ def check_places(parameters: Mapping[str, Any]) -> None:
     ------
     ValueError
     """
-    processes = processes_of((parameters["training"] or {}).get("processes"))
+    processes = processes_of(asked_for(parameters))
     if processes.size == 1:
         return
     device = parameters["device"]
