@@ -140,25 +140,20 @@ def processes_table(rows):
     """Return how far several processes are from one, and what they exchange."""
     lines = []
     for row in rows:
-        difference, seconds = row["difference"], row["seconds"]
+        difference = row["difference"]
         share = row["bytes_a_step"] / (FLOAT_BYTES * row["n_trained"])
-        lines.append(
-            line(
-                [
-                    row["task"],
-                    row["method"],
-                    row["processes"],
-                    f"{difference['weights']:.0e}",
-                    f"{difference['predictions']:.0e}",
-                    f"{row['bytes_a_step'] / 1e3:.0f} kB",
-                    f"{share:.2f}",
-                    f"{seconds['alone'][2]:.1f}",
-                    f"{seconds['together'][2]:.1f}",
-                ]
-            )
-        )
-    heading = ["task", "method", "processes", "trained values", "predictions"]
-    heading += ["a step", "of the trained values", "s, one process", "s, together"]
+        cells = [
+            row["task"],
+            "`contrast=0`" if row["method"].endswith("no contrast") else "",
+            row["processes"],
+            f"{difference['weights']:.0e}",
+            f"{difference['predictions']:.0e}",
+            f"{row['bytes_a_step'] / 1e3:.0f} kB",
+            f"{share:.2f}",
+        ]
+        lines.append(line(cells))
+    heading = ["task", "", "processes", "trained values", "predictions"]
+    heading += ["sent in a step", "over 4 bytes a trained value"]
     return table(heading, lines)
 
 
