@@ -24,6 +24,7 @@ import long_texts  # noqa: E402
 import many  # noqa: E402
 import mixed_columns  # noqa: E402
 import planning  # noqa: E402
+import processes  # noqa: E402
 import results  # noqa: E402
 import serving  # noqa: E402
 import shorter  # noqa: E402
@@ -32,8 +33,8 @@ import threads  # noqa: E402
 PAGES = (
     *("comparison", "findings", "performance", "tasks", "guide/few_labels"),
     *("guide/explanations", "guide/long_documents", "guide/probabilities"),
-    *("guide/planning", "guide/serving", "guide/speed"),
-    *("guide/text_and_numbers", "guide/threads"),
+    *("guide/many_processes", "guide/planning", "guide/serving"),
+    *("guide/speed", "guide/text_and_numbers", "guide/threads"),
 )
 # The results keep the names that the variants had when they were run. The pages name
 # the parameter that a variant sets.
@@ -112,7 +113,7 @@ def main():
     rows = results.read(results.RESULTS / "cost.jsonl")
     tables["fits"] = cost_tables.cost_table(rows, "fits")
     named = (explanations, forecast, int8, latency, long_texts, mixed_columns)
-    named = (*named, many, planning, serving, shorter, threads)
+    named = (*named, many, planning, processes, serving, shorter, threads)
     for module in named:
         rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")
         tables |= module.tables(rows) if rows else {}

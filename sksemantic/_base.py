@@ -36,9 +36,10 @@ from sksemantic._inputs.validation import (
 from sksemantic._model.inference import compute_features
 from sksemantic._model.module import SemanticModule
 from sksemantic._model.pooling import PAIR
-from sksemantic._prediction import Prediction
+from sksemantic._prediction import Predicts
 from sksemantic._representation import Represented
 from sksemantic._saving.checkpoint_store import open_store
+from sksemantic._saving.digest import facts_of_call
 from sksemantic._saving.pretrained import Pretrained
 from sksemantic._tasks.base import Targets
 from sksemantic._training.build import (
@@ -58,7 +59,9 @@ from sksemantic._training.fit_hooks import (
 from sksemantic._training.fitted import FittedModel
 from sksemantic._training.job import Job, Request
 from sksemantic._training.options import OPTION_NAMES
+from sksemantic._training.process_group import begin_processes
 from sksemantic._training.progress import Progress, ReadingProgress
+from sksemantic._training.shared_store import SharedStore
 from sksemantic._training.trainer import Trainer
 from sksemantic._training.training_lock import training_lock
 from sksemantic._training.warm_start import with_outputs
@@ -69,7 +72,6 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.loading import BackboneConfig
     from sksemantic._inputs.template import Template
-    from sksemantic._prediction import Finish
     from sksemantic._tasks.base import Task
 
 # What `fit` returns. Editors that complete from source do not understand `Self`.
@@ -83,6 +85,7 @@ class BaseSKTuning(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    Predicts,
     Pretrained,
     Represented,
     NestedParameters,
@@ -179,9 +182,10 @@ class BaseSKTuning(
         FitTimeEstimate
             With `seconds` and `peak_bytes`; `str` of it is a sentence.
         """
-        request = self._check(X, y, sample_weight, groups)
-        rng = deepcopy(random_source(self.random_state, 0))  # the fit's is not used up
-        return self._prepare(request, Progress(), rng).estimate()
+        with begin_processes(self.get_params(deep=False)).together():
+            request = self._check(X, y, sample_weight, groups)
+            rng = deepcopy(random_source(self.random_state, 0))  # fit's is not used up
+            return self._prepare(request, Progress(), rng).estimate()
 
     def _train(self, *args: Any, **kwargs: Any) -> Self:
         """Fit, and keep what has come of it; a thread that does so too waits."""
@@ -194,19 +198,24 @@ class BaseSKTuning(
 
         `is_partial` is for one more epoch at constant rates.
         """
-        display = make_display(self._shown_name, self.verbose)
-        with explained_faults(), Progress(display) as progress:
+        processes = begin_processes(self.get_params(deep=False))
+        display = make_display(self._shown_name, processes.is_first * self.verbose)
+        with explained_faults(), Progress(display) as progress, processes.together():
             progress.begin("checks")
             request = self._check(*args, is_partial=is_partial, **kwargs)
+            processes.check_alike(partial(facts_of_call, request))
             if is_partial:
                 return self._prepare(request, progress).run()
-            rng, directory = None, self.checkpoint_dir
-            if directory is not None:
+            rng, directory, store = None, self.checkpoint_dir, None
+            if directory is not None and processes.is_first:
                 check_directory("checkpoint_dir", directory)
+            if directory is not None:
                 rng = resumable(random_source(self.random_state, 0))
             job = self._prepare(request, progress, rng)
             progress.hooks = hooks = FitHooks.begin(job, self, *args[:3])
-            model = job.run(None if directory is None else open_store(directory, job))
+            if directory is not None:
+                store = SharedStore(processes, partial(open_store, directory, job))
+            model = job.run(store)
             if hooks is not None:
                 hooks.end(model)
             return model
@@ -263,6 +272,7 @@ class BaseSKTuning(
     ) -> Job:
         """Load the backbone, build the module, tokenise the texts."""
         rng = rng or random_source(self.random_state, request.n_done)
+        rng = request.processes.same_source(rng)
         progress.begin("loading")
         request, backbone, config = request.load_backbone()
         targets, former = request.targets, request.former
@@ -305,18 +315,6 @@ class BaseSKTuning(
         module, data = self._load_with_data(self._model, X)
         with self._reading(data) as reading:
             return compute_features(module, data, reading.count)
-
-    def _predict(self, method: str, X: Any) -> Any:
-        """Return what a method makes of the head's outputs for texts."""
-        prediction = self._prepare_prediction(method, X)
-        with self._reading(prediction.data) as reading:
-            return prediction.answer(reading.count)
-
-    def _prepare_prediction(self, method: str, X: Any) -> Prediction:
-        """Check and tokenise texts; another thread may fit meanwhile."""
-        model = self._model
-        finish = self._finisher(method, model)
-        return Prediction(*self._load_with_data(model, X), finish)
 
     def _reading(self, data: TextDataset) -> ReadingProgress:
         n_tokens = len(data.token_ids.flat)
@@ -384,11 +382,7 @@ class BaseSKTuning(
             **request.situation,
         )
 
-    # What X, y and predictions are
-
-    @abstractmethod
-    def _finisher(self, method: str, model: FittedModel) -> "Finish":
-        """Return what a method does with the head's outputs (n_rows, K)."""
+    # What X and y are
 
     @abstractmethod
     def _encode_targets(

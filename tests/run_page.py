@@ -11,6 +11,7 @@ from pathlib import Path
 
 # What needs a socket, or a database.
 NOT_RUN = ("dask.distributed", "import mlflow", "from ray import", "import bentoml")
+NOT_RUN = (*NOT_RUN, "notebook_launcher")
 
 
 def names_of_a_user():

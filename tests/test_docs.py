@@ -33,8 +33,9 @@ PARAMETERS = "parameters.md"
 GUIDE = ("methods", "saving", "serving", "speed")
 REAL = ("README.md", "docs/index.md", "docs/tutorial.md")
 REAL = (*REAL, *(f"docs/guide/{name}.md" for name in GUIDE))
-# What needs a socket, a database, or a package that serves.
+# What needs a socket, a database, other processes, or a package that serves.
 NOT_RUN = ("dask.distributed", "import mlflow", "from ray import", "import bentoml")
+NOT_RUN = (*NOT_RUN, "notebook_launcher")
 
 
 def with_one_epoch(model):

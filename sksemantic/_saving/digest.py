@@ -17,7 +17,7 @@ from sksemantic._version import library_versions
 if TYPE_CHECKING:
     from sksemantic._inputs.dataset import Ragged, TextDataset
     from sksemantic._training.fitted import FittedModel
-    from sksemantic._training.job import Job
+    from sksemantic._training.job import Job, Request
 
 KEY_LENGTH = 16
 _PLACE_IN_MEMORY = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -56,6 +56,28 @@ def facts_of(job: "Job") -> dict[str, Any]:
         "fit before": "none" if former is None else digest(_of_former(former)),
         "random_state": digest(trainer.rng.get_state()) if has_seed else "none",
         "versions": library_versions(),
+    }
+
+
+def facts_of_call(request: "Request") -> dict[str, str]:
+    """Return what a fit was called with; what it shows, and its chance, are left out.
+
+    A parameter that holds objects is described as far as it can be shown.
+    """
+    texts, targets, former = request.texts, request.targets, request.former
+    shown = {
+        f"{name!r} parameter": _PLACE_IN_MEMORY.sub("", repr(value))
+        for name, value in request.parameters.items()
+        if name not in ("random_state", "verbose")
+    }
+    return {
+        "X": digest(getattr(texts, "values", texts)),
+        "y": digest([targets.values, targets.task.to_state(), targets.labelled]),
+        "sample_weight": digest(targets.weights),
+        "groups": digest(None if request.groups is None else [*request.groups]),
+        "fit before": "none" if former is None else digest(_of_former(former)),
+        "version": repr(library_versions()),
+        **shown,
     }
 
 

@@ -22,6 +22,7 @@ from sksemantic._model.pooling import PAIR, TOKENS
 from sksemantic._training.config import TrainingConfig
 from sksemantic._training.options import OWN_PARAMETERS, check_training_options
 from sksemantic._training.presets import resolve_training_config
+from sksemantic._training.process_group import check_places
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -42,6 +43,7 @@ def check_parameters(parameters: Parameters, caller: str) -> None:
     """
     check_training_options(parameters["training"], caller)
     check_model_kwargs(parameters["model_kwargs"], caller)
+    check_places(parameters)
     check_tuned_layers(parameters["tuned_layers"])
     if parameters["method"] == "prompt":
         tuned_layers = parameters["tuned_layers"]

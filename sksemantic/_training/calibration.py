@@ -7,6 +7,7 @@ join the training, in which the scores grow: by how much is measured on other te
 those that are trained on before and afterwards.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from sksemantic._model.inference import compute_scores
 from sksemantic._tasks.classification import ClassifierTask
+from sksemantic._training.process_group import processes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,17 +75,20 @@ class Calibration:
         growth = self._size_of_scores(module) / self._size
         if not (np.isfinite(growth) and growth > 0 and np.isfinite(scores).all()):
             return 1.0
-        return fit_temperature(
+        fitted = fit_temperature(
             self._task,
             growth * scores,
             held_out.targets,
             held_out.row_weights,
             self._config,
         )
+        return processes_of(self._config.processes).same(fitted)
 
     def _size_of_scores(self, module: "SemanticModule") -> float:
         """Return the root mean square of the scores; of classes, around their mean."""
-        scores = compute_scores(module, self._texts).astype(np.float64)
+        processes = processes_of(self._config.processes)
+        read = partial(compute_scores, module)
+        scores = processes.read(read, self._texts).astype(np.float64)
         if self._task.skorch_kind == "classes":
             scores -= scores.mean(axis=1, keepdims=True)
         return float(np.sqrt(np.square(scores).mean()))

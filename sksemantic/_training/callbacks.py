@@ -12,6 +12,7 @@ from skorch.callbacks import (
 )
 from torch import Tensor
 
+from sksemantic._training.process_group import processes_of
 from sksemantic._training.progress import Progress
 from sksemantic._training.schedules import CoolDown, TailAverage, WarmupLinearDecay
 from sksemantic._training.time_limit import TimeLimit
@@ -76,6 +77,7 @@ class FollowProgress(Callback):
         self.progress.show(_epoch(net), note)
         if self.progress.hooks is not None and self.progress.hooks.end_epoch(net):
             net.is_stopped_ = True
+        net.is_stopped_ = net.processes.same(net.is_stopped_)
 
 
 def _epoch(net: "NeuralNet") -> str:
@@ -111,7 +113,7 @@ def make_callbacks(
         callbacks.append(schedule)
     callbacks += users
     callbacks.append(FollowProgress(limit.progress))
-    if config.verbose > 1:
+    if config.verbose > 1 and processes_of(config.processes).is_first:
         callbacks.append(EpochLine())
     if has_schedule and config.objective == "contrast":
         callbacks.append(

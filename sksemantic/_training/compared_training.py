@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from sksemantic._training.comparison import Comparison
 from sksemantic._training.epochs import Epochs
 from sksemantic._training.head import fit_head_to_windows, head_state
 from sksemantic._training.probe import Probing
+from sksemantic._training.process_group import processes_of
 from sksemantic._training.progress import Progress
 from sksemantic._training.result import TrainingResult
 
@@ -165,13 +167,15 @@ class ComparedTraining:
         """Compare the module as it is with the linear probe on held-out texts."""
         held_out, module = self._held_out, self._module
         module.eval()
-        scores = compute_scores(module, held_out)
+        processes = processes_of(self._config.processes)
+        scores = processes.read(partial(compute_scores, module), held_out)
         self._calibration.compare(module, scores, held_out)
         losses = self._task.losses(scores, held_out.targets)
-        return Comparison.paired(
+        comparison = Comparison.paired(
             held_out.text_means(losses),
             held_out.text_means(self._probe_losses),
             held_out.text_weights,
             self._config.clearly_better,
             self._task.loss_names,
         )
+        return processes.same(comparison)

@@ -145,6 +145,10 @@ class TrainingConfig:
     checkpoint_seconds : float, default=120.0
         Seconds between two savings within an epoch, with a `checkpoint_dir`; the state
         is also saved after each epoch.
+    processes : {"one", "all"}, default="one"
+        Which of the processes that were started together do a fit: each one a fit of
+        its own, or all of them one, of which each reads its share of the texts. The
+        trained model is the same, and this is not saved with it.
     callbacks : tuple, default=()
         Callbacks of skorch, added to the estimator's own. Held-out texts then do not
         join.
@@ -198,6 +202,7 @@ class TrainingConfig:
     enough_texts_per_class: int = 8
     linear_probe: LinearProbeConfig = field(default_factory=LinearProbeConfig)
     checkpoint_seconds: float = 120.0
+    processes: str = "one"
     callbacks: tuple[Any, ...] = ()
     time_limit: float | None = None
     verbose: int = 0
@@ -229,9 +234,9 @@ class TrainingConfig:
         return min(1.0, self.contrast_texts * n_classes / n_texts) ** 2
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields in JSON values; callbacks are left out."""
+        """Return all fields in JSON values, but for callbacks and processes."""
         values = asdict(replace(self, callbacks=()))
-        del values["callbacks"]
+        del values["callbacks"], values["processes"]
         return values
 
     @classmethod

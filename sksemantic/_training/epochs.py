@@ -12,6 +12,7 @@ from skorch.helper import predefined_split
 from sksemantic._training.callbacks import make_callbacks
 from sksemantic._training.checkpoint import Checkpoint
 from sksemantic._training.net import build_net
+from sksemantic._training.process_group import processes_of
 from sksemantic._training.schedules import TailAverage
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import FallbackWarning
@@ -63,6 +64,7 @@ class Epochs:
             callbacks.append(checkpoint.callback())
         self._progress = limit.progress
         self._n_former = 0
+        processes_of(config.processes).same_weights(module)
         self.net = build_net(
             module, task, config, callbacks, rng, dropout_generator, limit
         )
@@ -115,7 +117,8 @@ class Epochs:
         ------
         KeyboardInterrupt
             If the user has interrupted it before anything was learned, or inside a
-            search, where the score of half a training would mislead.
+            search, where the score of half a training would mislead, or one of several
+            processes, each of which may have come to another step.
         """
         self._progress.begin("training")
         net = self.net
@@ -126,7 +129,7 @@ class Epochs:
             net.partial_fit(data, epochs=max(0, n_left))
         except KeyboardInterrupt:  # while it begins, or ends
             net.interrupted_ = True
-        if net.interrupted_ and (not self.has_learned or _is_one_of_several()):
+        if net.interrupted_ and (not self.has_learned or self._is_one_of_several):
             raise KeyboardInterrupt
 
     def without_held_out(self) -> None:
@@ -135,7 +138,7 @@ class Epochs:
 
     def interrupt(self) -> None:
         """End training here, as if the user had interrupted an epoch."""
-        if _is_one_of_several():
+        if self._is_one_of_several:
             raise KeyboardInterrupt
         self.net.interrupted_ = True
 
@@ -177,6 +180,11 @@ class Epochs:
             FallbackWarning,
             stacklevel=user_stacklevel(),
         )
+
+    @property
+    def _is_one_of_several(self) -> bool:
+        """Whether this is one of several fits, or of several processes of one fit."""
+        return self.net.processes.size > 1 or _is_one_of_several()
 
     @property
     def _divergence(self) -> str:

@@ -11,6 +11,7 @@ import torch
 from sksemantic._cache import activations
 from sksemantic._training.display import duration
 from sksemantic._training.forecast import Forecaster, batch_shapes, epoch_batches
+from sksemantic._training.process_group import processes_of
 
 if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
@@ -120,6 +121,7 @@ def _peak_bytes(forecaster: Forecaster, plan: "Plan") -> int:
     features = _COPIES_OF_FEATURES * rows * row_bytes
     now = _resident_bytes(backbone)
     step = _step_bytes(forecaster, data, backbone) if plan.has_training else 0
+    step //= processes_of(plan.config.processes).size
     kept = 0
     if module.frozen.split_layer is not None and backbone.device.type == "cpu":
         kept = min(activations.limit, forecaster.state_bytes(data))

@@ -160,12 +160,9 @@ class Forecaster:
         """Return what trains a copy, one step on these texts each time it is called."""
         limit = TimeLimit(None, Progress())
         config = replace(
-            self._config,
-            batch_size=len(data),
-            callbacks=(),
-            verbose=0,
-            early_stopping=False,
+            self._config, callbacks=(), verbose=0, early_stopping=False, processes="one"
         )
+        config = replace(config, batch_size=len(data))
         net = build_net(
             deepcopy(self.module),
             self._task,

@@ -12,6 +12,7 @@ from sksemantic._model.inference import compute_head_inputs
 from sksemantic._tasks.label_prior import label_prior
 from sksemantic._tasks.linear_probe import LinearProbe, ProbeFitter, ProbeRows
 from sksemantic._training.holdout import at_most
+from sksemantic._training.process_group import processes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,7 +107,9 @@ def fit_head_to_windows(
     if data.n_windows is None or task.skorch_kind != "numbers":
         return
     data = at_most(data, config.max_probe_rows, rng)
-    features = standardise(module, compute_head_inputs(module, data))
+    read = partial(compute_head_inputs, module)
+    raw = processes_of(config.processes).read(read, data)
+    features = standardise(module, raw)
     rows = ProbeRows(features, data.targets, data.row_weights)
     fitter = ProbeFitter(config.linear_probe, rng)
     state = head_state(module, task.fit_linear_probe(fitter, rows))
@@ -131,7 +134,8 @@ def fit_head_last(
     the texts that they were trained on, all penalties look alike and none can be
     chosen; if they do not, the penalty is cross-validated.
     """
-    read = partial(compute_head_inputs, module)
+    processes = processes_of(config.processes)
+    read = partial(processes.read, partial(compute_head_inputs, module))
     raw, unlabelled = read(data), side.unlabelled
     former = trained_head(module, config.linear_probe.last_penalty)
     former_scale = _scale_of(module)

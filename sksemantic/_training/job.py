@@ -16,6 +16,7 @@ from sksemantic._training.checkpoint import Checkpoint, Store
 from sksemantic._training.epochs import warn_of_interrupt
 from sksemantic._training.estimate import FitTimeEstimate, estimate_fit
 from sksemantic._training.fitted import FittedModel
+from sksemantic._training.process_group import asked_for, processes_of
 from sksemantic._training.result import TrainingResult
 from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
 from sksemantic._training.trainer import Trainer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sksemantic._inputs.template import Template
     from sksemantic._model.module import SemanticModule
     from sksemantic._tasks.base import Targets
+    from sksemantic._training.processes import Processes
 
 
 _LOGGER = logging.getLogger("sksemantic")
@@ -68,6 +70,11 @@ class Request:
     columns: dict[str, Any]
     former: FittedModel | None
     is_partial: bool
+
+    @property
+    def processes(self) -> "Processes":
+        """The processes that do this fit."""
+        return processes_of(asked_for(self.parameters))
 
     @property
     def n_done(self) -> int:
@@ -201,14 +208,21 @@ class Job:
         checkpoint = Checkpoint(
             store, trainer.config.checkpoint_seconds, trainer.progress, trainer.rng
         )
-        cache = activations.limited(checkpoint.cache_limit)
+        processes = self.request.processes
+        cache_limit = checkpoint.cache_limit
+        if cache_limit is None:
+            cache_limit = processes.share_of_memory(activations.limit)
+        cache = activations.limited(cache_limit)
         with shared_cpus(checkpoint.n_threads), cache:
             result = self._train(checkpoint)
+            processes.same_weights(trainer.module)
         try:
             model = self._fitted(result)
             if store is not None and not result.is_interrupted:
                 store.finish(model, {"rng": trainer.rng.get_state()})
         except KeyboardInterrupt:
+            if processes.size > 1:
+                raise
             model = self._fitted(result)
             warn_of_interrupt("after the training")
         return model

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping
-from torch import Tensor
 
 from sksemantic._inputs.batching import Batch, ordered_batches, train_batches
-from sksemantic._model.frozen import model_inputs
-from sksemantic._training.losses import SupervisedContrast, TaskLoss, criterion_of
+from sksemantic._training.losses import criterion_of
+from sksemantic._training.process_group import processes_of
 from sksemantic._training.schedules import TrainingOver
+from sksemantic._training.steps import NetOfBatches
 from sksemantic._training.time_limit import TimeLimit
 
 if TYPE_CHECKING:
@@ -26,19 +26,12 @@ if TYPE_CHECKING:
     from sksemantic._training.config import TrainingConfig
 
 
-_MOST_GROUPS, _FEWEST_OF_GROUP = 4, 8  # texts of similar length in a step
+class _SemanticNet(NetOfBatches):
+    """How all nets run epochs, and end them.
 
-
-class _SemanticNet(NeuralNet):
-    """How all nets feed the module and weigh the loss.
-
-    Batches of more tokens than `token_budget`, padding included, are run in parts. The
-    next epoch leaves out the first `n_batches_done`: an earlier run has trained on
+    The next epoch leaves out the first `n_batches_done`: an earlier run has trained on
     them.
     """
-
-    module_: "SemanticModule"
-    criterion_: TaskLoss | SupervisedContrast
 
     interrupted_ = False
     is_time_up_ = False
@@ -47,18 +40,9 @@ class _SemanticNet(NeuralNet):
     is_stopped_ = False  # by a callback of scikit-learn
     n_batches_done = 0
 
-    def __init__(
-        self,
-        *args: Any,
-        token_budget: int,
-        dropout_generator: torch.Generator,
-        limit: TimeLimit,
-        **params: Any,
-    ) -> None:
+    def __init__(self, *args: Any, limit: TimeLimit, **params: Any) -> None:
         super().__init__(*args, **params)
         self.limit = limit
-        self.token_budget = token_budget
-        self.dropout_generator = dropout_generator
 
     @property
     def is_over(self) -> bool:
@@ -97,7 +81,7 @@ class _SemanticNet(NeuralNet):
         start = time.perf_counter()
         for n_done, batch in enumerate(batches, 1):
             yield batch
-            if self.limit.left < (time.perf_counter() - start) / n_done:
+            if not self.limit.has((time.perf_counter() - start) / n_done):
                 self.is_time_up_ = True
                 return
 
@@ -115,104 +99,6 @@ class _SemanticNet(NeuralNet):
         if training and not math.isfinite(loss):
             self.is_diverged_ = True
             raise TrainingOver
-
-    def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
-        """Run the module over one batch; weights are for the loss alone."""
-        device = self.module_.backbone.device
-        inputs = {k: each.to(device) for k, each in x.items() if k != "sample_weight"}
-        return self.module_(**inputs, **fit_params)
-
-    def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        """Run forward and backward, in parts if the batch has very many tokens.
-
-        The gradient is that of the whole batch, except that texts are contrasted with
-        those of the same part only. Where a GPU runs out of memory all the same, the
-        parts are halved, for good.
-        """
-        self._set_training(True)
-        while True:
-            try:
-                return self._step_in_parts(batch, **fit_params)
-            except torch.cuda.OutOfMemoryError:
-                n_texts, n_tokens = _size(batch[0])
-                if self.token_budget * n_texts <= n_tokens:
-                    raise  # a single text does not fit
-            self.module_.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
-            self.token_budget = min(self.token_budget, n_tokens) // 2
-
-    def _step_in_parts(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
-        inputs, targets = batch
-        n_texts, n_tokens = _size(inputs)
-        size = max(1, self.token_budget * n_texts // n_tokens)
-        loss: Any = 0.0
-        outputs = []
-        n_done = 0
-        for start in range(0, n_texts, size):
-            part = {k: values[start : start + size] for k, values in inputs.items()}
-            y_pred = self.forward_for_loss(part, **fit_params)
-            scores = y_pred[0] if isinstance(y_pred, tuple) else y_pred
-            rows = slice(n_done, n_done + len(scores))
-            n_done = rows.stop
-            share = len(scores) / len(targets)
-            part_loss = share * self.get_loss(y_pred, targets[rows], X=part)
-            part_loss.backward()
-            loss = loss + part_loss.detach()
-            outputs.append(scores.detach())
-        return {"loss": loss, "y_pred": torch.cat(outputs)}
-
-    def forward_for_loss(self, part: dict[str, Tensor], **fit_params: Any) -> Any:
-        """Return what the criterion reads of texts, with gradient.
-
-        Those of a contrast are run by length, in groups with less padding; those with
-        labelled words together.
-        """
-        if not isinstance(self.criterion_, SupervisedContrast):
-            return self.infer(
-                part,
-                with_features=self.criterion_.contrast > 0,
-                dropout_generator=self.dropout_generator,
-                **fit_params,
-            )
-        device = self.module_.backbone.device
-        if "word_positions" in part:
-            inputs = model_inputs(part) | {"word_positions": part["word_positions"]}
-            return self.module_.features({k: x.to(device) for k, x in inputs.items()})
-        features = []
-        lengths = part["attention_mask"].sum(dim=1)
-        order = torch.argsort(lengths, stable=True)
-        n_groups = max(1, min(_MOST_GROUPS, len(order) // _FEWEST_OF_GROUP))
-        for rows in torch.tensor_split(order, n_groups):
-            longest = int(lengths[rows].max())
-            group = {
-                name: values[rows, :longest].to(device)
-                for name, values in model_inputs(part).items()
-            }
-            features.append(self.module_.features(group))
-        return torch.cat(features)[torch.argsort(order)]
-
-    def get_loss(
-        self,
-        y_pred: Tensor | tuple[Tensor, Tensor],
-        y_true: Tensor,
-        X: Any = None,
-        training: bool = False,
-    ) -> Tensor:
-        """Return the mean loss of the rows, each counted by its text's weight.
-
-        With the features in `y_pred` the contrast of the texts is added.
-        """
-        weights = X["sample_weight"]
-        if "word_positions" in X:
-            n_words = (X["word_positions"] >= 0).sum(dim=1)
-            weights = weights.repeat_interleave(n_words)
-        if isinstance(self.criterion_, SupervisedContrast):
-            assert isinstance(y_pred, Tensor)
-            targets = y_true.to(y_pred.device)
-            return self.criterion_(y_pred, targets, weights.to(y_pred))
-        scores, features = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        targets = y_true.to(scores.device)
-        return self.criterion_(scores, targets, weights.to(scores), features)
 
 
 class _ClassifierNet(_SemanticNet, NeuralNetClassifier):
@@ -244,12 +130,6 @@ def _is_early_stopping(error: BaseException) -> bool:
     return isinstance(raised_in, EarlyStopping)
 
 
-def _size(inputs: dict[str, Tensor]) -> tuple[int, int]:
-    """Return how many texts a batch has, and how many tokens, padding included."""
-    tokens = [inputs[name] for name in ("input_ids", "pair_ids") if name in inputs]
-    return len(tokens[0]), sum(each.numel() for each in tokens)
-
-
 def build_net(
     module: "SemanticModule",
     task: "Task",
@@ -270,6 +150,7 @@ def build_net(
         module,
         token_budget=backbone.training_tokens,
         dropout_generator=dropout_generator,
+        processes=processes_of(config.processes),
         limit=limit,
         predict_nonlinearity=_PROBABILITIES[task.skorch_kind],
         **criterion_of(task, config),

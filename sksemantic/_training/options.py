@@ -65,6 +65,7 @@ _CONSTRAINTS: dict[str, list[Any]] = {
     "min_texts_per_class": _NATURAL,
     "enough_texts_per_class": _NATURAL,
     "checkpoint_seconds": _NOT_NEGATIVE,
+    "processes": [StrOptions({"one", "all"})],
     "callbacks": [list, tuple],
 }
 OPTION_NAMES = tuple(_CONSTRAINTS)

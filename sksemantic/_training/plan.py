@@ -14,6 +14,7 @@ from sksemantic._training.holdout import (
     held_out_share,
 )
 from sksemantic._training.presets import from_linear_probe
+from sksemantic._training.process_group import processes_of
 from sksemantic._training.progress import BatchCost
 from sksemantic._training.time_limit import TimeLimit
 
@@ -153,7 +154,11 @@ class Planner:
         if tuned_layers != self.module.config.tuned_layers:
             self.module = self.module.with_upper_half(0)
         config = TrainingConfig.from_dict(state["config"])
-        config = replace(config, callbacks=self._config.callbacks)
+        config = replace(
+            config,
+            callbacks=self._config.callbacks,
+            processes=self._config.processes,
+        )
         chosen, unlabelled = state["chosen"], state["unlabelled"]
         phases = state["phases"]
         limit.foresee(phases)
@@ -233,7 +238,21 @@ class Planner:
             phases = self.forecaster.phases(
                 data, is_held_out, unlabelled=unlabelled, has_training=has_training
             )
+        phases, costs = self._shared(phases, costs)
         return Plan(config, data, side, is_held_out, has_training, phases, costs)
+
+    def _shared(
+        self, phases: dict[str, float], costs: dict[str, BatchCost]
+    ) -> tuple[dict[str, float], dict[str, BatchCost]]:
+        """Return the forecast for all processes, from that for one alone."""
+        processes = processes_of(self._config.processes)
+        n = processes.size
+        shared = {name: seconds / n for name, seconds in phases.items()}
+        if "linear probe" in phases:  # all fit it
+            shared["linear probe"] = phases["linear probe"]
+        # The others count the batches of this process alone.
+        whole = {kind: costs[kind].over(n) for kind in ("train", "read") if costs}
+        return processes.same((shared, costs | whole))
 
 
 def _take(

@@ -15,10 +15,13 @@ from sksemantic._training.head import (
     trained_head,
 )
 from sksemantic._training.holdout import at_most, draw_probe_texts
+from sksemantic._training.process_group import processes_of
 from sksemantic._training.progress import Progress
 from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from sksemantic._inputs.dataset import TextDataset
@@ -50,7 +53,7 @@ class Probing:
         side: SideInformation = NO_SIDE_INFORMATION,
     ) -> None:
         self._task = task
-        self._progress = progress
+        self._processes = processes = processes_of(config.processes)
         self._fitter = ProbeFitter(config.linear_probe, rng)
         strata = task.strata(data.targets, len(data))
         max_rows = config.max_probe_rows
@@ -61,14 +64,17 @@ class Probing:
         progress.begin("frozen pass")
         on_batch = partial(progress.count, "frozen")
         if is_fresh:
-            raw = module.frozen.features(texts, on_batch)
+            read = partial(module.frozen.features, on_batch=on_batch)
+            raw = processes.read(read, texts)
             extra = side.unlabelled
             if extra is not None:
                 extra = at_most(extra, max_rows, rng)
-            self._prior = _set_scale_and_prior(module, raw, texts, side, extra)
+            read = partial(processes.read, module.frozen.features)
+            self._prior = _set_scale_and_prior(module, raw, texts, side, extra, read)
         module.frozen.keep_states(data, partial(progress.count, "lower"))
         if not is_fresh:
-            raw = compute_head_inputs(module, texts, on_batch)
+            read = partial(compute_head_inputs, module, on_batch=on_batch)
+            raw = processes.read(read, texts)
         self._features = standardise(module, raw)
         self._module, self._side = module, side
 
@@ -96,7 +102,8 @@ class Probing:
     ) -> LinearProbe:
         """Fit a linear probe, with the texts that are held out or without."""
         rows = self._rows(with_held_out=with_held_out)
-        return self._task.fit_linear_probe(self._fitter, rows, penalty, self._prior)
+        probe = self._task.fit_linear_probe(self._fitter, rows, penalty, self._prior)
+        return self._processes.same(probe)
 
     def _rows(self, *, with_held_out: bool = False) -> ProbeRows:
         chosen = np.flatnonzero(~self._is_held_out | with_held_out)
@@ -118,12 +125,12 @@ def _set_scale_and_prior(
     data: "TextDataset",
     side: SideInformation,
     unlabelled: "TextDataset | None",
+    read: "Callable[[TextDataset], NDArray]",
 ) -> "NDArray | None":
     """Set the features' scale; return the label prior (K, C), if labels have texts.
 
-    Texts without labels, and content-free ones, count for both.
+    Texts without labels, and content-free ones, which `read` reads, count for both.
     """
-    read = module.frozen.features
     others = unlabelled, side.content_free
     raw, weights = scale_by_all(module, raw, data, others, read)
     if side.label_texts is None:

@@ -48,6 +48,11 @@ class BatchCost:
         n_pairs = sum(n * length**2 for n, length in shapes)
         return self.per_batch + self.per_token * n_tokens + self.per_pair * n_pairs
 
+    def over(self, n_processes: int) -> "BatchCost":
+        """Return the cost of a batch that so many processes share."""
+        costs = self.per_batch, self.per_token, self.per_pair
+        return BatchCost(*(cost / n_processes for cost in costs))
+
     def less(self, other: "BatchCost", share: float = 1.0) -> "BatchCost":
         """Return what is left without (a share of) another cost; never below zero."""
         return BatchCost(

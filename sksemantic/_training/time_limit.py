@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sksemantic._training.display import duration
+from sksemantic._training.processes import ALONE, Processes
 from sksemantic._training.progress import Progress
 from sksemantic._warnings import user_stacklevel
 from sksemantic.exceptions import TimeLimitWarning
@@ -26,11 +27,13 @@ _MARGIN = 0.02  # of the limit, for what is not foreseen
 class TimeLimit:
     """The seconds that a fit may take; None for no limit.
 
-    `after` is the forecast of what comes after training, in seconds.
+    `after` is the forecast of what comes after training, in seconds. Of several
+    processes the clock of the first one counts.
     """
 
     seconds: float | None
     progress: Progress
+    processes: Processes = ALONE
     after: float = 0.0
     epochs_left: float = float("inf")  # that there is time for, by the forecast
     _foreseen: float = 0.0  # seconds of a fit without a limit
@@ -48,7 +51,11 @@ class TimeLimit:
         if self.seconds is None:
             return 0.0
         trained, left = self.progress.seconds_of("training"), self.left
-        return trained / (trained + left) if left > 0 else 1.0
+        return self.processes.same(trained / (trained + left) if left > 0 else 1.0)
+
+    def has(self, seconds: float) -> bool:
+        """Whether so many seconds are left."""
+        return self.seconds is None or self.processes.same(self.left >= seconds)
 
     def foresee(self, phases: Mapping[str, float]) -> None:
         """Note what the whole fit would take; the first forecast counts."""
@@ -62,7 +69,8 @@ class TimeLimit:
         before = max(phases["frozen pass"] + phases["linear probe"], 1e-9)
         self.after = phases.get("comparison", 0.0)
         share = _MOST_BEFORE_TRAINING * max(self.left, 0.0) / before
-        return min(n_texts, max(int(share * n_texts), _FEWEST_TEXTS))
+        n_in_time = max(int(share * n_texts), _FEWEST_TEXTS)
+        return self.processes.same(min(n_texts, n_in_time))
 
     def n_epochs(self, phases: Mapping[str, float], max_epochs: int) -> int:
         """Return how many epochs are begun, by the forecast."""
@@ -71,7 +79,7 @@ class TimeLimit:
         self.after = phases.get("comparison", 0.0)
         before = phases["frozen pass"] + phases["linear probe"]
         share = max(self.left - before, 0.0) / phases["training"]
-        self.epochs_left = share * max_epochs
+        self.epochs_left = self.processes.same(share * max_epochs)
         return min(max_epochs, int(self.epochs_left) + 1)
 
     def warn(

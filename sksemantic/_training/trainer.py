@@ -34,6 +34,7 @@ from sksemantic._training.head import (
 from sksemantic._training.holdout import warn_of_none_held_out
 from sksemantic._training.plan import Plan, Planner, count_texts
 from sksemantic._training.probe import Probing
+from sksemantic._training.process_group import processes_of
 from sksemantic._training.progress import Progress
 from sksemantic._training.result import TrainingResult
 from sksemantic._training.side_information import NO_SIDE_INFORMATION, SideInformation
@@ -67,7 +68,8 @@ class Trainer:
         self.config = config
         self.rng = rng
         self.progress = progress
-        self.limit = TimeLimit(config.time_limit, progress)
+        self.processes = processes_of(config.processes)
+        self.limit = TimeLimit(config.time_limit, progress, self.processes)
         self.planner = Planner(module, task, config, rng)
         seed = rng.randint(np.iinfo(np.int32).max)
         self.dropout_generator = torch.Generator().manual_seed(seed)
@@ -148,7 +150,7 @@ class Trainer:
         """
         if former is None:
             self.progress.begin("frozen pass")
-            raw = self.module.frozen.features(data)
+            raw = self.processes.read(self.module.frozen.features, data)
             set_feature_scale(self.module, raw, data.row_weights)
             self._init_head(data, None)
         epochs = self._epochs()

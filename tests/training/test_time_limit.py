@@ -18,6 +18,7 @@ from sksemantic import (
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._tasks.classification import Classification
 from sksemantic._training.plan import Planner
+from sksemantic._training.processes import Processes
 from sksemantic._training.progress import Progress
 from sksemantic._training.side_information import SideInformation
 from sksemantic._training.time_limit import TimeLimit
@@ -36,6 +37,16 @@ class Elapsed(Progress):
 
     def seconds_of(self, name):
         return self.trained
+
+
+class Told(Processes):
+    """Hears from the first process what it has decided."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def same(self, value):
+        return self.told
 
 
 @pytest.fixture
@@ -227,3 +238,13 @@ def test_fit_when_few_epochs_are_left_then_fewer_layers_are_tuned(
     assert classifier.config_.model.tuned_layers == expected
     again = pickle.loads(pickle.dumps(classifier))
     np.testing.assert_array_equal(again.predict(texts), classifier.predict(texts))
+
+
+def test_limit_when_first_process_decides_then_own_clock_does_not_count():
+    def limit(told):
+        return TimeLimit(100, Elapsed(), Told(told))
+
+    assert not limit(False).has(1)
+    assert limit(0.25).share_over == 0.25
+    assert limit(200).n_texts(PHASES, 1000) == 200
+    assert limit(2.5).n_epochs(PHASES, 6) == 3
