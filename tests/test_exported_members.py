@@ -28,6 +28,9 @@ PUBLIC = [
     "UnsupportedBackboneError",
     "cache_limits",
     "clear_cache",
+    "create_app",
+    "predict_many",
+    "predict_proba_many",
 ]
 
 
