@@ -21,15 +21,10 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
         If a package is missing, or an argument is wrong.
     """
     try:
-        import uvicorn
-
         from sksemantic._serving.app import create_app
         from sksemantic._serving.worker import find_model
     except ImportError as exc:
-        raise UsageError(
-            f"{exc.name} is missing. Install what serves: "
-            "pip install 'sksemantic[serve]'."
-        ) from exc
+        raise UsageError(str(exc)) from exc
     try:
         for each in models:
             find_model(each)
@@ -46,5 +41,7 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
             "lets in those alone who know it.",
             err=True,
         )
+    import uvicorn
+
     seconds = int(serving.timeout_seconds) + 1
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=seconds)

@@ -1,6 +1,5 @@
 """What is asked by which address."""
 
-from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
@@ -10,14 +9,18 @@ from fastapi.responses import Response
 from sksemantic._serving.engine import WorkerDied
 from sksemantic._serving.schemas import (
     Explanations,
-    Model,
     Place,
     Predictions,
     Probabilities,
     Texts,
 )
 from sksemantic._serving.server import Server
-from sksemantic._serving.worker import EXPLAIN, PREDICT, PREDICT_PROBA
+from sksemantic._serving.worker import (
+    EXPLAIN,
+    PREDICT,
+    PREDICT_PROBA,
+    ModelFacts,
+)
 
 _PAGE = {"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"}
 _PAGE_POLICY = (
@@ -93,21 +96,20 @@ def management_routes(server: Server) -> APIRouter:
     router = APIRouter()
 
     @router.get("/models")
-    async def models() -> list[Model]:
+    async def models() -> list[ModelFacts]:
         """List the models."""
-        return [Model(**asdict(facts)) for facts in server.engine.models.values()]
+        return [*server.engine.models.values()]
 
     @router.post("/models", status_code=201)
-    async def load(place: Place) -> Model:
+    async def load(place: Place) -> ModelFacts:
         """Load a model, in place of one of the same name."""
         directory = server.directory(place)
         try:
-            facts = await server.engine.load(place.name, str(directory))
+            return await server.engine.load(place.name, str(directory))
         except WorkerDied as exc:
             raise HTTPException(503, "The worker was lost while loading.") from exc
         except Exception as exc:
             raise HTTPException(400, str(exc)) from exc
-        return Model(**asdict(facts))
 
     @router.delete("/models/{name}", status_code=204)
     async def drop(name: str) -> None:

@@ -60,15 +60,3 @@ class Place(BaseModel):
 
     name: StrictStr = Field(pattern=r"^[\w.-]{1,100}$")
     directory: StrictStr = Field(description="Relative to the folder of models.")
-
-
-class Model(BaseModel):
-    """What is told of a model."""
-
-    name: str
-    kind: str
-    classes: list[Any] | None
-    n_texts: int
-    backbone: str
-    prompt: str
-    methods: list[str]

@@ -352,3 +352,15 @@ def test_fit_when_the_place_cannot_be_made_then_refused_before_the_work(folder):
 def test_evaluate_when_no_target_is_a_class_then_says_so(model, folder):
     start = ["evaluate", model, folder / "train.csv", "--target", "id"]
     assert "its classes are bad, good" in sk(*start, code=2)[1]
+
+
+def test_serve_when_there_is_no_model_then_refused(tmp_path):
+    _, err = sk("serve", tmp_path, code=2)
+    assert "is no model that" in err
+    _, err = sk("serve", tmp_path / "nothing", code=2)
+    assert "There is no directory" in err
+
+
+def test_serve_when_a_limit_does_not_fit_then_refused(model):
+    _, err = sk("serve", model, "--queue-texts", 3, code=2)
+    assert "'request_texts' parameter must be at most 'queue_texts', 3" in err

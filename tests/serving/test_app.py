@@ -1,8 +1,13 @@
 """The web application, asked as clients ask it."""
 
+import json
+import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -276,3 +281,35 @@ def test_worker_when_its_process_is_killed_then_503_and_started_again(models, tm
             time.sleep(0.1)
         assert ask(client, "labels", TEXTS[:2]) == expected
         assert "sksemantic_worker_restarts 1.0" in client.get("/metrics").text
+
+
+@pytest.mark.slow
+def test_serve_when_told_to_stop_then_answers_what_was_asked(models, tmp_path):
+    models["labels"].save_pretrained(tmp_path / "labels", backbone=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "sksemantic", "serve", tmp_path / "labels"]
+    command += ["--port", str(port), "--wait-seconds", "1"]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, stderr=log, stdout=log)
+    url, body = f"http://127.0.0.1:{port}", json.dumps({"texts": TEXTS[:2]}).encode()
+    while not is_open(f"{url}/ready"):
+        assert server.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.2)
+    request = Request(f"{url}/predict", body, {"Content-Type": "application/json"})
+    threading.Timer(0.3, server.terminate).start()
+    with urlopen(request) as response:
+        found = json.load(response)["predictions"]
+    assert found == models["labels"].predict(TEXTS[:2]).tolist()
+    server.wait(timeout=30)
+    assert not is_open(f"{url}/health")
+
+
+def is_open(url):
+    """Whether a server answers."""
+    try:
+        with urlopen(url):
+            return True
+    except OSError:
+        return False
