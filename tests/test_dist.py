@@ -54,7 +54,7 @@ def test_wheel_when_built_then_holds_the_package_and_nothing_else(built):
     assert {name for name in names if name.startswith("sksemantic/")} == {
         str(file.relative_to(ROOT))
         for file in PACKAGE.rglob("*.*")
-        if file.suffix in (".py", ".typed", ".csv", ".txt")
+        if file.suffix not in (".pyc", "")
     }
     assert {name for name in names if not name.startswith("sksemantic/")} == {
         info + name
