@@ -12,6 +12,7 @@ from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping
 from torch import Tensor
 
+from sksemantic._backbone.device import move
 from sksemantic._inputs.batching import Batch, ordered_batches, train_batches
 from sksemantic._model.frozen import model_inputs
 from sksemantic._training.losses import SupervisedContrast, TaskLoss, criterion_of
@@ -118,8 +119,7 @@ class _SemanticNet(NeuralNet):
 
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
         """Run the module over one batch; weights are for the loss alone."""
-        device = self.module_.backbone.device
-        inputs = {k: each.to(device) for k, each in x.items() if k != "sample_weight"}
+        inputs = {k: each for k, each in x.items() if k != "sample_weight"}
         return self.module_(**inputs, **fit_params)
 
     def train_step_single(self, batch: Batch, **fit_params: Any) -> dict[str, Any]:
@@ -174,10 +174,9 @@ class _SemanticNet(NeuralNet):
                 dropout_generator=self.dropout_generator,
                 **fit_params,
             )
-        device = self.module_.backbone.device
         if "word_positions" in part:
             inputs = model_inputs(part) | {"word_positions": part["word_positions"]}
-            return self.module_.features({k: x.to(device) for k, x in inputs.items()})
+            return self.module_.features(inputs)
         features = []
         lengths = part["attention_mask"].sum(dim=1)
         order = torch.argsort(lengths, stable=True)
@@ -185,11 +184,12 @@ class _SemanticNet(NeuralNet):
         for rows in torch.tensor_split(order, n_groups):
             longest = int(lengths[rows].max())
             group = {
-                name: values[rows, :longest].to(device)
+                name: values[rows, :longest]
                 for name, values in model_inputs(part).items()
             }
             features.append(self.module_.features(group))
-        return torch.cat(features)[torch.argsort(order)]
+        back = move(torch.argsort(order), features[0].device)
+        return torch.cat(features)[back]
 
     def get_loss(
         self,
@@ -208,10 +208,10 @@ class _SemanticNet(NeuralNet):
             weights = weights.repeat_interleave(n_words)
         if isinstance(self.criterion_, SupervisedContrast):
             assert isinstance(y_pred, Tensor)
-            targets = y_true.to(y_pred.device)
+            targets, weights = (move(x, y_pred.device) for x in (y_true, weights))
             return self.criterion_(y_pred, targets, weights.to(y_pred))
         scores, features = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        targets = y_true.to(scores.device)
+        targets, weights = (move(x, scores.device) for x in (y_true, weights))
         return self.criterion_(scores, targets, weights.to(scores), features)
 
 
