@@ -192,8 +192,11 @@ def build(method, folder, kind, n_outputs, pad_id):
     if kind != "words" and getattr(encoder, "pooler", None) is not None:
         is_soft = method in ("prompt-tuning", "p-tuning")
         encoder.pooler = MeanPooler(encoder, N_VIRTUAL if is_soft else 0)
-    if is_full:
-        return network
+    return network if is_full else add_peft(network, method, task_type)
+
+
+def add_peft(network, method, task_type):
+    """Return a network with one of PEFT's methods; what it adds is in float32."""
     import peft  # here, because only these methods need the package
 
     network = peft.get_peft_model(network, peft_config(method, task_type))
