@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from peers.frozen import MAX_LENGTH, fast_dtype, unpacked
 from peers.linear import fill
+from peers.peft_cache import rename_cache
 
 # Learning rates of the methods' pages in PEFT's documentation; full fine-tuning's is
 # the one of the transformers course. LoRA has a higher one as well.
@@ -199,6 +200,8 @@ def add_peft(network, method, task_type):
     """Return a network with one of PEFT's methods; what it adds is in float32."""
     import peft  # here, because only these methods need the package
 
+    if method == "prefix-tuning":
+        rename_cache(network)
     network = peft.get_peft_model(network, peft_config(method, task_type))
     for name, module in network.named_modules():
         if name.endswith("modules_to_save.default"):  # the new head, in float32
