@@ -77,6 +77,7 @@ def run(combination, loaded):
         loaded.free()
         start = time.perf_counter()
         gpu_models.save_backbone(combination.size, combination.folder)
+        loaded.free()
         print(f"{combination.size}: made in {time.perf_counter() - start:.0f} s")
     outcome = gpu_methods.measure(combination, loaded)
     return outcome | {"script_seconds": round(time.perf_counter() - START)}
