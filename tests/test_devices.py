@@ -18,9 +18,9 @@ ON_GPU = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
 ]
-# How often a step may read from the device: the loss, and whether texts are padded. With
-# a causal model transformers looks up to twice, which costs nothing on a CPU, and on a
-# GPU is not asked to; with an encoder it looks once.
+# How often a step may read from the device: the loss, and whether texts are padded.
+# With a causal model transformers looks up to twice, which costs nothing on a CPU, and
+# on a GPU is not asked to; with an encoder it looks once.
 MOST_READS = {
     ("cpu", "llama"): 3,
     ("cuda", "llama"): 1,
