@@ -291,6 +291,15 @@ def values_of(module):
     return np.concatenate([p.detach().ravel() for p in module.parameters()])
 
 
+def scores_of(estimator, X):
+    """Return what the head puts out (n_rows, K), before anything is made of it."""
+    features = estimator.transform(X)
+    if features.dtype == object:  # words
+        features = np.concatenate([*features])
+    with torch.no_grad():
+        return estimator.get_module().outputs_of(torch.from_numpy(features)).numpy()
+
+
 def quietly_fit(estimator, X, y, **fit_params):
     """Fit outside of a test, where its filters for warnings do not reach."""
     import warnings

@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from peers.frozen import MAX_LENGTH, fast_dtype, unpacked
 from peers.linear import fill
+from peers.peft_cache import rename_cache
 
 # Learning rates of the methods' pages in PEFT's documentation; full fine-tuning's is
 # the one of the transformers course. LoRA has a higher one as well.
@@ -192,10 +193,15 @@ def build(method, folder, kind, n_outputs, pad_id):
     if kind != "words" and getattr(encoder, "pooler", None) is not None:
         is_soft = method in ("prompt-tuning", "p-tuning")
         encoder.pooler = MeanPooler(encoder, N_VIRTUAL if is_soft else 0)
-    if is_full:
-        return network
+    return network if is_full else add_peft(network, method, task_type)
+
+
+def add_peft(network, method, task_type):
+    """Return a network with one of PEFT's methods; what it adds is in float32."""
     import peft  # here, because only these methods need the package
 
+    if method == "prefix-tuning":
+        rename_cache(network)
     network = peft.get_peft_model(network, peft_config(method, task_type))
     for name, module in network.named_modules():
         if name.endswith("modules_to_save.default"):  # the new head, in float32

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 # How Linux calls arithmetic in bfloat16: of AVX-512, of AMX, and of ARM.
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -57,6 +58,18 @@ def processor_flags(file: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
             if name.strip() in ("flags", "Features"):  # x86, ARM
                 return frozenset(flags.split())
     return frozenset()
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; on the way to a GPU nothing waits for the GPU."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def move_batch(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Return a batch on a device, as `move` does."""
+    return {name: move(each, device) for name, each in batch.items()}
 
 
 def _no_device(device: object, why: str) -> str:

@@ -126,9 +126,10 @@ def edits_of_rows(
     edits: dict[int, Callable[[Tensor], Tensor]] = {}
     for layer in {layer for each in maps for layer in each}:
         given = [each.get(layer) for each in maps]
-        width = next(first.shape[1] for first, _ in filter(None, given))
         rank = max(len(first) for first, _ in filter(None, given))
-        nothing = torch.zeros(0, width), torch.zeros(width, 0)
+        some, _ = next(filter(None, given))
+        width = some.shape[1]
+        nothing = some.new_zeros(0, width), some.new_zeros(width, 0)
         firsts, lasts = zip(*(each or nothing for each in given), strict=True)
         first = torch.stack([_padded(x, rank, 0) for x in firsts])  # (n, r, C)
         last = torch.stack([_padded(x, rank, 1) for x in lasts])  # (n, C, r)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from sksemantic._backbone.device import move, move_batch
 from sksemantic._cache import activations
 from sksemantic._inputs.batching import collate, ordered_batches, texts_of
 from sksemantic._inputs.dataset import TextDataset
-from sksemantic._model.pooling import pool_batch
+from sksemantic._model.pooling import join_pair, pool_batch
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -153,18 +154,26 @@ class FrozenFeatures:
 
     @torch.no_grad()
     def states(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the states (B, T, C) that enter the first tuned layer."""
+        """Return the states (B, T, C) that enter the first tuned layer.
+
+        If the batch is on the CPU, nothing waits for the device.
+        """
+        device = self.backbone.device
         keys = texts_of(batch).keys()
         has_states, values = activations.get(self.backbone, self._states_kind, keys)
         if values is None:
-            return self._run_lower(batch)
-        mask = batch["attention_mask"].bool()
-        is_kept = torch.from_numpy(has_states).to(mask.device)
-        states = values.new_zeros((*mask.shape, values.shape[1]), device=mask.device)
-        states[mask & is_kept[:, None]] = values.to(mask.device)
+            return self._run_lower(move_batch(batch, device))
+        mask = batch["attention_mask"].bool().cpu()
+        is_kept = torch.from_numpy(has_states)
+        (tokens,) = (mask & is_kept[:, None]).flatten().nonzero(as_tuple=True)
+        states = values.new_zeros((mask.numel(), values.shape[1]), device=device)
+        states[move(tokens, device)] = move(values, device)
+        states = states.view(*mask.shape, -1)  # (B, T, C)
         if not has_states.all():
-            others = {name: each[~is_kept] for name, each in batch.items()}
-            states[~is_kept] = self._run_lower(others)
+            (rows,) = (~is_kept).nonzero(as_tuple=True)
+            others = {name: each[rows] for name, each in batch.items()}
+            lower = self._run_lower(move_batch(others, device))
+            states[move(rows, device)] = lower
         return states
 
     @torch.no_grad()
@@ -253,7 +262,7 @@ def inference_batches(
     """Yield large batches of texts that are sorted by length, on the device."""
     budget = backbone.training_tokens if with_gradient else backbone.inference_tokens
     for X, _ in ordered_batches(data, pad_id=backbone.pad_id, budget=budget):
-        yield {name: each.to(backbone.device) for name, each in X.items()}
+        yield move_batch(X, backbone.device)
 
 
 def run_conditioned(
@@ -284,14 +293,3 @@ def run_conditioned(
 def model_inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the entries of a batch that the backbone takes."""
     return {name: batch[name] for name in _MODEL_INPUTS if name in batch}
-
-
-def join_pair(together: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Return the features (n, 3C) of pairs, from three features (n, C).
-
-    `together` are those of both texts in one sequence. `first` and `second` are those
-    of each text on its own; |u - v| and u * v compare them (Conneau et al. 2017, arXiv
-    1705.02364, sec. 3). They are normalised, as encoders compare texts by angle.
-    """
-    first, second = normalize(first, dim=-1), normalize(second, dim=-1)
-    return torch.cat([together, (first - second).abs(), first * second], dim=1)

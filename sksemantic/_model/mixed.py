@@ -22,11 +22,10 @@ from sksemantic._model.adapters import edits_of_rows
 from sksemantic._model.frozen import (
     OnBatch,
     ignore,
-    join_pair,
     model_inputs,
     run_conditioned,
 )
-from sksemantic._model.pooling import TOKENS, pool_batch
+from sksemantic._model.pooling import TOKENS, join_pair, pool_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from sksemantic._backbone.device import move, move_batch
 from sksemantic._backbone.layers import edit_outputs, no_layers_error
 from sksemantic._backbone.prefix.base import SplitLayer
 from sksemantic._backbone.registry import load_backbone
@@ -22,11 +23,10 @@ from sksemantic._model.adapters import (
 )
 from sksemantic._model.frozen import (
     FrozenFeatures,
-    join_pair,
     model_inputs,
     run_conditioned,
 )
-from sksemantic._model.pooling import PAIR, pool_batch
+from sksemantic._model.pooling import PAIR, join_pair, pool_batch
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -117,7 +117,8 @@ class SemanticModule(nn.Module):
         (n_rows, C) as well. A batch has `input_ids` and `attention_mask` (B, T). It may
         have `token_type_ids` (B, T) of pairs; `word_positions` (B, S), which tokens the
         head reads, padded with -1; and `pair_ids` and `pair_mask` (B, 2, T), the two
-        texts of each pair on their own.
+        texts of each pair on their own. It may be on the CPU: what is known of it there
+        need not be read back from the device.
         """
         features = self.features(batch)
         standardised = self._standardised(features)
@@ -126,7 +127,7 @@ class SemanticModule(nn.Module):
             drawn = torch.rand(
                 features.shape, generator=dropout_generator, dtype=torch.float32
             )
-            is_kept = (drawn >= share).to(features.device)
+            is_kept = move(drawn >= share, features.device)
             standardised = standardised * is_kept / (1 - share)
         scores = self.head(standardised)
         return (scores, features) if with_features else scores
@@ -197,14 +198,15 @@ class SemanticModule(nn.Module):
     def _read(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
         """Return the embeddings (n_rows, C) of texts after the prompt."""
         split = self.frozen.split_layer
+        inputs = move_batch(model_inputs(batch), self.backbone.device)
         if split is None:
-            hidden = self.hidden_states(batch, condition)
+            hidden = self.hidden_states(inputs, condition)
         else:
-            inputs, states = model_inputs(batch), self.frozen.states(batch)
+            states = self.frozen.states(batch)
             with self._edited_outputs(batch):
                 mechanism = self.backbone.prefix_mechanism
                 hidden = mechanism.run_upper(inputs, condition, split, states)
-        return pool_batch(hidden, batch, self.pooling)
+        return pool_batch(hidden, batch | inputs, self.pooling)
 
     def hidden_states(self, batch: dict[str, Tensor], condition: Any) -> Tensor:
         """Return the last hidden states (B, T, C) of a batch; every layer is run."""

@@ -2,6 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+import torch
+from torch.nn.functional import normalize
+
+from sksemantic._backbone.device import move
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -15,7 +20,9 @@ def pool_batch(hidden: "Tensor", batch: "dict[str, Tensor]", pooling: str) -> "T
         return pool(hidden, batch["attention_mask"], pooling)
     positions = batch["word_positions"]  # (B, S), padded with -1
     texts, columns = (positions >= 0).nonzero(as_tuple=True)
-    return hidden[texts, positions[texts, columns]].float()
+    tokens = positions[texts, columns]
+    at = move(texts, hidden.device), move(tokens, hidden.device)
+    return hidden[at].float()
 
 
 def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":
@@ -28,3 +35,14 @@ def pool(hidden: "Tensor", attention_mask: "Tensor", pooling: str) -> "Tensor":
     weights = attention_mask[:, :, None].to(hidden.dtype)  # (B, T, 1)
     total = (hidden * weights).float().sum(dim=1)  # (B, C)
     return total / attention_mask.sum(dim=1, keepdim=True)
+
+
+def join_pair(together: "Tensor", first: "Tensor", second: "Tensor") -> "Tensor":
+    """Return the features (n, 3C) of pairs, from three features (n, C).
+
+    `together` are those of both texts in one sequence. `first` and `second` are those
+    of each text on its own; |u - v| and u * v compare them (Conneau et al. 2017, arXiv
+    1705.02364, sec. 3). They are normalised, as encoders compare texts by angle.
+    """
+    first, second = normalize(first, dim=-1), normalize(second, dim=-1)
+    return torch.cat([together, (first - second).abs(), first * second], dim=1)

@@ -96,7 +96,10 @@ class _SemanticNet(NetOfBatches):
     ) -> None:
         """End training where the loss is no number: no later step would mend it."""
         super().on_batch_end(net, training=training, loss=loss, **kwargs)
-        if training and not math.isfinite(loss):
+        if not training:
+            return
+        # `loss` may be on a GPU; the history has read its value already.
+        if not math.isfinite(self.history[-1, "batches", -1, "train_loss"]):
             self.is_diverged_ = True
             raise TrainingOver
 

@@ -6,6 +6,7 @@ import torch
 from skorch import NeuralNet
 from torch import Tensor
 
+from sksemantic._backbone.device import move
 from sksemantic._inputs.batching import Batch
 from sksemantic._model.frozen import model_inputs
 from sksemantic._training.losses import SupervisedContrast, TaskLoss
@@ -42,8 +43,7 @@ class NetOfBatches(NeuralNet):
 
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
         """Run the module over one batch; weights are for the loss alone."""
-        device = self.module_.backbone.device
-        inputs = {k: each.to(device) for k, each in x.items() if k != "sample_weight"}
+        inputs = {k: each for k, each in x.items() if k != "sample_weight"}
         return self.module_(**inputs, **fit_params)
 
     @property
@@ -163,10 +163,9 @@ class NetOfBatches(NeuralNet):
                 dropout_generator=self.dropout_generator,
                 **fit_params,
             )
-        device = self.module_.backbone.device
         if "word_positions" in part:
             inputs = model_inputs(part) | {"word_positions": part["word_positions"]}
-            return self.module_.features({k: x.to(device) for k, x in inputs.items()})
+            return self.module_.features(inputs)
         features = []
         lengths = part["attention_mask"].sum(dim=1)
         order = torch.argsort(lengths, stable=True)
@@ -174,11 +173,12 @@ class NetOfBatches(NeuralNet):
         for rows in torch.tensor_split(order, n_groups):
             longest = int(lengths[rows].max())
             group = {
-                name: values[rows, :longest].to(device)
+                name: values[rows, :longest]
                 for name, values in model_inputs(part).items()
             }
             features.append(self.module_.features(group))
-        return torch.cat(features)[torch.argsort(order)]
+        back = move(torch.argsort(order), features[0].device)
+        return torch.cat(features)[back]
 
     def get_loss(
         self,
@@ -197,8 +197,8 @@ class NetOfBatches(NeuralNet):
             weights = weights.repeat_interleave(n_words)
         if isinstance(self.criterion_, SupervisedContrast):
             assert isinstance(y_pred, Tensor)
-            targets = y_true.to(y_pred.device)
+            targets, weights = (move(x, y_pred.device) for x in (y_true, weights))
             return self.criterion_(y_pred, targets, weights.to(y_pred))
         scores, features = y_pred if isinstance(y_pred, tuple) else (y_pred, None)
-        targets = y_true.to(scores.device)
+        targets, weights = (move(x, scores.device) for x in (y_true, weights))
         return self.criterion_(scores, targets, weights.to(scores), features)

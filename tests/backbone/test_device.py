@@ -4,6 +4,7 @@ from conftest import CPU
 
 from sksemantic._backbone.device import (
     has_bfloat16,
+    move_batch,
     processor_flags,
     resolve_device,
     resolve_dtype,
@@ -66,3 +67,11 @@ def test_bfloat16_when_linux_lists_the_flags_then_is_known(text, expected, tmp_p
     file.write_text(text)
     assert has_bfloat16(processor_flags(file)) == expected
     assert processor_flags(tmp_path / "missing") == frozenset()
+
+
+def test_move_batch_when_it_is_there_already_then_nothing_is_copied():
+    batch = {"input_ids": torch.tensor([[1, 2]]), "sample_weight": torch.ones(1)}
+    moved = move_batch(batch, torch.device("cpu"))
+    assert {name: id(each) for name, each in moved.items()} == {
+        name: id(each) for name, each in batch.items()
+    }

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import with_training
+from conftest import scores_of, with_training
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, LRScheduler
 
@@ -65,7 +65,7 @@ def result_of(estimator, X):
         "comparison": model.result.comparison,
         "temperature": model.result.temperature,
         "probe": (probe.coef.tobytes(), probe.intercept.tobytes(), probe.penalty),
-        "scores": estimator._scores(X).tobytes(),
+        "scores": scores_of(estimator, X).tobytes(),
     }
 
 

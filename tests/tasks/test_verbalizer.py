@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import LABELS, TEXTS, load_tiny, with_training
+from conftest import LABELS, TEXTS, load_tiny, scores_of, with_training
 from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -110,7 +110,7 @@ def test_fit_when_causal_and_enough_are_labelled_then_as_without_label_texts(
 ):
     clf = SKTuningClassifier(**fast | {"model": tiny_llama})
     scores = [
-        clone(clf).set_params(label_texts=names).fit(TEXTS, LABELS)._scores(TEXTS)
+        scores_of(clone(clf).set_params(label_texts=names).fit(TEXTS, LABELS), TEXTS)
         for names in (None, NAMES)
     ]  # these weights have no output embeddings: reading label texts would fail
     np.testing.assert_array_equal(*scores)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 import torch
-from conftest import load_tiny, with_training
+from conftest import load_tiny, scores_of, with_training
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -298,7 +298,7 @@ def test_fit_when_the_loss_is_no_number_then_the_linear_probe_is_used(
     module = estimator.get_module()
     mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
     expected = scores((estimator.transform(texts) - mean) / scale)
-    np.testing.assert_allclose(estimator._scores(texts), expected, atol=1e-3)
+    np.testing.assert_allclose(scores_of(estimator, texts), expected, atol=1e-3)
 
 
 def test_fit_when_the_last_step_poisons_then_no_estimator_of_nans(fast, texts, labels):

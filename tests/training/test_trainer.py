@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from conftest import load_tiny, values_of, with_training
+from conftest import load_tiny, scores_of, values_of, with_training
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler, normalize
@@ -115,7 +115,7 @@ def test_fit_when_a_warm_start_worsens_then_falls_back_to_the_linear_probe(
     mean, scale = module.feature_mean.numpy(), module.feature_scale.numpy()
     features = (learner.transform(many) - mean) / scale
     expected = learner.linear_probe_.scores(features)
-    np.testing.assert_allclose(learner._scores(many), expected, atol=1e-3)
+    np.testing.assert_allclose(scores_of(learner, many), expected, atol=1e-3)
     assert learner.comparison_.linear_probe[0] == 0  # on held-out copies of these texts
     assert learner.score(many, many_labels) == 1
 
@@ -413,13 +413,13 @@ def test_random_state_when_the_same_then_predictions_are_identical(
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002
     other = make(**fast).fit(texts, y)
-    np.testing.assert_array_equal(one._scores(texts), other._scores(texts))
+    np.testing.assert_array_equal(scores_of(one, texts), scores_of(other, texts))
     np.testing.assert_array_equal(one.transform(texts), other.transform(texts))
     np.testing.assert_array_equal(
-        one.fit(texts, y)._scores(texts), other._scores(texts)
+        scores_of(one.fit(texts, y), texts), scores_of(other, texts)
     )
     other.set_params(random_state=1).fit(texts, y)
-    assert np.abs(one._scores(texts) - other._scores(texts)).max() > 1e-3
+    assert np.abs(scores_of(one, texts) - scores_of(other, texts)).max() > 1e-3
 
 
 def test_random_state_when_a_generator_then_goes_on_between_fits(fast, texts, labels):

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LABELS, PROMPT, TEXTS, quietly_fit, values_of
+from conftest import LABELS, PROMPT, TEXTS, quietly_fit, scores_of, values_of
 from sklearn.base import clone
 from skorch.callbacks import Callback
 
@@ -230,7 +230,7 @@ def test_ordinal_when_a_class_is_new_then_steps_of_the_others_stay(order, fast):
     assert clf.classes_.tolist() == ["high", "low", "mid"]
     weight = clf.get_module().head.weight.detach().numpy()
     np.testing.assert_allclose(weight[0], former[0], atol=1e-6)  # out of "low"
-    mid, high = (clf._scores([f"{word} 1"])[0, 1] for word in ("paris", "high"))
+    mid, high = (scores_of(clf, [f"{word} 1"])[0, 1] for word in ("paris", "high"))
     assert (mid < high) == (order[1] == "mid")  # out of the second class
 
 

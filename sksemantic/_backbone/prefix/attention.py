@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import eager_mask, sdpa_mask
+from transformers.masking_utils import eager_mask
 
 from sksemantic._backbone.layers import add_hooks, current_hooks
 from sksemantic._backbone.prefix.base import (
@@ -24,6 +24,7 @@ from sksemantic._backbone.prefix.base import (
     prefix_length,
     run_model,
 )
+from sksemantic._backbone.prefix.mask import make_sdpa_mask
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _eager_attention(
 
 AttentionInterface.register(SDPA_NAME, attend)
 AttentionInterface.register(EAGER_NAME, _eager_attention)
-AttentionMaskInterface.register(SDPA_NAME, sdpa_mask)
+AttentionMaskInterface.register(SDPA_NAME, make_sdpa_mask)
 AttentionMaskInterface.register(EAGER_NAME, eager_mask)
 
 
