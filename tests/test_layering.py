@@ -14,7 +14,7 @@ ORDER = (
     "_version _warnings exceptions < _backbone < _cache < _inputs < _model < _tasks "
     "< _training < _saving _representation < _base _explanation _labelled_score "
     "< _explaining < _classifier _regressor _token_classifier < _displays "
-    "_cross_fitting datasets < __init__ < _cli < __main__"
+    "_cross_fitting _engines datasets < __init__ < _cli < __main__"
 )
 LEVEL = {
     room: level
