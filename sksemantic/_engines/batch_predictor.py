@@ -68,9 +68,9 @@ class BatchPredictor:
     ----------
     estimator : estimator
         As passed, or loaded.
-    spark_type : str
-        The type of the new column in Spark's language for schemas: "string",
-        "bigint", "double" or "array<double>".
+    arrow_type : pyarrow.DataType
+    spark_type : pyspark.sql.types.DataType
+        The type of the new column, without anything being computed.
 
     Raises
     ------
@@ -102,8 +102,6 @@ class BatchPredictor:
     >>> y = ["good", "good", "bad", "bad"] * 4
     >>> clf = SKTuningClassifier(random_state=0).fit(X, y)
     >>> predictor = BatchPredictor(clf, text="review")
-    >>> predictor.spark_type
-    'string'
     >>> predictor(pd.DataFrame({"id": [7], "review": ["what a wonderful film"]}))
        id                 review prediction
     0   7  what a wonderful film       good
@@ -146,9 +144,14 @@ class BatchPredictor:
         )
 
     @property
-    def spark_type(self) -> str:
-        """The type of the new column in Spark's language for schemas."""
-        return self._type.spark
+    def arrow_type(self) -> Any:
+        """The type of the new column in pyarrow, for writers of parquet files."""
+        return self._type.arrow()
+
+    @property
+    def spark_type(self) -> Any:
+        """The type of the new column in pyspark, for ``predict_batch_udf``."""
+        return self._type.spark()
 
     def __call__(self, batch: Any) -> Any:
         """Return a batch with the predictions in one column more.
@@ -241,17 +244,8 @@ class BatchPredictor:
         """
         from pyspark.sql import types
 
-        names = {
-            "str": types.StringType,
-            "bool": types.BooleanType,
-            "int64": types.LongType,
-            "float64": types.DoubleType,
-            "float32": types.FloatType,
-        }
-        kind = names[self._type.value]()
-        for _ in range(self._type.depth):
-            kind = types.ArrayType(kind)
-        return types.StructType([*schema.fields, types.StructField(self.output, kind)])
+        field = types.StructField(self.output, self.spark_type)
+        return types.StructType([*schema.fields, field])
 
     @property
     def _names(self) -> list[str]:

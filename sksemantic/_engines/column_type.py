@@ -10,13 +10,13 @@ from sksemantic._base import BaseSKTuning
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# By the name of a value's type: what Spark, and what pyarrow call it.
+# By the name of a value's type: what pyarrow, and what Spark call it.
 _NAMES = {
-    "str": ("string", "string"),
-    "bool": ("boolean", "bool"),
-    "int64": ("bigint", "int64"),
-    "float64": ("double", "double"),
-    "float32": ("float", "float"),
+    "str": ("string", "StringType"),
+    "bool": ("bool", "BooleanType"),
+    "int64": ("int64", "LongType"),
+    "float64": ("double", "DoubleType"),
+    "float32": ("float", "FloatType"),
 }
 _OF_KIND = {"U": "str", "b": "bool", "i": "int64", "u": "int64", "f": "float64"}
 _OF_CLASS = ((str, "str"), (bool, "bool"), (int, "int64"), (float, "float64"))
@@ -40,14 +40,6 @@ class ColumnType:
     is_ragged: bool = False
 
     @property
-    def spark(self) -> str:
-        """In Spark's language for schemas."""
-        name = _NAMES[self.value][0]
-        for _ in range(self.depth):
-            name = f"array<{name}>"
-        return name
-
-    @property
     def pandas(self) -> str:
         """The dtype of a Series."""
         return "object" if self.depth else self.value
@@ -56,9 +48,18 @@ class ColumnType:
         """Return the type of pyarrow."""
         import pyarrow
 
-        found = pyarrow.type_for_alias(_NAMES[self.value][1])
+        found = pyarrow.type_for_alias(_NAMES[self.value][0])
         for _ in range(self.depth):
             found = pyarrow.list_(found)
+        return found
+
+    def spark(self) -> Any:
+        """Return the type of pyspark."""
+        from pyspark.sql import types
+
+        found = getattr(types, _NAMES[self.value][1])()
+        for _ in range(self.depth):
+            found = types.ArrayType(found)
         return found
 
 

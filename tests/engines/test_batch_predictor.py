@@ -107,28 +107,27 @@ def test_meta_when_asked_then_has_the_types_of_predictions(y, method, fast):
     [
         (LABELS, "predict", "string"),
         (np.array(LABELS, object), "predict", "string"),
-        ([7, 8] * 12, "predict", "bigint"),
-        ([True, False] * 12, "predict", "boolean"),
-        ([[0, 1], [1, 0]] * 12, "predict", "array<bigint>"),
-        (LABELS, "predict_proba", "array<double>"),
+        ([7, 8] * 12, "predict", "int64"),
+        ([True, False] * 12, "predict", "bool"),
+        ([[0, 1], [1, 0]] * 12, "predict", "list<item: int64>"),
+        (LABELS, "predict_proba", "list<item: double>"),
         (LABELS, "decision_function", "double"),
-        ([*"abc"] * 8, "decision_function", "array<double>"),
-        (LABELS, "transform", "array<float>"),
+        ([*"abc"] * 8, "decision_function", "list<item: double>"),
+        (LABELS, "transform", "list<item: float>"),
     ],
 )
-def test_spark_type_when_of_classes_then_fits_the_predictions(
-    y, method, expected, fast
-):
+def test_arrow_type_when_of_classes_then_fits_them(y, method, expected, fast):
     clf = quietly_fit(SKTuningClassifier(**fast), TEXTS, y)
-    assert BatchPredictor(clf, "text", method=method).spark_type == expected
+    predictor = BatchPredictor(clf, "text", method=method)
+    assert str(predictor.arrow_type) == expected
 
 
-def test_spark_type_when_of_numbers_then_is_double(fitted_regressor, fast):
-    assert BatchPredictor(fitted_regressor, "text").spark_type == "double"
+def test_arrow_type_when_of_numbers_then_is_double(fitted_regressor, fast):
+    assert str(BatchPredictor(fitted_regressor, "text").arrow_type) == "double"
     y = np.c_[range(24), range(24)]
     several = quietly_fit(SKTuningRegressor(**fast), TEXTS, y)
     predictor = BatchPredictor(several, "text")
-    assert predictor.spark_type == "array<double>"
+    assert str(predictor.arrow_type) == "list<item: double>"
     found = predictor(pd.DataFrame({"text": TEXTS}))["prediction"]
     np.testing.assert_allclose([*found], several.predict(TEXTS))
 
@@ -148,7 +147,7 @@ def test_predictor_when_of_words_then_has_a_list_for_each_text(form, method, tag
 
 def test_predict_fn_when_of_words_then_is_refused(tagger):
     predictor = BatchPredictor(tagger, "words")
-    assert predictor.spark_type == "array<string>"
+    assert str(predictor.arrow_type) == "list<item: string>"
     with pytest.raises(ValueError, match="mapInPandas"):
         predictor.make_predict_fn()
 
@@ -212,7 +211,7 @@ def test_predictor_when_of_a_pipeline_then_predicts_as_it_does(fast):
     for estimator in (search, other):
         quietly_fit(estimator, TEXTS, LABELS)
         predictor = BatchPredictor(estimator, "text")
-        assert predictor.spark_type == "string"
+        assert str(predictor.arrow_type) == "string"
         found = predictor({"text": TEXTS})["prediction"]
         assert found.tolist() == estimator.predict(TEXTS).tolist()
 
