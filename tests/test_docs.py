@@ -34,7 +34,7 @@ GUIDE = ("methods", "saving", "serving", "speed")
 REAL = ("README.md", "docs/index.md", "docs/tutorial.md")
 REAL = (*REAL, *(f"docs/guide/{name}.md" for name in GUIDE))
 # What needs a socket, or a database.
-NOT_RUN = ("dask.distributed", "import mlflow")
+NOT_RUN = ("dask.distributed", "import mlflow", "import ray", "pyspark", "sqlite:")
 
 
 def with_one_epoch(model):
