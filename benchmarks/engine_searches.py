@@ -106,7 +106,7 @@ def opened(storage):
 
     again = optuna.storages.RetryFailedTrialCallback()
     return optuna.storages.RDBStorage(
-        storage, heartbeat_interval=1, grace_period=5, failed_trial_callback=again
+        storage, heartbeat_interval=5, grace_period=60, failed_trial_callback=again
     )
 
 

@@ -24,7 +24,6 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import results
 from engine_predictions import BY, disk, predict, predict_killed
 from engine_searches import search, search_killed
@@ -87,37 +86,85 @@ def plan(args):
                 yield head, partial(in_new_process, task, method)
 
 
-def print_tables(rows):
-    """Print what was measured, a table for each task."""
-    serial = [r for r in rows if (r["task"], r["method"]) == ("search", "serial")]
-    for task in TASKS:
-        found = [row for row in rows if row["task"] == task]
-        if not found:
-            continue
-        names = ["killed", "error", "seconds", "n_different", "in_order", "n_workers"]
-        names += ["peak_mib", "step_mib", "loads", "task_bytes"]
-        names = [name for name in names if any(name in row for row in found)]
-        lines = []
-        for row in found:
-            cells = [shown(row.get(name, "")) for name in names]
-            if task.startswith("search"):
-                cells += difference(row, serial[0])
-            lines.append(line([row["method"], *cells]))
-        heads = [*names, *["same best", "scores differ by"] * task.startswith("search")]
-        print("", task, "", *table(["engine", *heads], lines), sep="\n")
+def tables(rows):
+    """Return the lines of the tables, by name."""
+    makers = {"search": searches, "killed": killed, "predict": predictions}
+    makers["disk"] = texts_on_disk
+    found = {f"engines {name}": make(rows) for name, make in makers.items()}
+    return {name: lines for name, lines in found.items() if len(lines) > 2}
 
 
-def difference(row, serial):
+def of_task(rows, task):
+    """Return the rows of a task by method."""
+    return {row["method"]: row for row in rows if row["task"] == task}
+
+
+def searches(rows):
+    """Return a table of searches beside that of one process."""
+    found = of_task(rows, "search")
+    lines = []
+    for name, row in found.items():
+        cells = (name, f"{row['seconds']:.0f}", *compared(row, found["serial"]))
+        lines.append(line([*cells, ", ".join(map(str, row["loads"]))]))
+    heads = ["engine", "seconds", "same best", "log-losses differ by"]
+    return table([*heads, "backbone loaded, by process"], lines)
+
+
+def compared(row, serial):
     """Return whether a search has found the same, and how far its scores are off."""
-    if "losses" not in row or None in row["losses"]:
-        return ["", ""]
-    off = np.abs(np.subtract(row["losses"], serial["losses"])).max()
-    return [shown(row["best"] == serial["best"]), f"{off:.1g}"]
+    off = [
+        abs(x - y) for x, y in zip(row["losses"], serial["losses"], strict=True) if x
+    ]
+    n_lacking = row["losses"].count(None)
+    lacking = f", {n_lacking} lacking" if n_lacking else ""
+    is_same = "yes" if row["best"] == serial["best"] else "no"
+    return is_same, f"{max(off):.1g}{lacking}"
 
 
-def shown(value):
-    """Return a cell."""
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
+def killed(rows):
+    """Return a table of what has come of work whose worker was killed."""
+    lines = []
+    serial = of_task(rows, "search").get("serial")
+    for name, row in of_task(rows, "search-killed").items():
+        end = row.get("error")
+        if end is None:
+            is_same, off = compared(row, serial)
+            end = f"complete; same best: {is_same}; log-losses differ by {off}"
+        lines.append(line(["search", name, end]))
+    for name, row in of_task(rows, "predict-killed").items():
+        end = row.get("error")
+        if end is None:
+            end = f"{row['n_rows']:,} rows, {row['n_different']} differ"
+        lines.append(line(["prediction", name, end]))
+    return table(["what", "engine", "what has come of it"], lines)
+
+
+def predictions(rows):
+    """Return a table of predictions at all sizes."""
+    sizes = [n for n in (50_000, 200_000) if of_task(rows, f"predict-{n}")]
+    by_size = [of_task(rows, f"predict-{n}") for n in sizes]
+    lines = []
+    for name in by_size[-1] if by_size else ():
+        found = [each.get(name) for each in by_size]
+        peaks = [f"{row['peak_mib']:,.0f}" if row else "" for row in found]
+        last = found[-1]
+        in_order = "yes" if last["in_order"] else "no"
+        cells = (f"{last['n_different']}", in_order, f"{last['seconds']:.0f}")
+        lines.append(line([name, *peaks, *cells]))
+    heads = [f"MiB at {n:,} rows" for n in sizes]
+    heads += ["labels that differ", "in order", "seconds"]
+    return table(["engine", *heads], lines)
+
+
+def texts_on_disk(rows):
+    """Return a table of the memory that fits have taken."""
+    lines = []
+    for task in TASKS:
+        found = of_task(rows, task) if task.startswith("disk") else {}
+        if len(found) == 2:
+            sizes = [f"{found[how]['step_mib']:,.0f}" for how in ("list", "column")]
+            lines.append(line([f"{int(task.partition('-')[2]):,}", *sizes]))
+    return table(["texts", "MiB of a list", "MiB of a column on the disk"], lines)
 
 
 def main():
@@ -125,7 +172,8 @@ def main():
     parser = results.parser(__doc__, "engines.jsonl", ", ".join(TASKS))
     args = parser.parse_args()
     if args.table:
-        print_tables(results.read(args.file))
+        for name, lines in tables(results.read(args.file)).items():
+            print("", name, "", *lines, sep="\n")
     else:
         results.finish(results.run_missing(plan(args), args.file))
 

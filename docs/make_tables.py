@@ -15,6 +15,7 @@ import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import cost_tables  # noqa: E402
+import engines  # noqa: E402
 import explanations  # noqa: E402
 import few_tables  # noqa: E402
 import forecast  # noqa: E402
@@ -29,7 +30,8 @@ import threads  # noqa: E402
 PAGES = (
     *("comparison", "findings", "performance", "tasks", "guide/few_labels"),
     *("guide/explanations", "guide/long_documents", "guide/probabilities"),
-    *("guide/speed", "guide/text_and_numbers", "guide/threads"),
+    *("guide/many_machines", "guide/speed", "guide/text_and_numbers"),
+    "guide/threads",
 )
 # The results keep the names that the variants had when they were run. The pages name
 # the parameter that a variant sets.
@@ -107,7 +109,7 @@ def main():
     tables["calibration"] = calibration.table(rows)
     rows = results.read(results.RESULTS / "cost.jsonl")
     tables["fits"] = cost_tables.cost_table(rows, "fits")
-    named = (explanations, forecast, int8, latency, long_texts, mixed_columns)
+    named = (engines, explanations, forecast, int8, latency, long_texts, mixed_columns)
     named = (*named, shorter, threads)
     for module in named:
         rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")

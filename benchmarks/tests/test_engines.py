@@ -19,17 +19,31 @@ def search_row(method, losses, **more):
     return {"task": "search", "method": method, "losses": losses, "best": best, **more}
 
 
-def test_tables_when_printed_then_compare_with_the_serial_search(capsys):
-    rows = [
-        search_row("serial", [1.0, 2.0], seconds=3.21),
-        search_row("loky", [1.0, 2.5], seconds=1.0),
-        {"task": "search-killed", "method": "ray", "killed": 1, "error": "Died"},
+def test_tables_when_made_then_compare_with_the_serial_search():
+    found = engines.tables(
+        [
+            search_row("serial", [1.0, 2.0], seconds=3.2, loads=[1]),
+            search_row("loky", [1.0, None], seconds=1.0, loads=[1, 1]),
+            {"task": "search-killed", "method": "ray", "error": "Died"},
+        ]
+    )
+    assert found["engines search"][2:] == [
+        "| serial | 3 | yes | 0 | 1 |",
+        "| loky | 1 | yes | 0, 1 lacking | 1, 1 |",
     ]
-    engines.print_tables(rows)
-    printed = capsys.readouterr().out
-    assert "| serial | 3.2 | True | 0 |" in printed
-    assert "| loky | 1.0 | True | 0.5 |" in printed
-    assert "| ray | 1 | Died |  |  |" in printed
+    assert found["engines killed"][2:] == ["| search | ray | Died |"]
+    assert "engines disk" not in found
+
+
+def test_tables_when_of_predictions_then_have_each_size():
+    row = {"method": "dask", "seconds": 9.0, "n_different": 0, "in_order": True}
+    sizes = {50_000: 300.0, 200_000: 301.0}
+    rows = [row | {"task": f"predict-{n}", "peak_mib": x} for n, x in sizes.items()]
+    rows += [{"task": "disk-50000", "method": "list", "step_mib": 80.0}]
+    rows += [{"task": "disk-50000", "method": "column", "step_mib": 60.0}]
+    found = engines.tables(rows)
+    assert found["engines predict"][-1] == "| dask | 300 | 301 | 0 | yes | 9 |"
+    assert found["engines disk"][-1] == "| 50,000 | 80 | 60 |"
 
 
 def test_plan_when_methods_are_named_then_has_these_alone():

@@ -1,6 +1,5 @@
 """Predictions of an estimator for one batch of rows after another."""
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,6 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from sksemantic._classifier import SKTuningClassifier
 from sksemantic._engines.batches import (
     as_array,
     column_names,
@@ -17,10 +15,7 @@ from sksemantic._engines.batches import (
     with_column,
 )
 from sksemantic._engines.column_type import type_of_predictions
-from sksemantic._regressor import SKTuningRegressor
-from sksemantic._saving.directory import place_of
-from sksemantic._saving.reading import CONFIG, download
-from sksemantic._token_classifier import SKTuningTokenClassifier
+from sksemantic._engines.saved import load_estimator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +30,6 @@ _OUTPUTS = {
     "decision_function": "scores",
     "transform": "embedding",
 }
-_KINDS = (SKTuningClassifier, SKTuningRegressor, SKTuningTokenClassifier)
 # So many rows are tokenised at once: an engine's batch may have millions of them.
 _MOST_ROWS = 8192
 
@@ -119,7 +113,7 @@ class BatchPredictor:
     ) -> None:
         _check_names(text, method, output)
         if isinstance(estimator, str | Path):
-            estimator = _load(estimator)
+            estimator = load_estimator(estimator)
         if not hasattr(estimator, "fit"):
             raise TypeError(
                 "The 'estimator' parameter must be a fitted estimator, or the "
@@ -204,14 +198,14 @@ class BatchPredictor:
         Raises
         ------
         ValueError
-            If lists are of different lengths, as those of words are: that function of
-            Spark takes arrays of one shape.
+            If the predictions are of a type that this function of Spark does not take:
+            bool, or lists of different lengths, as those of words are.
         """
-        if self._type.is_ragged:
+        if self._type.is_ragged or self._type.value == "bool":
+            kind = "lists of different lengths" if self._type.is_ragged else "bool"
             raise ValueError(
-                "predict_batch_udf takes lists of one length alone, and those of words "
-                "differ. Use df.mapInPandas(predictor.map, "
-                "predictor.spark_schema(df.schema))."
+                f"predict_batch_udf of Spark does not take {kind}. Use df.mapInPandas("
+                "predictor.map, predictor.spark_schema(df.schema))."
             )
         return self._predict_array
 
@@ -299,20 +293,3 @@ def _check_names(text: Any, method: Any, output: Any) -> None:
             "The 'output' parameter must be the name of the new column, or None. Got "
             f"{output!r} instead."
         )
-
-
-def _load(place: "str | Path") -> Any:
-    """Load a saved estimator, of whatever class it is."""
-    directory = Path(place)
-    if not directory.is_dir():
-        directory = download(str(place))
-    kinds = {kind.__name__: kind for kind in _KINDS}
-    try:
-        config = json.loads(place_of(directory, CONFIG).read_text("utf-8"))
-        kind = kinds[config["class"]]
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ValueError(
-            f"The 'estimator' parameter must be where save_pretrained has put an "
-            f"estimator. Got {str(place)!r} instead: it has no {CONFIG} of one."
-        ) from exc
-    return kind.from_pretrained(directory)

@@ -152,6 +152,12 @@ def test_predict_fn_when_of_words_then_is_refused(tagger):
         predictor.make_predict_fn()
 
 
+def test_predict_fn_when_of_bool_then_is_refused(fast):
+    clf = quietly_fit(SKTuningClassifier(**fast), TEXTS, [True, False] * 12)
+    with pytest.raises(ValueError, match="does not take bool"):
+        BatchPredictor(clf, "text").make_predict_fn()
+
+
 def test_predictor_when_pickled_then_is_small_and_predicts_alike(predictor):
     content = pickle.dumps(predictor)
     assert len(content) < 2**20
