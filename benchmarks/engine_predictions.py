@@ -126,7 +126,10 @@ def predict(n_rows, engine):
     start = time.perf_counter()
     found = BY[engine](predictor, folder)
     seconds = time.perf_counter() - start
-    peaks = [max(map(float, each)) for each in notes("batches").values()]
+    noted = notes("batches")
+    if engine != "memory":  # it has made the empty result for Dask
+        noted.pop(os.getpid(), None)
+    peaks = [max(map(float, each)) for each in noted.values()]
     expected = BatchPredictor(clf, "text")(pd.read_parquet(folder))
     in_order = found["id"].tolist() == expected["id"].tolist()
     found = found.sort_values("id")["prediction"].tolist()

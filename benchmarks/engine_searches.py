@@ -13,6 +13,7 @@ from sksemantic import SKTuningClassifier
 from sksemantic.datasets import load_definitions
 
 N_TEXTS = 42
+NOT_SCATTERED = ", not scattered"
 GRID = {
     "lr": [1e-3, 4e-3],
     "adapter_rank": [4, 8],
@@ -42,7 +43,9 @@ def search(engine):
     X, y = data()
     options = {"scoring": "neg_log_loss", "refit": False, "error_score": "raise"}
     found = GridSearchCV(classifier(), GRID, cv=2, **options)
-    with STARTS[engine]() as told:
+    with STARTS[engine.removesuffix(NOT_SCATTERED)]() as told:
+        if told["backend"] == "dask" and not engine.endswith(NOT_SCATTERED):
+            told["scatter"] = [X, y]  # to every worker: none takes them along
         start = time.perf_counter()
         with joblib.parallel_config(**told):
             found.fit(X, y)

@@ -26,13 +26,15 @@ from pathlib import Path
 
 import results
 from engine_predictions import BY, disk, predict, predict_killed
-from engine_searches import search, search_killed
+from engine_searches import NOT_SCATTERED, search, search_killed
 from engine_workers import LOG, STARTS
 from tables import line, table
 
 TASKS = {
     "search": (*STARTS, "optuna"),
-    "search-killed": ("loky", "dask 2x1", "ray", "optuna"),
+    "search-killed": (
+        *("dask 2x1", f"dask 2x1{NOT_SCATTERED}", "loky", "ray", "optuna"),
+    ),
     "predict-50000": tuple(BY),
     "predict-200000": tuple(BY),
     "predict-killed": ("dask", "ray", "spark"),
