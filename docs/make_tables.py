@@ -15,6 +15,7 @@ import ablation_tables  # noqa: E402
 import accuracy  # noqa: E402
 import calibration  # noqa: E402
 import cost_tables  # noqa: E402
+import engines  # noqa: E402
 import explanations  # noqa: E402
 import few_tables  # noqa: E402
 import forecast  # noqa: E402
@@ -33,8 +34,8 @@ import threads  # noqa: E402
 PAGES = (
     *("comparison", "findings", "performance", "tasks", "guide/few_labels"),
     *("guide/explanations", "guide/long_documents", "guide/probabilities"),
-    *("guide/many_processes", "guide/planning", "guide/serving"),
-    *("guide/speed", "guide/text_and_numbers", "guide/threads"),
+    *("guide/many_machines", "guide/many_processes", "guide/planning"),
+    *("guide/serving", "guide/speed", "guide/text_and_numbers", "guide/threads"),
 )
 # The results keep the names that the variants had when they were run. The pages name
 # the parameter that a variant sets.
@@ -112,8 +113,8 @@ def main():
     tables["calibration"] = calibration.table(rows)
     rows = results.read(results.RESULTS / "cost.jsonl")
     tables["fits"] = cost_tables.cost_table(rows, "fits")
-    named = (explanations, forecast, int8, latency, long_texts, mixed_columns)
-    named = (*named, many, planning, processes, serving, shorter, threads)
+    named = (engines, explanations, forecast, int8, latency, long_texts, many)
+    named = (*named, mixed_columns, planning, processes, serving, shorter, threads)
     for module in named:
         rows = results.read(results.RESULTS / f"{module.__name__}.jsonl")
         tables |= module.tables(rows) if rows else {}

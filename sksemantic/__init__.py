@@ -8,6 +8,7 @@ from sksemantic._version import __version__ as __version__
 __all__ = [
     "BackboneMismatchError",
     "BackboneNotFoundError",
+    "BatchPredictor",
     "CrossFittedScores",
     "Explanation",
     "FallbackWarning",
@@ -38,6 +39,7 @@ __all__ = [
 _HOMES = {
     "BackboneMismatchError": "exceptions",
     "BackboneNotFoundError": "exceptions",
+    "BatchPredictor": "_engines.batch_predictor",
     "CrossFittedScores": "_cross_fitting",
     "Explanation": "_explanation",
     "FallbackWarning": "exceptions",
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from sksemantic._displays.prompt_comparison import PromptComparisonDisplay
     from sksemantic._displays.token_attribution import TokenAttributionDisplay
     from sksemantic._displays.tuning_curve import TuningCurveDisplay
+    from sksemantic._engines.batch_predictor import BatchPredictor
     from sksemantic._explanation import Explanation
     from sksemantic._predict_many import predict_many, predict_proba_many
     from sksemantic._regressor import SKTuningRegressor

@@ -9,9 +9,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-# What needs a socket, or a database.
-NOT_RUN = ("dask.distributed", "import mlflow", "from ray import", "import bentoml")
-NOT_RUN = (*NOT_RUN, "notebook_launcher")
+# What needs a socket, a database, other processes, or a package that serves.
+NOT_RUN = ("dask.distributed", "import mlflow", "import ray", "from ray import")
+NOT_RUN = (*NOT_RUN, "import bentoml", "notebook_launcher", "pyspark", "sqlite:")
 
 
 def names_of_a_user():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LABELS, TEXTS
+from run_page import NOT_RUN
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor
 from sksemantic._backbone.source import BackboneSource
@@ -33,9 +34,6 @@ PARAMETERS = "parameters.md"
 GUIDE = ("methods", "saving", "serving", "speed")
 REAL = ("README.md", "docs/index.md", "docs/tutorial.md")
 REAL = (*REAL, *(f"docs/guide/{name}.md" for name in GUIDE))
-# What needs a socket, a database, other processes, or a package that serves.
-NOT_RUN = ("dask.distributed", "import mlflow", "from ray import", "import bentoml")
-NOT_RUN = (*NOT_RUN, "notebook_launcher")
 
 
 def with_one_epoch(model):

@@ -8,6 +8,7 @@ from sksemantic import exceptions
 PUBLIC = [
     "BackboneMismatchError",
     "BackboneNotFoundError",
+    "BatchPredictor",
     "CrossFittedScores",
     "Explanation",
     "FallbackWarning",

@@ -14,8 +14,8 @@ ORDER = (
     "_version _warnings exceptions < _backbone < _cache < _inputs < _model < _tasks "
     "< _training < _saving _representation _prediction < _base _explanation "
     "_labelled_score < _explaining < _classifier _regressor _token_classifier "
-    "< _displays _cross_fitting _predict_many datasets < _serving < __init__ < _cli "
-    "< __main__"
+    "< _displays _cross_fitting _predict_many datasets < _saved "
+    "< _engines _serving < __init__ < _cli < __main__"
 )
 LEVEL = {
     room: level

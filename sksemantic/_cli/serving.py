@@ -7,6 +7,7 @@ import typer
 
 from sksemantic._cli.errors import UsageError
 from sksemantic._cli.options import Serving
+from sksemantic._saved import find_saved
 
 _LOOPBACK = {"127.0.0.1": ["127.0.0.1", "localhost"], "localhost": ["localhost"]}
 _LOOPBACK["::1"] = ["localhost", "[::1]"]
@@ -22,12 +23,11 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
     """
     try:
         from sksemantic._serving.app import create_app
-        from sksemantic._serving.worker import find_model
     except ImportError as exc:
         raise UsageError(str(exc)) from exc
     try:
         for each in models:
-            find_model(each)
+            find_saved(each)
         folder = serving.models_folder
         if folder is not None and not Path(folder).is_dir():
             raise ValueError(f"There is no directory {folder!r} of models.")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sksemantic._inputs.disk_column import DiskColumn, is_on_disk
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -26,7 +28,7 @@ _WORDS_EXPECTED = (
 class Columns:
     """The texts of X: one column, or several where a row has several texts."""
 
-    values: list[list[str]]  # the columns, of one length
+    values: Sequence[Sequence[str]]  # the columns, of one length
     names: tuple[str, ...] | None = None  # in a table with named columns
 
     def __len__(self) -> int:
@@ -57,6 +59,7 @@ def check_texts(X: Any) -> Columns:
     for i, texts in enumerate(raw):
         if not all(type(text) is str for text in texts):
             column = i if names is None else names[i]
+            texts = [*texts]
             _refuse_non_texts(texts, f" of column {column!r}" if len(raw) > 1 else "")
             texts = [str.__str__(text) for text in texts]  # of subclasses, as np.str_
         for row, text in enumerate(texts):
@@ -82,20 +85,38 @@ def _refuse_containers(X: Any, expected: str = _EXPECTED) -> None:
             f"{expected} Got {type(X).__name__} instead, which has no order: nobody "
             "could tell which result is of which text. Pass sorted(X)."
         )
+    _refuse_datasets(X, expected)
     if hasattr(X, "toarray") or isinstance(X, Mapping) or not hasattr(X, "__len__"):
         raise TypeError(f"{expected} Got {type(X).__name__} instead.")
-    if hasattr(X, "column_names") and hasattr(X, "features"):  # of Hugging Face
-        raise TypeError(
-            f"{expected} Got a whole {type(X).__name__} with the columns "
-            f"{X.column_names} instead. Pass one of them, such as "
-            f"X[{X.column_names[0]!r}], or several as X.to_pandas()[[...]]."
-        )
     if getattr(X, "shape", None) == ():
         raise ValueError(f"{expected} Got a 0-dimensional array instead.")
 
 
-def _split_columns(X: Any) -> tuple[list[list[Any]], tuple[str, ...] | None]:
-    """Return the columns of X as lists, and their names if all are str."""
+def _refuse_datasets(X: Any, expected: str) -> None:
+    """Refuse datasets of Hugging Face that are no column, and say how to get one."""
+    kind, names = type(X).__name__, getattr(X, "column_names", None)
+    if hasattr(X, "features") and names is not None and hasattr(X, "__len__"):
+        raise TypeError(
+            f"{expected} Got a whole {kind} with the columns {names} instead. Pass one "
+            f"of them, such as X[{names[0]!r}], which stays on the disk, or several as "
+            "X.to_pandas()[[...]]."
+        )
+    if isinstance(X, Mapping) and isinstance(names, Mapping):  # a DatasetDict
+        split = next(iter(X), "train")
+        raise TypeError(
+            f"{expected} Got a {kind} of the splits {[*X]} instead. Pass a column of "
+            f"one of them, such as X[{split!r}]['text']."
+        )
+    if kind in ("IterableDataset", "IterableColumn"):
+        raise TypeError(
+            f"{expected} Got {kind} instead, which has no length and is read in order "
+            "alone. Pass a column of a Dataset, which stays on the disk: "
+            "Dataset.from_generator(...)['text'] or load_dataset(...)['train']['text']."
+        )
+
+
+def _split_columns(X: Any) -> tuple[list[Sequence[Any]], tuple[str, ...] | None]:
+    """Return the columns of X as sequences, and their names if all are str."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
     if len(shape) > 2:
         raise ValueError(f"{_EXPECTED} Got shape {tuple(shape)} instead.")
@@ -105,9 +126,9 @@ def _split_columns(X: Any) -> tuple[list[list[Any]], tuple[str, ...] | None]:
             is_named = all(isinstance(name, str) for name in names)
             names = tuple(map(str, names)) if is_named else None
         return [as_list(_column(X, i)) for i in range(shape[1])], names
-    rows = as_list(X)
+    rows: Any = DiskColumn(X) if is_on_disk(X) else as_list(X)
     if rows and isinstance(rows[0], list | tuple | np.ndarray):
-        return _transposed(rows), None
+        return [*_transposed([*rows])], None
     return [rows], None
 
 

@@ -1,11 +1,13 @@
 """From prompt and texts to token ids."""
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sksemantic._inputs.dataset import Ragged
+from sksemantic._inputs.disk_column import parts_of
 from sksemantic._inputs.prompt import split_spaces
 from sksemantic._inputs.unreadable import warn_of_unreadable
 from sksemantic._inputs.windows import (
@@ -82,7 +84,9 @@ class Template:
             self.prompt_ids = [self._start_id(prompt.literals[0])]
         self.max_length = self._check_length(max_length, method)
 
-    def rows(self, columns: list[list[str]], *, is_users: bool = True) -> Ragged:
+    def rows(
+        self, columns: Sequence[Sequence[str]], *, is_users: bool = True
+    ) -> Ragged:
         """Return the token ids of each entry, cut to `max_length`, with one warning.
 
         Of several texts of an entry the longest is cut first. Texts that are not the
@@ -90,7 +94,9 @@ class Template:
         """
         return self.join(self._encode_columns(columns, is_users=is_users))
 
-    def rows_and_pair_texts(self, columns: list[list[str]]) -> tuple[Ragged, Ragged]:
+    def rows_and_pair_texts(
+        self, columns: Sequence[Sequence[str]]
+    ) -> tuple[Ragged, Ragged]:
         """Return what `rows` does, and the texts of each pair on their own, in turn.
 
         The latter are cut to `max_length` as well, without another warning.
@@ -105,7 +111,7 @@ class Template:
         ]
         return self.join(encoded), Ragged.of(single)
 
-    def windows(self, texts: list[str]) -> "tuple[Ragged, NDArray | None]":
+    def windows(self, texts: Sequence[str]) -> "tuple[Ragged, NDArray | None]":
         """Return the token ids of all windows, and how many each text has (n,).
 
         A text that is longer than `max_length` is cut into as few windows as possible,
@@ -172,12 +178,15 @@ class Template:
         return "" if self._backbone.adds_leading_space else " "
 
     def _encode(
-        self, space: str, texts: list[str], *, is_continuation: bool = False
+        self, space: str, texts: Sequence[str], *, is_continuation: bool = False
     ) -> list["NDArray"]:
         """Return the token ids (T_i,), int32, of each text after its space."""
-        spaced = [space + text for text in texts]
-        encoded = self._backbone.encode(spaced, is_continuation=is_continuation)
-        return [np.array(ids, np.int32) for ids in encoded]
+        encoded: list[NDArray] = []
+        for part in parts_of(texts):
+            spaced = [space + text for text in part]
+            ids = self._backbone.encode(spaced, is_continuation=is_continuation)
+            encoded += [np.array(each, np.int32) for each in ids]
+        return encoded
 
     def count_tokens(self, column: int, texts: list[str]) -> list[int]:
         """Return how many tokens each of some texts has that stand in a column."""
@@ -186,7 +195,7 @@ class Template:
         return [*map(len, self._encode(space, texts, is_continuation=is_causal))]
 
     def _encode_columns(
-        self, columns: list[list[str]], *, is_users: bool = True
+        self, columns: Sequence[Sequence[str]], *, is_users: bool = True
     ) -> list[list["NDArray"]]:
         pairs = zip(self._spaces, columns, strict=True)
         is_causal = self._backbone.is_causal

@@ -1,7 +1,7 @@
 """Words of plain texts, and which token belongs to which of them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ def split_words(text: str) -> list[re.Match[str]]:
 
 
 def words_of_tokens(
-    texts: list[str], count: "Callable[[list[str]], list[int]]"
+    texts: Sequence[str], count: "Callable[[list[str]], list[int]]"
 ) -> list["NDArray"]:
     """Return for each token of each text the index of its word (n_tokens,).
 
@@ -50,7 +50,7 @@ def words_of_tokens(
     return found
 
 
-def mark_words(template: "Template", columns: list[list[str]]) -> Ragged:
+def mark_words(template: "Template", columns: Sequence[Sequence[str]]) -> Ragged:
     """Return for each token of `template`'s rows, or windows, which word it is of.
 
     Words of several texts of a row are counted on; -1 is for what stands around the

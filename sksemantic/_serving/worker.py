@@ -1,6 +1,5 @@
 """What holds the models and reads the texts, in a process or thread of its own."""
 
-import json
 import logging
 import os
 import signal
@@ -8,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -19,16 +17,15 @@ from sksemantic._classifier import SKTuningClassifier
 from sksemantic._model.mixed import compute_scores_of_many
 from sksemantic._prediction import Prediction
 from sksemantic._regressor import SKTuningRegressor
-from sksemantic._saving.directory import place_of
-from sksemantic._saving.reading import CONFIG, download
+from sksemantic._saved import find_saved
 from sksemantic._token_classifier import SKTuningTokenClassifier
 from sksemantic.exceptions import BackboneNotFoundError
 
 LOG = logging.getLogger("sksemantic.serve")
-_KINDS: dict[str, tuple[type[BaseSKTuning], str]] = {
-    "SKTuningClassifier": (SKTuningClassifier, "classifier"),
-    "SKTuningRegressor": (SKTuningRegressor, "regressor"),
-    "SKTuningTokenClassifier": (SKTuningTokenClassifier, "token classifier"),
+_KINDS: dict[type, str] = {
+    SKTuningClassifier: "classifier",
+    SKTuningRegressor: "regressor",
+    SKTuningTokenClassifier: "token classifier",
 }
 PREDICT, PREDICT_PROBA, EXPLAIN = "predict", "predict_proba", "explain"
 
@@ -78,29 +75,6 @@ class ModelFacts:
     methods: list[str]
 
 
-def find_model(source: "str | Path") -> tuple[type[BaseSKTuning], Path]:
-    """Return the class of a saved estimator, and its directory; a hub id is fetched.
-
-    Raises
-    ------
-    ValueError
-        If there is no saved estimator.
-    """
-    directory = Path(source)
-    if not directory.is_dir():
-        if directory.is_absolute() or len(directory.parts) != 2:
-            raise ValueError(f"There is no directory {str(source)!r} with a model.")
-        directory = download(str(source))
-    try:
-        name = json.loads(place_of(directory, CONFIG).read_text("utf-8"))["class"]
-        return _KINDS[name][0], directory
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ValueError(
-            f"{str(source)!r} is no model that save_pretrained or `sksemantic fit` has "
-            f"written: it has no {CONFIG} of one."
-        ) from exc
-
-
 def load_estimator(
     source: Any, device: str | None = None, backbone: str | None = None
 ) -> BaseSKTuning:
@@ -117,7 +91,7 @@ def load_estimator(
     """
     if isinstance(source, BaseSKTuning):
         return source
-    estimator_class, directory = find_model(source)
+    estimator_class, directory = find_saved(source)
     try:
         return estimator_class.from_pretrained(directory, device=device)
     except BackboneNotFoundError:
@@ -223,7 +197,7 @@ def _explained(estimator: Any, X: list[Any]) -> list[dict[str, Any]]:
 def _facts(name: str, estimator: Any) -> ModelFacts:
     """Return what is told of a fitted estimator."""
     config = estimator._model.config.model
-    _, kind = _KINDS[type(estimator).__name__]
+    kind = _KINDS[type(estimator)]
     classes = getattr(estimator, "classes_", None)
     methods = [PREDICT, PREDICT_PROBA, EXPLAIN]
     return ModelFacts(

@@ -209,3 +209,57 @@ class Film(str, Enum):  # noqa: UP042
 def test_texts_when_of_a_subclass_then_the_text_itself_is_read():
     assert check_texts([Film.GOOD]).values == [["a good film"]]
     assert check_words([[Film.GOOD]]) == [["a good film"]]
+
+
+class Column:
+    """What `Dataset["text"]` is, of Hugging Face: rows are read when they are asked."""
+
+    column_name, source = "text", None
+
+    def __init__(self, rows):
+        self.rows, self.most = rows, 0
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, place):
+        found = self.rows[place]
+        self.most = max(self.most, len(found) if isinstance(place, slice) else 1)
+        return found
+
+    def __iter__(self):
+        raise AssertionError("one row at a time is slow")
+
+
+@pytest.mark.parametrize("form", [Column, lambda X: pa.chunked_array([X[:7], X[7:]])])
+def test_texts_when_on_the_disk_then_are_read_some_at_a_time(form, monkeypatch):
+    monkeypatch.setattr("sksemantic._inputs.disk_column._ROWS_AT_ONCE", 5)
+    column = form(TEXTS)
+    (texts,) = check_texts(column).values
+    assert [*texts] == TEXTS
+    assert (texts[3], texts[2:4]) == (TEXTS[3], TEXTS[2:4])
+    assert len(texts) == len(TEXTS)
+    assert getattr(column, "most", 5) == 5
+
+
+@pytest.mark.parametrize("form", [Column, lambda X: pa.chunked_array([X])])
+def test_texts_when_one_on_the_disk_is_missing_then_is_named(form):
+    with pytest.raises(ValueError, match=r"first in row\(s\) 2\."):
+        check_texts(form(["a", "b", None]))
+    with pytest.raises(ValueError, match="X is empty"):
+        check_texts(form([]) if form is Column else pa.chunked_array([], pa.string()))
+
+
+def test_texts_when_in_a_whole_dataset_then_error_says_how_to_get_a_column():
+    datasets = pytest.importorskip("datasets")
+    whole = datasets.Dataset.from_dict({"text": TEXTS})
+    splits = datasets.DatasetDict({"train": whole})
+    with pytest.raises(TypeError, match=r"whole Dataset .* such as X\['text'\]"):
+        check_texts(whole)
+    with pytest.raises(TypeError, match=r"DatasetDict .* X\['train'\]\['text'\]"):
+        check_texts(splits)
+    with pytest.raises(
+        TypeError, match="IterableDataset .* Pass a column of a Dataset"
+    ):
+        check_texts(whole.to_iterable_dataset())
+    assert [*check_texts(whole["text"]).values[0]] == TEXTS

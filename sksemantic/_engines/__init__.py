@@ -1,0 +1,1 @@
+"""Prediction inside engines that bring many rows to many workers."""
