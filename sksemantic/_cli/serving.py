@@ -44,4 +44,10 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
     import uvicorn
 
     seconds = int(serving.timeout_seconds) + 1
-    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=seconds)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        access_log=False,  # what is asked is counted, see /metrics
+        timeout_graceful_shutdown=seconds,
+    )
