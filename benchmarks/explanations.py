@@ -138,12 +138,16 @@ COLUMNS = {
 
 
 def explanations_table(rows):
-    """Return a line for each task and method, which all have the same texts."""
-    found = {}
+    """Return a line for each task and method, of the texts that all of them have."""
+    found, blocks = {}, {}
     for row in rows:
         found.setdefault((row["task"], row["method"]), []).append(row)
+    for (task, _), group in found.items():
+        own = {row["first_text"] for row in group}
+        blocks[task] = blocks.get(task, own) & own
     lines = []
     for (task, method), group in sorted(found.items(), key=place):
+        group = [row for row in group if row["first_text"] in blocks[task]]
         texts = [text for row in group for text in row["texts"]]
         cells = [task, method, len(texts)]
         for name in COLUMNS:
