@@ -228,3 +228,8 @@ def test_guide_when_it_lists_the_presets_then_all_with_their_values():
 def test_guide_when_it_lists_what_fit_leaves_then_all_fields(start, kind):
     rows = guide_rows("after_fit.md", start, "| field | what it is |")
     assert names_of(rows) == sorted(field.name for field in fields(kind))
+
+
+def test_serving_page_when_it_shows_the_dockerfile_then_that_of_the_examples():
+    page = (ROOT / "docs/guide/serving.md").read_text("utf-8")
+    assert (ROOT / "examples/docker/Dockerfile").read_text("utf-8") in page

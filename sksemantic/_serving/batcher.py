@@ -42,6 +42,7 @@ class Batcher:
         self._queue: deque[_Waiting] = deque()
         self._has_news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_running = False
         self._seconds_a_text = 0.01  # a moving average
 
     def start(self) -> None:
@@ -50,7 +51,7 @@ class Batcher:
 
     async def stop(self) -> None:
         """Answer what is still waiting, and end."""
-        while self._queue:
+        while self._queue or self._is_running:
             await asyncio.sleep(0.01)
         if self._task is not None:
             self._task.cancel()
@@ -81,8 +82,10 @@ class Batcher:
         while True:
             await self._fill()
             batch = self._take()
+            self._is_running = bool(batch)
             if batch:
                 await self._answer(batch)
+            self._is_running = False
 
     async def _fill(self) -> None:
         """Wait until a batch is to begin."""
