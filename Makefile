@@ -60,8 +60,11 @@ lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check $(CHECKED)
 	$(VENV)/bin/mypy
 
-test: lint
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+# Lint and types are checked beside the tests: one core would be idle meanwhile.
+test: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory lint & lint=$$!; \
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS); tests=$$?; \
+	wait $$lint && exit $$tests
 
 test-fast: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS) -q -m "not slow and not real and not thorough" tests

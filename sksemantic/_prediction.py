@@ -59,8 +59,13 @@ class Predicts:
         with self._reading(prediction.data) as reading:
             return prediction.answer(reading.count)
 
-    def _prepare_prediction(self, method: str, X: Any) -> Prediction:
-        """Check and tokenise texts; another thread may fit meanwhile."""
-        model = self._model
+    def _prepare_prediction(
+        self, method: str, X: Any, model: "FittedModel | None" = None
+    ) -> Prediction:
+        """Check and tokenise texts; another thread may fit meanwhile.
+
+        Who looks at X before passes the model, which is that of the call's begin.
+        """
+        model = model or self._model
         finish = self._finisher(method, model)
         return Prediction(*self._load_with_data(model, X), finish)

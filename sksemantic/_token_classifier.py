@@ -346,9 +346,12 @@ class SKTuningTokenClassifier(
         tags.target_tags.required = True
         return tags
 
-    def _prepare_prediction(self, method: str, X: Any) -> Prediction:
+    def _prepare_prediction(
+        self, method: str, X: Any, model: "FittedModel | None" = None
+    ) -> Prediction:
+        model = model or self._model
         texts = check_words(X)
-        prediction = super()._prepare_prediction(method, texts)
+        prediction = super()._prepare_prediction(method, texts, model)
 
         def finish(scores: "NDArray") -> "NDArray":
             parts = _split(prediction.finish(scores), texts)

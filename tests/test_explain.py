@@ -90,7 +90,7 @@ def test_shapley_when_two_words_then_is_the_mean_over_both_orders(fitted):
 
 
 def test_auto_when_texts_are_long_then_takes_gradients(fitted):
-    texts = ["a dull film", " ".join(["good"] * 33), ""]
+    texts = ["a dull film", " ".join(["good"] * 49), ""]
     found = fitted.explain(texts, n_steps=2)
     methods = ["shapley", "integrated_gradients", "shapley"]
     assert [each.method for each in found] == methods
