@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -266,25 +267,9 @@ def test_create_app_when_a_directory_has_no_model_then_does_not_start(tmp_path):
         pass
 
 
-@pytest.mark.slow
-def test_worker_when_its_process_is_killed_then_503_and_started_again(models, tmp_path):
-    psutil = pytest.importorskip("psutil")
-    models["labels"].save_pretrained(tmp_path / "labels", backbone=True)
-    with TestClient(create_app([tmp_path / "labels"], wait_seconds=0.5)) as client:
-        expected = ask(client, "labels", TEXTS[:2])
-        children = psutil.Process().children(recursive=True)
-        (worker,) = [x for x in children if "spawn_main" in " ".join(x.cmdline())]
-        threading.Timer(0.2, worker.kill).start()
-        response = client.post("/predict", json={"texts": TEXTS[:2]})
-        assert response.status_code == 503
-        while client.get("/ready").status_code == 503:
-            time.sleep(0.1)
-        assert ask(client, "labels", TEXTS[:2]) == expected
-        assert "sksemantic_worker_restarts 1.0" in client.get("/metrics").text
-
-
-@pytest.mark.slow
-def test_serve_when_told_to_stop_then_answers_what_was_asked(models, tmp_path):
+@pytest.fixture
+def server(models, tmp_path):
+    """Start `sksemantic serve`; return its process and its address."""
     models["labels"].save_pretrained(tmp_path / "labels", backbone=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -292,24 +277,49 @@ def test_serve_when_told_to_stop_then_answers_what_was_asked(models, tmp_path):
     command = [sys.executable, "-m", "sksemantic", "serve", tmp_path / "labels"]
     command += ["--port", str(port), "--wait-seconds", "1"]
     with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, stderr=log, stdout=log)
-    url, body = f"http://127.0.0.1:{port}", json.dumps({"texts": TEXTS[:2]}).encode()
-    while not is_open(f"{url}/ready"):
-        assert server.poll() is None, (tmp_path / "log").read_text()
-        time.sleep(0.2)
-    request = Request(f"{url}/predict", body, {"Content-Type": "application/json"})
-    threading.Timer(0.3, server.terminate).start()
-    with urlopen(request) as response:
-        found = json.load(response)["predictions"]
-    assert found == models["labels"].predict(TEXTS[:2]).tolist()
-    server.wait(timeout=30)
-    assert not is_open(f"{url}/health")
+        process = subprocess.Popen(command, stderr=log, stdout=log)
+    url = f"http://127.0.0.1:{port}"
+    while not is_ready(url):
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    yield process, url
+    process.kill()
+    process.wait()
 
 
-def is_open(url):
+def is_ready(url):
     """Whether a server answers."""
     try:
-        with urlopen(url):
+        with urlopen(f"{url}/ready"):
             return True
     except OSError:
         return False
+
+
+def ask_over(url):
+    """Return the status of a request through a socket, and the predictions."""
+    body = json.dumps({"texts": TEXTS[:2]}).encode()
+    request = Request(f"{url}/predict", body, {"Content-Type": "application/json"})
+    try:
+        with urlopen(request) as response:
+            return response.status, json.load(response)["predictions"]
+    except HTTPError as error:
+        return error.code, None
+
+
+@pytest.mark.slow
+def test_serve_when_its_worker_is_killed_or_it_is_told_to_stop_then_answers(
+    server, models
+):
+    psutil = pytest.importorskip("psutil")
+    process, url = server
+    children = psutil.Process(process.pid).children(recursive=True)
+    (worker,) = [x for x in children if "spawn_main" in " ".join(x.cmdline())]
+    threading.Timer(0.3, worker.kill).start()  # while the request waits
+    assert ask_over(url) == (503, None)
+    while not is_ready(url):  # until the worker has been started again
+        time.sleep(0.1)
+    threading.Timer(0.3, process.terminate).start()
+    assert ask_over(url) == (200, models["labels"].predict(TEXTS[:2]).tolist())
+    process.wait(timeout=30)
+    assert not is_ready(url)
