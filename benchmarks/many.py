@@ -17,6 +17,7 @@ import argparse
 import gc
 import time
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -94,47 +95,53 @@ def measure(n_repeats):
     texts, labels = load_definitions(return_X_y=True)
     eight = fitted(list(texts[:N_TRAIN]), labels[:N_TRAIN])
     test = list(dict.fromkeys(texts[N_TRAIN:]))[:N_ROWS]
-    process, before = psutil.Process(), 0
-    many = {}
+    many, n_bytes = {}, {}
     for n in SIZES:
-        gc.collect()
-        before = process.memory_info().rss
+        before = resident_bytes()
         many[n] = copied(eight, n)
         for each in many[n]:
             each.predict(test[:1])  # each computes its prefix once
-        gc.collect()
-        many[n, "bytes"] = (process.memory_info().rss - before) / n
-    found = {(n, what): [] for n in SIZES for what in ("one", "mixed", "one by one")}
-    largest = dict.fromkeys(SIZES, 0.0)
-    for repeat in range(n_repeats + 1):  # the first warms up
+        n_bytes[n] = (resident_bytes() - before) / n
+    runs = {n: [] for n in SIZES}
+    for repeat in range(n_repeats + 1):
         for n in SIZES:
-            requests = requests_of(many[n], test, repeat * N_ROWS)
-            one = many[n][repeat % n]  # prompts differ in their length
-            seconds = {}
-            seconds["one"], _ = seconds_of(lambda one=one: one.predict_proba(test))
-            seconds["mixed"], mixed = seconds_of(
-                lambda r=requests: predict_proba_many(r)
-            )
-            seconds["one by one"], alone = seconds_of(lambda r=requests: one_by_one(r))
-            errors = [np.abs(a - b).max() for a, b in zip(mixed, alone, strict=True)]
-            largest[n] = max(largest[n], *errors)
-            if repeat:
-                for what, value in seconds.items():
-                    found[n, what].append(value)
+            runs[n].append(run_once(many[n], test, repeat))
     for n in SIZES:
-        medians = {what: median(found[n, what]) for what in seconds}
-        ratios = [
-            a / b for a, b in zip(found[n, "one"], found[n, "mixed"], strict=True)
-        ]
+        errors = [error for _, error in runs[n]]
+        seconds = [each for each, _ in runs[n][1:]]  # the first warms up
+        medians = {what: median(each[what] for each in seconds) for what in seconds[0]}
         yield {
             "n_estimators": n,
             "rows": N_ROWS,
             "repeats": n_repeats,
             "seconds": {what: round(value, 4) for what, value in medians.items()},
-            "throughput_over_one": round(median(ratios), 3),
-            "largest_error": float(largest[n]),
-            "bytes_an_estimator": round(many[n, "bytes"]),
+            "throughput_over_one": round(
+                median(each["one"] / each["mixed"] for each in seconds), 3
+            ),
+            "largest_error": float(max(errors)),
+            "bytes_an_estimator": round(n_bytes[n]),
         }
+
+
+def resident_bytes():
+    """Return the memory of this process, once what nobody needs is freed."""
+    gc.collect()
+    return psutil.Process().memory_info().rss
+
+
+def run_once(estimators, texts, repeat):
+    """Return the seconds of each way, and the largest difference between answers."""
+    requests = requests_of(estimators, texts, repeat * N_ROWS)
+    one = estimators[repeat % len(estimators)]  # prompts differ in their length
+    ways = {
+        "one": partial(one.predict_proba, texts),
+        "mixed": partial(predict_proba_many, requests),
+        "one by one": partial(one_by_one, requests),
+    }
+    found = {what: seconds_of(call) for what, call in ways.items()}
+    pairs = zip(found["mixed"][1], found["one by one"][1], strict=True)
+    seconds = {what: each for what, (each, _) in found.items()}
+    return seconds, max(np.abs(a - b).max() for a, b in pairs)
 
 
 def many_table(rows):

@@ -207,9 +207,9 @@ class BaseSKTuning(
             if is_partial:
                 return self._prepare(request, progress).run()
             rng, directory, store = None, self.checkpoint_dir, None
-            if directory is not None and processes.is_first:
-                check_directory("checkpoint_dir", directory)
             if directory is not None:
+                if processes.is_first:
+                    check_directory("checkpoint_dir", directory)
                 rng = resumable(random_source(self.random_state, 0))
             job = self._prepare(request, progress, rng)
             progress.hooks = hooks = FitHooks.begin(job, self, *args[:3])

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from sksemantic._base import BaseSKTuning
@@ -70,7 +69,7 @@ def _answers(method: str, requests: "Iterable[tuple[Any, Any]]") -> list[Any]:
     ]
     scores = compute_scores_of_many([(each.module, each.data) for each in predictions])
     return [
-        prediction.finish(rows.astype(np.float64))
+        prediction.answer_of(rows)
         for prediction, rows in zip(predictions, scores, strict=True)
     ]
 

@@ -33,7 +33,10 @@ class Prediction:
 
     def answer(self, on_batch: OnBatch) -> Any:
         """Read the texts, and return what the method returns."""
-        scores = compute_scores(self.module, self.data, on_batch)
+        return self.answer_of(compute_scores(self.module, self.data, on_batch))
+
+    def answer_of(self, scores: "NDArray") -> Any:
+        """Return what the method returns, of the head's outputs (n_rows, K)."""
         return self.finish(scores.astype(np.float64))
 
 

@@ -1,6 +1,7 @@
 """Saved estimators whose class is not known before they are read."""
 
 import json
+import re
 from pathlib import Path
 
 from sksemantic._base import BaseSKTuning
@@ -17,6 +18,13 @@ _KINDS: dict[str, type[BaseSKTuning]] = {
 }
 
 
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*\Z")
+
+
+class NoModelError(ValueError):
+    """There is no saved estimator where one was looked for."""
+
+
 def find_saved(source: "str | Path") -> tuple[type[BaseSKTuning], Path]:
     """Return the class of a saved estimator, and its directory; a hub id is fetched.
 
@@ -25,16 +33,47 @@ def find_saved(source: "str | Path") -> tuple[type[BaseSKTuning], Path]:
     ValueError
         If there is no saved estimator.
     """
-    directory = Path(source)
-    if not directory.is_dir():
-        if directory.is_absolute() or len(directory.parts) != 2:
-            raise ValueError(f"There is no directory {str(source)!r} with a model.")
-        directory = download(str(source))
+    directory = find_directory(source)
+    name, _ = class_and_digest(directory)
+    if name not in _KINDS:
+        raise _no_model(directory)
+    return _KINDS[name], directory
+
+
+def find_directory(source: "str | Path") -> Path:
+    """Return the directory of a saved estimator; a hub id is fetched.
+
+    Raises
+    ------
+    NoModelError
+        If there is no directory, and it is no id.
+    ValueError
+        If nothing of that id can be fetched.
+    """
+    directory, name = Path(source), str(source)
+    if directory.is_dir():
+        return directory
+    if directory.exists() or not _HUB_ID.match(name):
+        raise NoModelError(f"There is no directory {name!r} with a model.")
+    return download(name)
+
+
+def class_and_digest(directory: Path) -> tuple[str, str]:
+    """Return the name of the class that a directory holds, and its weights' digest.
+
+    Raises
+    ------
+    NoModelError
+    """
     try:
-        name = json.loads(place_of(directory, CONFIG).read_text("utf-8"))["class"]
-        return _KINDS[name], directory
+        config = json.loads(place_of(directory, CONFIG).read_text("utf-8"))
+        return str(config["class"]), str(config["weights_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ValueError(
-            f"{str(source)!r} is no model that save_pretrained or `sksemantic fit` has "
-            f"written: it has no {CONFIG} of one."
-        ) from exc
+        raise _no_model(directory) from exc
+
+
+def _no_model(directory: Path) -> NoModelError:
+    return NoModelError(
+        f"{str(directory)!r} is no model that `sksemantic fit` or save_pretrained has "
+        f"written: it has no {CONFIG} of one."
+    )

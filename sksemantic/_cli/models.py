@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,13 +11,13 @@ from sksemantic import SKTuningClassifier, SKTuningRegressor
 from sksemantic._cli.errors import UsageError, WorkError
 from sksemantic._cli.options import Loading
 from sksemantic._cli.writing import check_can_write
+from sksemantic._saved import NoModelError, class_and_digest, find_directory
 from sksemantic._saving.directory import place_of, replace_files
-from sksemantic._saving.reading import CONFIG, download, refuse_foreign_files
+from sksemantic._saving.reading import refuse_foreign_files
 from sksemantic.exceptions import BackboneNotFoundError
 
 # Beside what save_pretrained writes; from_pretrained does not look at other files.
 COLUMNS = "columns.json"
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*\Z")
 _CLASSES = {each.__name__: each for each in (SKTuningClassifier, SKTuningRegressor)}
 
 
@@ -77,7 +76,7 @@ def save(
     """Save a fitted estimator, and what the columns were called."""
     directory = Path(path)
     estimator.save_pretrained(directory, backbone=with_backbone)
-    values = asdict(columns) | {"weights_sha256": _config_of(directory)[1]}
+    values = asdict(columns) | {"weights_sha256": class_and_digest(directory)[1]}
     text = json.dumps(values, indent=1, ensure_ascii=False)
     write = partial(Path.write_text, data=text + "\n", encoding="utf-8")
     replace_files(directory, {COLUMNS: write})
@@ -95,8 +94,11 @@ def load(path: str, loading: Loading) -> tuple[Any, FittedColumns]:
     ValueError
         If the files are not as they were written.
     """
-    directory = _directory_of(path)
-    name, sha256 = _config_of(directory)
+    try:
+        directory = find_directory(path)
+        name, sha256 = class_and_digest(directory)
+    except NoModelError as exc:
+        raise UsageError(str(exc)) from exc
     if name not in _CLASSES:
         raise WorkError(
             f"{path!r} holds {name}, which the command line does not read. It reads "
@@ -134,28 +136,6 @@ def text_columns(
             f"columns are {', '.join(map(repr, known))}."
         )
     return list(found)
-
-
-def _directory_of(path: str) -> Path:
-    directory = Path(path)
-    if directory.is_dir():
-        return directory
-    if directory.exists() or not _HUB_ID.match(path):
-        raise UsageError(f"There is no directory {path!r} with a model.")
-    return download(path)
-
-
-def _config_of(directory: Path) -> tuple[str, str]:
-    """Return the class that a directory holds, and the digest of its weights."""
-    file = place_of(directory, CONFIG)
-    try:
-        config = json.loads(file.read_text("utf-8"))
-        return str(config["class"]), str(config["weights_sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise UsageError(
-            f"{str(directory)!r} is no model that `sksemantic fit` or save_pretrained "
-            f"has written: it has no {CONFIG} of one."
-        ) from exc
 
 
 def _read_columns(directory: Path, sha256: str) -> FittedColumns:

@@ -9,8 +9,12 @@ from sksemantic._cli.errors import UsageError
 from sksemantic._cli.options import Serving
 from sksemantic._saved import find_saved
 
-_LOOPBACK = {"127.0.0.1": ["127.0.0.1", "localhost"], "localhost": ["localhost"]}
-_LOOPBACK["::1"] = ["localhost", "[::1]"]
+# Addresses that this machine alone reaches, and what it is called there.
+_LOOPBACK = {
+    "127.0.0.1": ["127.0.0.1", "localhost"],
+    "localhost": ["localhost"],
+    "::1": ["localhost", "[::1]"],
+}
 
 
 def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sksemantic._backbone.device import move_batch
 from sksemantic._backbone.layers import edit_outputs
 from sksemantic._backbone.prefix.stacking import PackedPrefix, stack_prefixes
 from sksemantic._backbone.threads import shared_cpus
@@ -124,7 +125,7 @@ def _read_together(parts: "list[_Texts]", on_batch: OnBatch) -> None:
     for places in token_budget_batches(joint.lengths[order], backbone.inference_tokens):
         chosen = order[places]
         inputs, _ = pad(joint.take(chosen))
-        batch = {name: each.to(backbone.device) for name, each in inputs.items()}
+        batch = move_batch(inputs, backbone.device)
         hidden = conditions.run(batch, owners[chosen])
         for pooling, at in conditions.by_pooling(owners[chosen]):
             some = {name: each[at] for name, each in batch.items()}

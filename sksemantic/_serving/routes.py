@@ -72,21 +72,21 @@ def model_routes(server: Server) -> APIRouter:
     @router.post("/predict")
     async def predict(request: Request, texts: Texts) -> Predictions:
         """Predict labels or numbers."""
-        name, values = await server.answer(request, texts, PREDICT)
-        return Predictions(model=name, predictions=values)
+        facts, values = await server.answer(request, texts, PREDICT)
+        return Predictions(model=facts.name, predictions=values)
 
     @router.post("/predict_proba")
     async def predict_proba(request: Request, texts: Texts) -> Probabilities:
         """Return the probability of each class."""
-        name, values = await server.answer(request, texts, PREDICT_PROBA)
-        classes = server.engine.models[name].classes or []
-        return Probabilities(model=name, classes=classes, probabilities=values)
+        facts, values = await server.answer(request, texts, PREDICT_PROBA)
+        classes = facts.classes or []
+        return Probabilities(model=facts.name, classes=classes, probabilities=values)
 
     @router.post("/explain")
     async def explain(request: Request, texts: Texts) -> Explanations:
         """Return the words of each text, and what each has to do with each class."""
-        name, values = await server.answer(request, texts, EXPLAIN)
-        return Explanations(model=name, explanations=values)
+        facts, values = await server.answer(request, texts, EXPLAIN)
+        return Explanations(model=facts.name, explanations=values)
 
     return router
 

@@ -15,7 +15,7 @@ from sksemantic._serving.engine import Engine
 from sksemantic._serving.limits import Limits
 from sksemantic._serving.metrics import Metrics
 from sksemantic._serving.schemas import Place, Texts
-from sksemantic._serving.worker import EXPLAIN, Answer, Job
+from sksemantic._serving.worker import EXPLAIN, Answer, Job, ModelFacts
 
 _MAX_EXPLAINED = 8  # texts of one request: each is read dozens of times
 
@@ -53,17 +53,20 @@ class Server:
         """Whether texts are answered."""
         return self.engine.is_ready and not self.is_stopping
 
-    async def answer(self, request: Request, texts: Texts, method: str) -> Any:
-        """Return the name of the model that was asked, and its answer."""
+    async def answer(
+        self, request: Request, texts: Texts, method: str
+    ) -> tuple[ModelFacts, Any]:
+        """Return the facts of the model that was asked, and its answer."""
         start, status = time.perf_counter(), 500
         try:
-            name = self._check(texts, method)
-            answer = await self._wait_for(request, Job(name, method, texts.texts))
+            facts = self._check(texts, method)
+            job = Job(facts.name, method, texts.texts)
+            answer = await self._wait_for(request, job)
             status = answer.status
             if status != 200:
                 raise HTTPException(status, answer.detail)
-            self.metrics.texts.labels(name).inc(len(texts.texts))
-            return name, answer.value
+            self.metrics.texts.labels(facts.name).inc(len(texts.texts))
+            return facts, answer.value
         except HTTPException as exc:
             status = exc.status_code
             raise
@@ -72,8 +75,8 @@ class Server:
             seconds = time.perf_counter() - start
             self.metrics.request_seconds.labels(method).observe(seconds)
 
-    def _check(self, texts: Texts, method: str) -> str:
-        """Return the model's name; refuse what cannot be answered now, or ever."""
+    def _check(self, texts: Texts, method: str) -> ModelFacts:
+        """Return the model's facts; refuse what cannot be answered now, or ever."""
         models, name = self.engine.models, texts.model
         if name is None and len(models) == 1:
             (name,) = models
@@ -92,7 +95,7 @@ class Server:
         if not self.batcher.has_room(len(texts.texts)):
             seconds = max(1, math.ceil(self.batcher.seconds_to_wait))
             raise HTTPException(503, "Too busy.", {"Retry-After": str(seconds)})
-        return name
+        return facts
 
     async def _wait_for(self, request: Request, job: Job) -> Answer:
         """Return the answer of a job, which is not run once its client has gone."""

@@ -131,8 +131,12 @@ class Worker:
         answers: list[Answer | None] = [None] * len(jobs)
         prepared: dict[int, Prediction] = {}
         for i, job in enumerate(jobs):
+            estimator = self._models.get(job.model)
+            if estimator is None:  # it has been dropped meanwhile
+                detail = f"There is no model {job.model!r}."
+                answers[i] = Answer(status=404, detail=detail)
+                continue
             try:
-                estimator = self._models[job.model]
                 X = _rows(estimator, job.texts)
                 if job.method == EXPLAIN:
                     answers[i] = Answer(_explained(estimator, X))
@@ -157,8 +161,7 @@ def _answered(predictions: list[Prediction]) -> list[Answer]:
     found = []
     for prediction, rows in zip(predictions, scores, strict=True):
         try:
-            value = prediction.finish(rows.astype(np.float64))
-            found.append(Answer(_in_json(value)))
+            found.append(Answer(_in_json(prediction.answer_of(rows))))
         except Exception as exc:
             found.append(_failed(exc, is_ours=True))
     return found
@@ -166,8 +169,6 @@ def _answered(predictions: list[Prediction]) -> list[Answer]:
 
 def _failed(error: Exception, *, is_ours: bool = False) -> Answer:
     """Return the answer that an error gives: invalid texts are the client's."""
-    if isinstance(error, KeyError):
-        return Answer(status=404, detail=f"There is no model {error.args[0]!r}.")
     if isinstance(error, TypeError | ValueError) and not is_ours:
         return Answer(status=400, detail=str(error))
     LOG.error("A request failed.", exc_info=error)

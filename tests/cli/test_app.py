@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from sksemantic import SKTuningClassifier
 from sksemantic._cli import predicting
 from sksemantic._cli.app import app
+from sksemantic._cli.options import Serving
 
 COLUMNS = ["--text", "review", "--target", "label"]
 FRAME = pd.DataFrame({"id": range(len(TEXTS)), "review": TEXTS, "label": LABELS})
@@ -364,3 +366,11 @@ def test_serve_when_there_is_no_model_then_refused(tmp_path):
 def test_serve_when_a_limit_does_not_fit_then_refused(model):
     _, err = sk("serve", model, "--queue-texts", 3, code=2)
     assert "'request_texts' parameter must be at most 'queue_texts', 3" in err
+
+
+def test_serve_when_nothing_is_said_then_has_the_limits_of_the_application():
+    pytest.importorskip("fastapi")
+    from sksemantic._serving.limits import Limits
+
+    options, limits = asdict(Serving()), asdict(Limits())
+    assert {name: options[name] for name in limits} == limits

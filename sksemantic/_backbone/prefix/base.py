@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    # Each layer's tensors (H, P, D); or those of each row of a batch, (B, H, P, D).
-    Prefix = list[tuple[Tensor, ...]]
+    from sksemantic._backbone.prefix.stacking import Prefix as Prefix
 
 _TOLERANCE = 1e-3  # of the largest output
 _HALF_PRECISION_TOLERANCE = 0.1
@@ -178,9 +177,7 @@ class PrefixMechanism(ABC):
         n_layers = self.model.config.num_hidden_layers
         if not self.has_layer_hooks or not 0 < split_layer.layer < n_layers:
             return False
-        ids = torch.tensor([[5, 6, 7], [8, 9, 9]], device=self.model.device)
-        mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=self.model.device)
-        inputs = {"input_ids": ids, "attention_mask": mask}
+        inputs, real = self._tiny_texts()
         expected = self.run(inputs, read.prefix)
         try:
             # A layer may lack what one below it passes on besides hidden states.
@@ -189,7 +186,6 @@ class PrefixMechanism(ABC):
                 output = self.run_upper(inputs, read.prefix, split_layer, states)
         except UnsupportedBackboneError:
             return False
-        real = mask.bool()
         return outputs_agree(output[real], expected[real], self.model)
 
     @torch.no_grad()
@@ -204,25 +200,25 @@ class PrefixMechanism(ABC):
         return self._mixes_lengths
 
     def _try_two_lengths(self, prefix: "Prefix") -> bool:
-        ids = torch.tensor([[5, 6, 7], [8, 9, 9]], device=self.model.device)
-        mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=self.model.device)
-        rows = [
-            {"input_ids": ids[i : i + 1], "attention_mask": mask[i : i + 1]}
-            for i in range(2)
-        ]
+        inputs, real = self._tiny_texts()
         twice = [tuple(torch.cat([x, x], dim=-2) for x in layer) for layer in prefix]
         packed = [PackedPrefix.of(prefix), PackedPrefix.of(twice)]
         mixed, prefix_mask = stack_prefixes(packed, torch.tensor([0, 1]))
         try:
             with refuse_model_errors():
-                inputs = {"input_ids": ids, "attention_mask": mask}
                 output = self.run(inputs, mixed, prefix_mask)
         except UnsupportedBackboneError:
             return False
+        rows = [{k: x[i : i + 1] for k, x in inputs.items()} for i in range(2)]
         pairs = zip(rows, (prefix, twice), strict=True)
         expected = torch.cat([self.run(*each) for each in pairs])
-        real = mask.bool()
         return outputs_agree(output[real], expected[real], self.model)
+
+    def _tiny_texts(self) -> "tuple[dict[str, Tensor], Tensor]":
+        """Return two texts of two lengths, and which tokens are real (B, T)."""
+        ids = torch.tensor([[5, 6, 7], [8, 9, 9]], device=self.model.device)
+        mask = torch.tensor([[1, 1, 1], [1, 1, 0]], device=self.model.device)
+        return {"input_ids": ids, "attention_mask": mask}, mask.bool()
 
     def _prefix_from(self, prefix: "Prefix", split_layer: SplitLayer) -> "Prefix":
         """Return the prefix that `run` needs when the layers below are skipped."""

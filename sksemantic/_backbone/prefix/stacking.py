@@ -11,7 +11,8 @@ from torch.nn.functional import pad
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    Prefix = list[tuple[Tensor, ...]]  # of each layer, (H, P, D) or (B, H, P, D)
+    # Each layer's tensors (H, P, D); or those of each row of a batch, (B, H, P, D).
+    Prefix = list[tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
