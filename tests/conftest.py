@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -114,6 +115,14 @@ def _seed():
 def _nothing_kept():
     # Other tests' batches would round a text's activations in another way.
     activations.clear()
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let SIGINT raise: a process that was started in the background ignores it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 def saved_tiny(name):

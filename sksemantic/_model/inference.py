@@ -78,7 +78,7 @@ def _forward_all(
         return rows[different.rows_of(places)]
     by_length, order = data.by_length()
     with torch.inference_mode(), shared_cpus():
-        condition = module.kept_condition()
+        condition = module.kept().condition
         outputs = []
         for batch in inference_batches(module.backbone, by_length):
             outputs.append(forward(batch, condition))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sksemantic._backbone.device import move_batch
 from sksemantic._backbone.layers import edit_outputs
-from sksemantic._backbone.prefix.stacking import PackedPrefix, stack_prefixes
+from sksemantic._backbone.prefix.stacking import stack_prefixes
 from sksemantic._backbone.threads import shared_cpus
 from sksemantic._inputs.batching import collate, token_budget_batches
 from sksemantic._inputs.dataset import Ragged, TextDataset
@@ -59,7 +59,7 @@ class _Texts:
     def __init__(self, module: "SemanticModule", data: TextDataset) -> None:
         self.module = module
         self.data = data
-        self.condition: Any = module.kept_condition()
+        self.kept = module.kept()
         self.features = torch.empty(0)  # (n_rows, C)
 
     @property
@@ -74,7 +74,7 @@ class _Texts:
         is_prefix = module.config.method == "prefix"
         mechanism = module.backbone.prefix_mechanism if is_prefix else None
         mixes_lengths = mechanism is not None and mechanism.can_mix_lengths(
-            self.condition
+            self.kept.condition
         )
         return (
             id(module.backbone),
@@ -148,8 +148,7 @@ class _Conditions:
         )
         different = {id(part.module): part for part in parts}.values()
         self._modules = [part.module for part in different]
-        self._conditions = [part.condition for part in different]
-        self._packs: dict[int, PackedPrefix] = {}
+        self._kept = [part.kept for part in different]
         adapters = [module.text_adapter for module in self._modules]
         self._maps = [adapter.weights() if adapter else {} for adapter in adapters]
         self._poolings = np.array([module.pooling for module in self._modules])
@@ -159,26 +158,20 @@ class _Conditions:
         present, inverse = np.unique(self._places[owners], return_inverse=True)
         modules = [self._modules[i] for i in present]
         if len(modules) == 1:
-            return modules[0].hidden_states(batch, self._conditions[present[0]])
+            return modules[0].hidden_states(batch, self._kept[present[0]].condition)
         rows = torch.from_numpy(inverse)
         method, mask = modules[0].config.method, None
         condition: Any
         if method == "prefix":
-            packed = [self._packed(i) for i in present]
+            packed = [self._kept[i].packed for i in present]
             condition, mask = stack_prefixes(packed, rows)
         else:
-            condition = torch.stack([self._conditions[i] for i in present])[rows]
+            condition = torch.stack([self._kept[i].condition for i in present])[rows]
         edits = edits_of_rows([self._maps[i] for i in present], rows)
         with edit_outputs(edits, batch["input_ids"].shape[1]):
             return run_conditioned(
                 modules[0].backbone, method, model_inputs(batch), condition, mask
             )
-
-    def _packed(self, place: int) -> PackedPrefix:
-        """Return the prefix of a module, packed once."""
-        if place not in self._packs:
-            self._packs[place] = PackedPrefix.of(self._conditions[place])
-        return self._packs[place]
 
     def by_pooling(self, owners: "NDArray") -> "Iterator[tuple[str, Any]]":
         """Yield each pooling among rows of these modules, and which rows have it."""

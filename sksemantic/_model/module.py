@@ -1,6 +1,7 @@
 """The one forward: adapter, backbone after the prompt, pooling, head."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import normalize
 from sksemantic._backbone.device import move, move_batch
 from sksemantic._backbone.layers import edit_outputs, no_layers_error
 from sksemantic._backbone.prefix.base import SplitLayer
+from sksemantic._backbone.prefix.stacking import PackedPrefix
 from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import find_again
 from sksemantic._backbone.torch_state import torch_generator
@@ -34,6 +36,19 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.prefix.base import Prefix, PromptStates
     from sksemantic._model.config import ModelConfig
+
+
+@dataclass
+class KeptCondition:
+    """What a module puts before its texts, by the weights of its adapter."""
+
+    weights: list[Tensor]
+    condition: Any  # each layer's prefix, or the soft prompt (P, C)
+
+    @cached_property
+    def packed(self) -> PackedPrefix:
+        """The prefix in a form that is quick to stack with others."""
+        return PackedPrefix.of(self.condition)
 
 
 class SemanticModule(nn.Module):
@@ -83,7 +98,7 @@ class SemanticModule(nn.Module):
             "feature_scale", torch.ones(n_features, dtype=torch.float32)
         )
         self.to(backbone.device)
-        self._kept: tuple[list[Tensor], Any] | None = None
+        self._kept: KeptCondition | None = None
 
     @classmethod
     def seeded(
@@ -147,17 +162,17 @@ class SemanticModule(nn.Module):
         return self.adapter()
 
     @torch.inference_mode()
-    def kept_condition(self) -> "Prefix | Tensor":
+    def kept(self) -> "KeptCondition":
         """Return `condition` without gradient; run the adapter only if it has changed.
 
         Every weight is compared, as it may be trained by anyone. Threads may call.
         """
         weights = list(self.adapter.parameters())
         kept = self._kept
-        if kept is None or not all(map(_is_same, kept[0], weights)):
-            kept = [weight.clone() for weight in weights], self.condition()
-            self._kept = kept
-        return kept[1]
+        if kept is None or not all(map(_is_same, kept.weights, weights)):
+            copies = [weight.clone() for weight in weights]
+            kept = self._kept = KeptCondition(copies, self.condition())
+        return kept
 
     def __getstate__(self) -> dict[str, Any]:
         """Keep no condition in copies and pickles."""

@@ -304,6 +304,7 @@ def test_warning_when_given_then_a_line_and_once_in_a_file(model, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are of POSIX")
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupt_when_sent_then_ends_without_a_traceback(
     model, folder, monkeypatch, tmp_path
 ):

@@ -40,12 +40,7 @@ AFTER = {  # and when it has: the name, and at which call
 }
 
 
-@pytest.fixture(autouse=True)
-def _ctrl_c():
-    # A process that was started in the background ignores it.
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
+pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 
 @contextmanager
