@@ -7,7 +7,7 @@ Every adapter starts as the identity, as its output layer is zero: before the fi
 the model is the frozen backbone after the prompt. Adapters return plain tensors.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -102,17 +102,20 @@ class TextAdapter(_Adapter):
     def __init__(self, layers: list[int], width: int, rank: int) -> None:
         super().__init__()
         self.layers = layers
-        self.maps = nn.ModuleList(_Map(width, width, rank) for _ in layers)
+        maps = [_Map(width, width, rank) for _ in layers]
+        self.maps = nn.ModuleList(maps)
+        # The two layers of each map, which take long to look up by their names.
+        self._pairs: list[Any] = [(each[0], each[1]) for each in maps]
 
     def edits(self) -> dict[int, Callable[[Tensor], Tensor]]:
         """Return the change (B, T, C) to (B, T, C) of each layer's output."""
-        maps: Iterable[tuple[int, Any]] = zip(self.layers, self.maps, strict=True)
-        return {layer: partial(_refined, *adapt) for layer, adapt in maps}
+        maps = zip(self.layers, self._pairs, strict=True)
+        return {layer: partial(_refined, *pair) for layer, pair in maps}
 
     def weights(self) -> "dict[int, tuple[Tensor, Tensor]]":
         """Return the map (r, C), (C, r) of each tuned layer, by its number."""
-        maps: Iterable[tuple[int, Any]] = zip(self.layers, self.maps, strict=True)
-        return {layer: (adapt[0].weight, adapt[1].weight) for layer, adapt in maps}
+        maps = zip(self.layers, self._pairs, strict=True)
+        return {layer: (first.weight, last.weight) for layer, (first, last) in maps}
 
 
 def edits_of_rows(

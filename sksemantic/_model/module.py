@@ -98,6 +98,12 @@ class SemanticModule(nn.Module):
             "feature_scale", torch.ones(n_features, dtype=torch.float32)
         )
         self.to(backbone.device)
+        # `parameters()` takes as long as a comparison of their values.
+        self._adapter_weights = [
+            (owner, name)
+            for owner in self.adapter.modules()
+            for name, _ in owner.named_parameters(recurse=False)
+        ]
         self._kept: KeptCondition | None = None
 
     @classmethod
@@ -167,7 +173,7 @@ class SemanticModule(nn.Module):
 
         Every weight is compared, as it may be trained by anyone. Threads may call.
         """
-        weights = list(self.adapter.parameters())
+        weights = [getattr(owner, name) for owner, name in self._adapter_weights]
         kept = self._kept
         if kept is None or not all(map(_is_same, kept.weights, weights)):
             copies = [weight.clone() for weight in weights]

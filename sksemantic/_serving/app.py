@@ -111,7 +111,8 @@ def _by_name(models: Any) -> dict[str, Any]:
 def _token_check(token: str | None) -> Any:
     """Return what refuses requests without the token."""
 
-    def check(request: Request) -> None:
+    # async: FastAPI runs other functions in threads, which takes longer than this.
+    async def check(request: Request) -> None:
         given = request.headers.get("authorization", "")
         expected = f"Bearer {token}"
         if token and not secrets.compare_digest(given.encode(), expected.encode()):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -50,15 +49,14 @@ def stack_prefixes(
     lengths = torch.tensor([prefix.length for prefix in prefixes])
     longest = int(lengths.max())
     layers: dict[Hashable, Iterator[Tensor]] = {}
-    for kind in prefixes[0].tensors:
-        padded = [
-            pad(prefix.tensors[kind], (0, 0, longest - prefix.length, 0))
-            if prefix.length < longest
-            else prefix.tensors[kind]
-            for prefix in prefixes
-        ]
+    for kind, some in prefixes[0].tensors.items():
+        n, n_heads, _, width = some.shape
         # (n, B, H, P, D): every layer's tensor is contiguous.
-        layers[kind] = iter(torch.stack(padded, dim=1)[:, rows])
+        stacked = some.new_zeros(n, len(rows), n_heads, longest, width)
+        for i, row in enumerate(rows.tolist()):
+            start = longest - prefixes[row].length
+            stacked[:, i, :, start:] = prefixes[row].tensors[kind]
+        layers[kind] = iter(stacked)
     prefix = [
         tuple(next(layers[kind]) for kind in kinds) for kinds in prefixes[0].kinds
     ]
