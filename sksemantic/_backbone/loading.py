@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from packaging.version import Version
 from safetensors import safe_open
@@ -32,6 +33,7 @@ from sksemantic._backbone.weight_files import check_weight_files
 from sksemantic.exceptions import UnsupportedBackboneError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
@@ -189,14 +191,26 @@ def _check_complete(
 def _gguf_read_once(source: "BackboneSource") -> Iterator[None]:
     """Let transformers read a GGUF file once: for config, tokenizer and weights.
 
-    It opens the file anew for each, and a large vocabulary takes it 20 seconds.
+    It opens the file anew for each, and a large vocabulary takes it half a minute: it
+    is looked up value by value in a `numpy.memmap`, which makes each slice a memmap
+    as well. A plain array on the same memory is read in a third of the time.
     """
     if source.gguf_file is None:
         yield
         return
     library: Any = import_module("gguf")
     reader = library.GGUFReader
-    library.GGUFReader = cache(reader)
+
+    class PlainReader(library.GGUFReader):
+        @property
+        def data(self) -> "NDArray":
+            return self._data
+
+        @data.setter
+        def data(self, mapped: "NDArray") -> None:
+            self._data = mapped.view(np.ndarray)
+
+    library.GGUFReader = cache(PlainReader)
     try:
         yield
     finally:
