@@ -2,22 +2,22 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sksemantic._base import BaseSKTuning
-from sksemantic._classifier import SKTuningClassifier
-from sksemantic._regressor import SKTuningRegressor
 from sksemantic._saving.directory import place_of
 from sksemantic._saving.reading import CONFIG, download
-from sksemantic._token_classifier import SKTuningTokenClassifier
 
-_KINDS: dict[str, type[BaseSKTuning]] = {
-    "SKTuningClassifier": SKTuningClassifier,
-    "SKTuningRegressor": SKTuningRegressor,
-    "SKTuningTokenClassifier": SKTuningTokenClassifier,
+if TYPE_CHECKING:
+    from sksemantic._base import BaseSKTuning
+
+# Where the classes are, which take seconds to import.
+_MODULES = {
+    "SKTuningClassifier": "sksemantic._classifier",
+    "SKTuningRegressor": "sksemantic._regressor",
+    "SKTuningTokenClassifier": "sksemantic._token_classifier",
 }
-
-
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*\Z")
 
 
@@ -25,8 +25,21 @@ class NoModelError(ValueError):
     """There is no saved estimator where one was looked for."""
 
 
-def find_saved(source: "str | Path") -> tuple[type[BaseSKTuning], Path]:
+def find_saved(source: "str | Path") -> "tuple[type[BaseSKTuning], Path]":
     """Return the class of a saved estimator, and its directory; a hub id is fetched.
+
+    Raises
+    ------
+    ValueError
+        If there is no saved estimator.
+    """
+    directory = check_saved(source)
+    name, _ = class_and_digest(directory)
+    return getattr(import_module(_MODULES[name]), name), directory
+
+
+def check_saved(source: "str | Path") -> Path:
+    """Return the directory of a saved estimator, without importing its class.
 
     Raises
     ------
@@ -35,9 +48,9 @@ def find_saved(source: "str | Path") -> tuple[type[BaseSKTuning], Path]:
     """
     directory = find_directory(source)
     name, _ = class_and_digest(directory)
-    if name not in _KINDS:
+    if name not in _MODULES:
         raise _no_model(directory)
-    return _KINDS[name], directory
+    return directory
 
 
 def find_directory(source: "str | Path") -> Path:

@@ -109,3 +109,17 @@ def test_import_when_fresh_then_nothing_heavy_is_imported(run_python):
         """
     )
     assert heavy.strip() == "set()"
+
+
+def test_server_when_it_is_made_then_torch_is_left_to_its_worker(run_python):
+    pytest.importorskip("fastapi")
+    heavy = run_python(
+        """
+        import sys
+        import sksemantic._cli.serving
+        from sksemantic import create_app
+        create_app(["model"])
+        print({"torch", "transformers", "sklearn"} & set(sys.modules))
+        """
+    )
+    assert heavy.strip() == "set()"

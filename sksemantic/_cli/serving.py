@@ -7,7 +7,7 @@ import typer
 
 from sksemantic._cli.errors import UsageError
 from sksemantic._cli.options import Serving
-from sksemantic._saved import find_saved
+from sksemantic._saved import check_saved
 
 # Addresses that this machine alone reaches, and what it is called there.
 _LOOPBACK = {
@@ -31,7 +31,7 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
         raise UsageError(str(exc)) from exc
     try:
         for each in models:
-            find_saved(each)
+            check_saved(each)
         folder = serving.models_folder
         if folder is not None and not Path(folder).is_dir():
             raise ValueError(f"There is no directory {folder!r} of models.")

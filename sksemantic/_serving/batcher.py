@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sksemantic._serving.engine import WorkerDied
 from sksemantic._serving.limits import Limits
-from sksemantic._serving.worker import Answer, Job
+from sksemantic._serving.messages import Answer, Job
 
 
 @dataclass

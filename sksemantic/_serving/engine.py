@@ -8,8 +8,8 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from sksemantic._serving import worker
-from sksemantic._serving.worker import LOG, Answer, Job, ModelFacts
+from sksemantic._serving import worker_process
+from sksemantic._serving.messages import LOG, Answer, Job, ModelFacts
 
 
 class WorkerDied(Exception):
@@ -37,7 +37,7 @@ class Engine:
         self._sources = dict(sources)
         self._places = device, backbone
         self._isolate = isolate
-        self._thread_worker = worker.Worker()
+        self._thread_worker: Any = None
         self._executor: Executor | None = None
         self._restarting = asyncio.Lock()
 
@@ -51,10 +51,11 @@ class Engine:
         """
         if self._isolate:
             self._executor = ProcessPoolExecutor(
-                1, get_context("spawn"), initializer=worker.begin_process
+                1, get_context("spawn"), initializer=worker_process.begin
             )
         else:
             self._executor = ThreadPoolExecutor(1, "sksemantic-worker")
+            self._thread_worker = worker_process.make_worker()
         for name, source in self._sources.items():
             facts = await self._submit("load", name, source, *self._places)
             self.models[name] = facts
@@ -108,7 +109,7 @@ class Engine:
             raise WorkerDied from exc
 
     async def _submit(self, method: str, *args: Any) -> Any:
-        function: Any = partial(worker.call, method)
+        function: Any = partial(worker_process.call, method)
         if not self._isolate:
             function = getattr(self._thread_worker, method)
         loop = asyncio.get_running_loop()

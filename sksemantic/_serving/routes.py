@@ -7,6 +7,12 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from sksemantic._serving.engine import WorkerDied
+from sksemantic._serving.messages import (
+    EXPLAIN,
+    PREDICT,
+    PREDICT_PROBA,
+    ModelFacts,
+)
 from sksemantic._serving.schemas import (
     Explanations,
     Place,
@@ -15,12 +21,6 @@ from sksemantic._serving.schemas import (
     Texts,
 )
 from sksemantic._serving.server import Server
-from sksemantic._serving.worker import (
-    EXPLAIN,
-    PREDICT,
-    PREDICT_PROBA,
-    ModelFacts,
-)
 
 _PAGE = {"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"}
 _PAGE_POLICY = (

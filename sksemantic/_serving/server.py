@@ -13,9 +13,9 @@ from fastapi import FastAPI, HTTPException, Request
 from sksemantic._serving.batcher import Batcher
 from sksemantic._serving.engine import Engine
 from sksemantic._serving.limits import Limits
+from sksemantic._serving.messages import EXPLAIN, Answer, Job, ModelFacts
 from sksemantic._serving.metrics import Metrics
 from sksemantic._serving.schemas import Place, Texts
-from sksemantic._serving.worker import EXPLAIN, Answer, Job, ModelFacts
 
 _MAX_EXPLAINED = 8  # texts of one request: each is read dozens of times
 

@@ -1,13 +1,6 @@
 """What holds the models and reads the texts, in a process or thread of its own."""
 
-import logging
-import os
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing import parent_process
-from multiprocessing.connection import wait
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -18,61 +11,23 @@ from sksemantic._model.mixed import compute_scores_of_many
 from sksemantic._prediction import Prediction
 from sksemantic._regressor import SKTuningRegressor
 from sksemantic._saved import find_saved
+from sksemantic._serving.messages import (
+    EXPLAIN,
+    LOG,
+    PREDICT,
+    PREDICT_PROBA,
+    Answer,
+    Job,
+    ModelFacts,
+)
 from sksemantic._token_classifier import SKTuningTokenClassifier
 from sksemantic.exceptions import BackboneNotFoundError
 
-LOG = logging.getLogger("sksemantic.serve")
 _KINDS: dict[type, str] = {
     SKTuningClassifier: "classifier",
     SKTuningRegressor: "regressor",
     SKTuningTokenClassifier: "token classifier",
 }
-PREDICT, PREDICT_PROBA, EXPLAIN = "predict", "predict_proba", "explain"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one request asks of one model."""
-
-    model: str
-    method: str
-    texts: list[Any]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a method returned, in JSON's types; or a status and what went wrong."""
-
-    value: Any = None
-    status: int = 200
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What is told of a model.
-
-    Attributes
-    ----------
-    name : str
-    kind : str
-        "classifier", "regressor" or "token classifier".
-    classes : list or None
-        As JSON has them.
-    n_texts : int
-        Of each row.
-    backbone, prompt : str
-    methods : list of str
-        Which of "predict", "predict_proba" and "explain" it has.
-    """
-
-    name: str
-    kind: str
-    classes: list[Any] | None
-    n_texts: int
-    backbone: str
-    prompt: str
-    methods: list[str]
 
 
 def load_estimator(
@@ -221,25 +176,3 @@ def _in_json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
-
-
-# In the process of the worker: its only one.
-_worker = Worker()
-
-
-def begin_process() -> None:
-    """Leave Ctrl-C to the parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: Any) -> None:
-    wait([sentinel])
-    os._exit(1)
-
-
-def call(method: str, *args: Any) -> Any:
-    """Call a method of this process's worker."""
-    return getattr(_worker, method)(*args)
