@@ -3,16 +3,42 @@
 What burns processor time while nothing is computed are threads that spin.
 """
 
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    (os.cpu_count() or 1) < 2, reason="threads of one CPU do not wait for one another"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        (os.cpu_count() or 1) < 2, reason="one CPU's threads do not wait for each other"
+    ),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork"),
+]
 SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 SETTINGS += ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
+# Imports torch, and forks for each line of code, before any thread has computed.
+FORKING = """
+import json, os, sys, traceback, torch
+import sksemantic._backbone.threads
+
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        sys.stdin = open(os.devnull)
+        try:
+            exec(json.loads(line), {"__name__": "__main__"})
+        except SystemExit:
+            pass
+        except BaseException:
+            traceback.print_exc(file=sys.stdout)
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("done", flush=True)
+"""
 START = r"""
 import os, subprocess, sys, threading, time, torch
 from sksemantic._backbone.threads import shared_cpus
@@ -48,17 +74,31 @@ if spinning < 4e-4:
 """
 
 
-@pytest.fixture
-def threads(run_python, monkeypatch):
-    """Return a function that runs code where nobody has said anything of threads."""
-    for name in SETTINGS:
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(scope="module")
+def forking():
+    """Start a process where nobody has said anything of threads."""
+    said = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKING],
+        env=said,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        yield process
+        process.stdin.close()
 
-    def run(code, **environment):
-        shown = run_python(START + code, **environment)
-        if shown == "asleep\n":
+
+@pytest.fixture
+def threads(forking):
+    """Return a function that runs code in a fork of that process."""
+
+    def run(code):
+        print(json.dumps(START + code), file=forking.stdin, flush=True)
+        shown = [*iter(lambda: forking.stdout.readline().rstrip(), "done")]
+        if shown == ["asleep"]:
             pytest.skip("torch's threads sleep by themselves")
-        return shown.splitlines()
+        return shown
 
     return run
 
@@ -234,7 +274,6 @@ print(seen[-1], torch.get_num_threads() == n_all)
     assert threads(code) == ["1 1 True", "1 True"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_fork_when_threads_have_helped_then_child_computes_alone(threads):
     code = """
 import signal
