@@ -288,10 +288,7 @@ def test_copies_when_made_beside_predictions_then_answer_alike(fast, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])
-@pytest.mark.parametrize(
-    "backend",
-    ["threading", "multiprocessing", pytest.param("loky", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("backend", ["threading", "multiprocessing"])
 def test_scores_when_folds_are_fitted_at_once_then_are_the_serial_ones(
     backend, name, tiny, fast
 ):
@@ -305,9 +302,8 @@ def test_scores_when_folds_are_fitted_at_once_then_are_the_serial_ones(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["spawn", "forkserver"])
-def test_predictions_when_in_new_processes_then_are_the_serial_ones(start, fitted):
-    context = multiprocessing.get_context(start)
+def test_predictions_when_in_a_new_process_then_are_the_serial_ones(fitted):
+    context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context) as pool:
         found = pool.submit(fitted.predict_proba, TEXTS).result(120)
     np.testing.assert_allclose(found, fitted.predict_proba(TEXTS), rtol=1e-6)

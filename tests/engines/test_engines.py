@@ -61,8 +61,6 @@ def searched(estimator, search, **options):
 def test_search_when_an_engine_runs_it_then_finds_the_same(
     search, options, engine, classifier
 ):
-    if engine["backend"] == "loky" and search is GridSearchCV:
-        pytest.skip("see test_sklearn.py")
     if search is HalvingGridSearchCV:
         options = options | {"random_state": 0}
     scores, best = searched(classifier, search, **options)
