@@ -1,6 +1,6 @@
 """Backbones: frozen language models, inspected and tested when they are made."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,10 +39,20 @@ if TYPE_CHECKING:
 # Activations in bytes for each hidden feature of a token; Gemma 3 270M keeps 38.
 _BYTES_PER_FEATURE = 40
 _TRAINING_BYTES = 2**30
-# On a CPU measured with MiniLM and Gemma 3 270M: half or twice as many are slower.
-_INFERENCE_TOKENS = {"cpu": 1024, "gpu": 16384}
 _SHARE_OF_GPU = 1 / 2
 _FEWEST_TOKENS = 256
+
+
+class BatchLimits(NamedTuple):
+    """How many tokens a batch may have, padding included, and how many of padding."""
+
+    tokens: int
+    padding: int | None = None
+
+
+# On a CPU measured with MiniLM and Gemma 3 270M: half or twice as many are slower.
+# There a batch takes as long, whatever is in it, as 64 tokens of MiniLM.
+_INFERENCE_LIMITS = {"cpu": BatchLimits(1024, 64), "gpu": BatchLimits(16384)}
 
 
 class Backbone:
@@ -147,9 +157,9 @@ class Backbone:
         return self.model.device
 
     @property
-    def inference_tokens(self) -> int:
-        """How many tokens, padding included, suit one forward without gradient."""
-        return _INFERENCE_TOKENS["cpu" if self.device.type == "cpu" else "gpu"]
+    def inference_limits(self) -> BatchLimits:
+        """How many tokens suit one forward without gradient."""
+        return _INFERENCE_LIMITS["cpu" if self.device.type == "cpu" else "gpu"]
 
     @property
     def training_tokens(self) -> int:

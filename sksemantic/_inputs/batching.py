@@ -12,6 +12,8 @@ from sksemantic._inputs.dataset import Ragged, TextDataset
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sksemantic._backbone.backbone import BatchLimits
+
 
 Batch = tuple[dict[str, Tensor], Tensor]
 
@@ -88,18 +90,20 @@ class ClassSampler:
             yield texts[start : start + self.batch_size]
 
 
-def token_budget_batches(lengths: "NDArray", budget: int) -> list[list[int]]:
-    """Cut consecutive texts into batches of at most `budget` tokens, with padding.
+def cut_into_batches(lengths: "NDArray", limits: "BatchLimits") -> list[list[int]]:
+    """Cut consecutive texts into batches within the limits; the first text may exceed.
 
-    A longer text is a batch alone.
+    Of texts in the order of their lengths those of one batch are of about one length.
     """
     batches: list[list[int]] = []
-    longest = 0
+    longest = n_real = 0
     for i, length in enumerate(lengths.tolist()):
-        longest = max(longest, length)
-        if not batches or (len(batches[-1]) + 1) * longest > budget:
+        longest, n_real = max(longest, length), n_real + length
+        n_tokens = (len(batches[-1]) + 1) * longest if batches else 0
+        is_padded = limits.padding is not None and n_tokens - n_real > limits.padding
+        if not batches or n_tokens > limits.tokens or is_padded:
             batches.append([])
-            longest = length
+            longest = n_real = length
         batches[-1].append(i)
     return batches
 
@@ -125,14 +129,17 @@ def train_batches(
 
 
 def ordered_batches(
-    dataset: TextDataset, pad_id: int, budget: int, batch_size: int | None = None
+    dataset: TextDataset,
+    pad_id: int,
+    limits: "BatchLimits",
+    batch_size: int | None = None,
 ) -> "Batches":
     """Iterate over the texts in their order; sort them by length first.
 
-    The budget of tokens decides how many texts a batch has. `batch_size`, which skorch
-    passes, is ignored.
+    The limits decide how many texts a batch has. `batch_size`, which skorch passes, is
+    ignored.
     """
-    return Batches(dataset, token_budget_batches(dataset.lengths, budget), pad_id)
+    return Batches(dataset, cut_into_batches(dataset.lengths, limits), pad_id)
 
 
 class Batches:

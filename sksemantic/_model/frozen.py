@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from sksemantic._backbone.backbone import BatchLimits
 from sksemantic._backbone.device import move, move_batch
 from sksemantic._cache import activations
 from sksemantic._inputs.batching import collate, ordered_batches, texts_of
@@ -260,8 +261,10 @@ def inference_batches(
     backbone: "Backbone", data: TextDataset, *, with_gradient: bool = False
 ) -> Iterator[dict[str, Tensor]]:
     """Yield large batches of texts that are sorted by length, on the device."""
-    budget = backbone.training_tokens if with_gradient else backbone.inference_tokens
-    for X, _ in ordered_batches(data, pad_id=backbone.pad_id, budget=budget):
+    limits = backbone.inference_limits
+    if with_gradient:
+        limits = BatchLimits(backbone.training_tokens)
+    for X, _ in ordered_batches(data, pad_id=backbone.pad_id, limits=limits):
         yield move_batch(X, backbone.device)
 
 

@@ -17,7 +17,7 @@ from sksemantic._backbone.device import move_batch
 from sksemantic._backbone.layers import edit_outputs
 from sksemantic._backbone.prefix.stacking import stack_prefixes
 from sksemantic._backbone.threads import shared_cpus
-from sksemantic._inputs.batching import collate, token_budget_batches
+from sksemantic._inputs.batching import collate, cut_into_batches
 from sksemantic._inputs.dataset import Ragged, TextDataset
 from sksemantic._model.adapters import edits_of_rows
 from sksemantic._model.frozen import (
@@ -122,7 +122,7 @@ def _read_together(parts: "list[_Texts]", on_batch: OnBatch) -> None:
     features = torch.empty(len(rows.flat), backbone.hidden_size, device=backbone.device)
     pad = collate(backbone.pad_id)
     order = np.lexsort((owners, joint.lengths))
-    for places in token_budget_batches(joint.lengths[order], backbone.inference_tokens):
+    for places in cut_into_batches(joint.lengths[order], backbone.inference_limits):
         chosen = order[places]
         inputs, _ = pad(joint.take(chosen))
         batch = move_batch(inputs, backbone.device)

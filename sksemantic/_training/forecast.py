@@ -18,7 +18,7 @@ import torch
 from scipy.optimize import nnls
 
 from sksemantic._cache import activations
-from sksemantic._inputs.batching import BucketSampler, token_budget_batches
+from sksemantic._inputs.batching import BucketSampler, cut_into_batches
 from sksemantic._inputs.dataset import TextDataset
 from sksemantic._training.callbacks import make_callbacks
 from sksemantic._training.net import build_net
@@ -91,8 +91,8 @@ class Forecaster:
         measure = partial(_measure, repeat=self._repeat)
         train = measure(data, epoch_batches(data, self.batch_size), self.prepared_step)
         by_length, _ = _alone(data).by_length()
-        budget = self.module.backbone.inference_tokens
-        batches = token_budget_batches(by_length.lengths, budget)
+        limits = self.module.backbone.inference_limits
+        batches = cut_into_batches(by_length.lengths, limits)
         whole = measure(by_length, batches, lambda some: partial(read, some))
         lower = BatchCost()
         if frozen.split_layer is not None and frozen.split_layer.layer > 0:
@@ -196,13 +196,13 @@ class Forecaster:
 
     def _pass_seconds(self, data: TextDataset, kind: str) -> float:
         """Return the seconds of reading all texts once, without gradient."""
-        budget = self.module.backbone.inference_tokens
+        limits = self.module.backbone.inference_limits
         readings = [data.token_ids.lengths]
         if data.pair_texts is not None:
             readings.append(data.pair_texts.lengths)
         seconds = 0.0
         for lengths in map(np.sort, readings):
-            for batch in token_budget_batches(lengths, budget):
+            for batch in cut_into_batches(lengths, limits):
                 shape = (len(batch), int(lengths[batch].max()))
                 seconds += self.costs[kind].seconds([shape])
         return seconds

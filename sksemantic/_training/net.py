@@ -171,7 +171,7 @@ def build_net(
         iterator_train__by_class=config.objective == "contrast" and not task.has_words,
         iterator_valid=ordered_batches,
         iterator_valid__pad_id=backbone.pad_id,
-        iterator_valid__budget=backbone.inference_tokens,
+        iterator_valid__limits=backbone.inference_limits,
         callbacks=list(callbacks),
         callbacks__print_log=None,
         warm_start=True,

@@ -70,7 +70,7 @@ def test_size_when_read_then_is_the_models(backbone):
     # A GiB of 40 bytes for each of C features and L layers.
     per_token = 40 * 32 * backbone.n_layers
     assert backbone.training_tokens == 2**30 // per_token
-    assert backbone.inference_tokens == 1024
+    assert backbone.inference_limits.tokens == 1024
 
 
 def test_output_embeddings_when_tied_then_are_the_inputs(tiny_gemma3):

@@ -3,12 +3,13 @@ import pytest
 import torch
 from conftest import random_ids
 
+from sksemantic._backbone.backbone import BatchLimits
 from sksemantic._inputs.batching import (
     BucketSampler,
     ClassSampler,
     collate,
+    cut_into_batches,
     ordered_batches,
-    token_budget_batches,
     train_batches,
 )
 from sksemantic._inputs.dataset import Ragged, TextDataset
@@ -54,9 +55,16 @@ def test_bucket_sampler_when_iterated_again_then_batches_follow_from_the_seed(le
     assert {tuple(sorted(b)) for b in first} != {tuple(sorted(b)) for b in one}
 
 
-def test_token_budget_batches_when_cut_then_padding_counts_too():
-    batches = token_budget_batches(np.array([3, 5, 1, 5, 6, 11, 2]), budget=10)
+def test_batches_when_cut_then_padding_counts_too():
+    batches = cut_into_batches(np.array([3, 5, 1, 5, 6, 11, 2]), BatchLimits(10))
     assert batches == [[0, 1], [2, 3], [4], [5], [6]]
+
+
+def test_batches_when_cut_then_few_tokens_are_padding():
+    lengths = np.array([2, 2, 3, 6, 6, 7, 7, 15])
+    assert cut_into_batches(lengths, BatchLimits(200)) == [[*range(8)]]
+    batches = cut_into_batches(lengths, BatchLimits(100, padding=2))
+    assert batches == [[0, 1, 2], [3, 4, 5, 6], [7]]
 
 
 def test_train_batches_when_iterated_then_targets_stay_with_their_texts():
@@ -72,14 +80,14 @@ def test_train_batches_when_iterated_then_targets_stay_with_their_texts():
 
 def test_ordered_batches_when_iterated_then_order_is_kept():
     data = TextDataset(random_ids(3, 1, 2, 1500), np.array([3, 0, 2, 1]))
-    batches = ordered_batches(data, 0, budget=2048, batch_size=1)
+    batches = ordered_batches(data, 0, BatchLimits(2048), batch_size=1)
     assert [y.tolist() for _, y in batches] == [[3, 0, 2], [1]]
 
 
 def test_batches_when_iterated_then_global_generator_is_left_alone():
     data = TextDataset(random_ids(3, 1, 2))
     before = torch.get_rng_state()
-    assert len(list(ordered_batches(data, 0, budget=3))) == 3
+    assert len(list(ordered_batches(data, 0, BatchLimits(3)))) == 3
     list(train_batches(data, 2, 0, np.random.RandomState(0)))
     assert torch.equal(torch.get_rng_state(), before)
 
