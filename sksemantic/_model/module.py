@@ -1,7 +1,6 @@
 """The one forward: adapter, backbone after the prompt, pooling, head."""
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +10,6 @@ from torch.nn.functional import normalize
 from sksemantic._backbone.device import move, move_batch
 from sksemantic._backbone.layers import edit_outputs, no_layers_error
 from sksemantic._backbone.prefix.base import SplitLayer
-from sksemantic._backbone.prefix.stacking import PackedPrefix
 from sksemantic._backbone.registry import load_backbone
 from sksemantic._backbone.source import find_again
 from sksemantic._backbone.torch_state import torch_generator
@@ -23,6 +21,7 @@ from sksemantic._model.adapters import (
     PromptAdapter,
     TextAdapter,
 )
+from sksemantic._model.condition import ConditionKeeper, KeptCondition
 from sksemantic._model.frozen import (
     FrozenFeatures,
     model_inputs,
@@ -36,19 +35,6 @@ if TYPE_CHECKING:
     from sksemantic._backbone.backbone import Backbone
     from sksemantic._backbone.prefix.base import Prefix, PromptStates
     from sksemantic._model.config import ModelConfig
-
-
-@dataclass
-class KeptCondition:
-    """What a module puts before its texts, by the weights of its adapter."""
-
-    weights: list[Tensor]
-    condition: Any  # each layer's prefix, or the soft prompt (P, C)
-
-    @cached_property
-    def packed(self) -> PackedPrefix:
-        """The prefix in a form that is quick to stack with others."""
-        return PackedPrefix.of(self.condition)
 
 
 class SemanticModule(nn.Module):
@@ -98,13 +84,7 @@ class SemanticModule(nn.Module):
             "feature_scale", torch.ones(n_features, dtype=torch.float32)
         )
         self.to(backbone.device)
-        # `parameters()` takes as long as a comparison of their values.
-        self._adapter_weights = [
-            (owner, name)
-            for owner in self.adapter.modules()
-            for name, _ in owner.named_parameters(recurse=False)
-        ]
-        self._kept: KeptCondition | None = None
+        self._condition_keeper = ConditionKeeper(self.adapter)
 
     @classmethod
     def seeded(
@@ -167,22 +147,12 @@ class SemanticModule(nn.Module):
         """Run the adapter; return each layer's prefix, or the soft prompt (P, C)."""
         return self.adapter()
 
-    @torch.inference_mode()
-    def kept(self) -> "KeptCondition":
+    def kept(self) -> KeptCondition:
         """Return `condition` without gradient; run the adapter only if it has changed.
 
-        Every weight is compared, as it may be trained by anyone. Threads may call.
+        Threads may call.
         """
-        weights = [getattr(owner, name) for owner, name in self._adapter_weights]
-        kept = self._kept
-        if kept is None or not all(map(_is_same, kept.weights, weights)):
-            copies = [weight.clone() for weight in weights]
-            kept = self._kept = KeptCondition(copies, self.condition())
-        return kept
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep no condition in copies and pickles."""
-        return vars(self) | {"_kept": None}
+        return self._condition_keeper.get()
 
     def features(
         self, batch: dict[str, Tensor], condition: "Prefix | Tensor | None" = None
@@ -239,10 +209,6 @@ class SemanticModule(nn.Module):
         """Let the text adapter change the states of the layers that are run inside."""
         edits = {} if self.text_adapter is None else self.text_adapter.edits()
         return edit_outputs(edits, batch["input_ids"].shape[1])
-
-
-def _is_same(kept: Tensor, weight: Tensor) -> bool:
-    return kept.device == weight.device and torch.equal(kept, weight)
 
 
 def load_model(

@@ -37,6 +37,10 @@ class PackedPrefix:
         tensors = {kind: torch.stack(each) for kind, each in by_kind.items()}
         return cls(kinds, tensors, prefix[0][0].shape[-2])
 
+    def unpacked(self) -> "Prefix":
+        """Return the prefix, on the same memory."""
+        return _by_layer(self.kinds, self.tensors)
+
 
 def stack_prefixes(
     prefixes: Sequence[PackedPrefix], rows: Tensor
@@ -48,7 +52,7 @@ def stack_prefixes(
     """
     lengths = torch.tensor([prefix.length for prefix in prefixes])
     longest = int(lengths.max())
-    layers: dict[Hashable, Iterator[Tensor]] = {}
+    together: dict[Hashable, Tensor] = {}
     for kind, some in prefixes[0].tensors.items():
         n, n_heads, _, width = some.shape
         # (n, B, H, P, D): every layer's tensor is contiguous.
@@ -56,12 +60,18 @@ def stack_prefixes(
         for i, row in enumerate(rows.tolist()):
             start = longest - prefixes[row].length
             stacked[:, i, :, start:] = prefixes[row].tensors[kind]
-        layers[kind] = iter(stacked)
-    prefix = [
-        tuple(next(layers[kind]) for kind in kinds) for kinds in prefixes[0].kinds
-    ]
+        together[kind] = stacked
+    prefix = _by_layer(prefixes[0].kinds, together)
     if lengths.min() == longest:
         return prefix, None
     steps = torch.arange(longest)
     mask = steps >= longest - lengths[rows, None]
     return prefix, mask.to(prefix[0][0].device)
+
+
+def _by_layer(
+    kinds: "list[list[Hashable]]", tensors: "dict[Hashable, Tensor]"
+) -> "Prefix":
+    """Return each layer's tensors; those of one kind are one, in order."""
+    left: dict[Hashable, Iterator[Tensor]] = {k: iter(x) for k, x in tensors.items()}
+    return [tuple(next(left[kind]) for kind in layer) for layer in kinds]
