@@ -83,7 +83,7 @@ def task_bytes(X, y):
 
 
 def optuna_worker(storage):
-    """Try candidates until none is left."""
+    """Try candidates until none waits."""
     import optuna
     from sklearn.model_selection import cross_val_score
 
@@ -94,13 +94,21 @@ def optuna_worker(storage):
         clf = classifier().set_params(**chosen)
         return -cross_val_score(clf, X, y, cv=2, scoring="neg_log_loss").mean()
 
+    def stop_when_none_waits(study, trial):
+        if not n_trials_that(study, "WAITING"):
+            study.stop()
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    sampler = optuna.samplers.GridSampler(GRID, seed=os.getpid())
-    study = optuna.load_study(
-        study_name="engines", storage=opened(storage), sampler=sampler
-    )
-    study.optimize(objective)
+    study = optuna.load_study(study_name="engines", storage=opened(storage))
+    study.optimize(objective, callbacks=[stop_when_none_waits])
+
+
+def n_trials_that(study, state):
+    """Return how many trials of a study are in a state."""
+    from optuna.trial import TrialState
+
+    return len(study.get_trials(deepcopy=False, states=(TrialState[state],)))
 
 
 def opened(storage):
@@ -114,29 +122,43 @@ def opened(storage):
 
 
 def search_with_optuna():
-    """Search in two processes that share a storage."""
+    """Search in two processes that share a storage; one more mends what they left."""
     import optuna
+    from sklearn.model_selection import ParameterGrid
 
     place = f"sqlite:///{os.environ[LOG]}/optuna.db"
     study = optuna.create_study(study_name="engines", storage=opened(place))
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=optuna_worker, args=(place,)) for _ in range(2)]
+    grid = [*ParameterGrid(GRID)]
+    for candidate in grid:
+        study.enqueue_trial(candidate)
     start = time.perf_counter()
+    work_in_processes(place, 2)
+    while n_trials_that(study, "RUNNING"):  # one has died, and is found by its silence
+        time.sleep(10)
+        optuna.storages.fail_stale_trials(study)
+        if n_trials_that(study, "WAITING"):
+            work_in_processes(place, 1)
+    complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    losses = {json.dumps(t.params, sort_keys=True): t.value for t in complete}
+    return {
+        "seconds": time.perf_counter() - start,
+        "losses": [losses.get(json.dumps(each, sort_keys=True)) for each in grid],
+        "best": study.best_params,
+        "loads": [len({*tags}) for tags in notes("fits").values()],
+    }
+
+
+def work_in_processes(storage, n_processes):
+    """Run workers of a study, and wait for them."""
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=optuna_worker, args=(storage,))
+        for _ in range(n_processes)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    complete = [t for t in study.trials if t.state == optuna.trial.TrialState.COMPLETE]
-    losses = {json.dumps(t.params, sort_keys=True): t.value for t in complete}
-    from sklearn.model_selection import ParameterGrid
-
-    grid = [json.dumps(each, sort_keys=True) for each in ParameterGrid(GRID)]
-    return {
-        "seconds": time.perf_counter() - start,
-        "losses": [losses.get(each) for each in grid],
-        "best": study.best_params,
-        "loads": [len({*tags}) for tags in notes("fits").values()],
-    }
 
 
 def search_killed(engine):

@@ -109,7 +109,8 @@ def ray():
     # One CPU is for those who read, beside two workers.
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
     register_ray()
-    yield {"backend": "ray", "n_jobs": 2}
+    again = {"max_restarts": 4, "max_task_retries": 4}  # of a worker that dies
+    yield {"backend": "ray", "n_jobs": 2, "ray_remote_args": again}
     ray.shutdown()
 
 
