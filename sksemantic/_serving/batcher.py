@@ -47,6 +47,7 @@ class Batcher:
         self._has_news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_running = False
+        self.n_texts = 0  # that wait
         self._seconds_a_text = 0.01  # a moving average
 
     def start(self) -> None:
@@ -62,11 +63,6 @@ class Batcher:
             await asyncio.gather(self._task, return_exceptions=True)
 
     @property
-    def n_texts(self) -> int:
-        """How many texts wait."""
-        return sum(each.n_texts for each in self._queue)
-
-    @property
     def seconds_to_wait(self) -> float:
         """About how long it takes until what waits now is answered."""
         return self.n_texts * self._seconds_a_text
@@ -79,6 +75,7 @@ class Batcher:
         """Let a job wait; cancel what is returned if nobody waits for it any more."""
         answer = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(job, time.monotonic(), answer))
+        self.n_texts += len(job.texts)
         self._has_news.set()
         return answer
 
@@ -117,6 +114,7 @@ class Batcher:
             if batch and n_texts + first.n_texts > most:
                 break
             self._queue.popleft()
+            self.n_texts -= first.n_texts
             if first.answer.done():  # its client has gone
                 continue
             if first.since < latest:
