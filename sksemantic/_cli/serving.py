@@ -48,10 +48,13 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
     import uvicorn
 
     seconds = int(serving.timeout_seconds) + 1
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        access_log=False,  # what is asked is counted, see /metrics
-        timeout_graceful_shutdown=seconds,
-    )
+    try:
+        uvicorn.run(
+            app,
+            host=host,
+            port=port,
+            access_log=False,  # what is asked is counted, see /metrics
+            timeout_graceful_shutdown=seconds,
+        )
+    finally:  # a second Ctrl-C leaves the worker at its work
+        app.state.server.engine.close()

@@ -1,14 +1,17 @@
 """The web application: models are asked over HTTP, and their texts read together."""
 
+import json
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from sksemantic._serving.body_limit import BodyLimit
+from sksemantic._serving.count_answers import CountAnswers
 from sksemantic._serving.engine import Engine
 from sksemantic._serving.limits import Limits
 from sksemantic._serving.routes import management_routes, model_routes, open_routes
@@ -84,7 +87,9 @@ def create_app(
     guard = [Depends(_token_check(token))]
     for routes in (model_routes(server), management_routes(server)):
         app.include_router(routes, dependencies=guard)
+    app.add_exception_handler(RequestValidationError, _refusal)
     app.add_middleware(BodyLimit, max_bytes=server.limits.request_bytes)
+    app.add_middleware(CountAnswers, metrics=server.metrics)
     if allowed_hosts is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*allowed_hosts])
     return app
@@ -106,6 +111,21 @@ def _by_name(models: Any) -> dict[str, Any]:
             f"Two models are called {twice!r}: pass a dict of names and directories."
         )
     return found
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    """Return what is wrong with a request, without what it holds: that may be much."""
+    assert isinstance(error, RequestValidationError)
+    found = [_said(each) for each in error.errors()[:5]]
+    content = json.dumps({"detail": "; ".join(found)})  # in ASCII: anything was sent
+    return Response(content, 422, media_type="application/json")
+
+
+def _said(error: dict[str, Any]) -> str:
+    """Return where something is wrong, and what."""
+    where = ".".join(map(str, error["loc"][1:]))
+    what = error["msg"].removeprefix("Value error, ")
+    return what if what.startswith(where) else f"{where}: {what}"
 
 
 def _token_check(token: str | None) -> Any:

@@ -1,6 +1,9 @@
 """The worker as the server sees it: it is called, and started again if it dies."""
 
 import asyncio
+import contextlib
+import os
+import signal
 from collections.abc import Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -34,6 +37,10 @@ class Engine:
         self.models: dict[str, ModelFacts] = {}
         self.n_restarts = 0
         self.is_ready = False
+        self.is_started = False
+        self._is_closed = False
+        self._pid: int | None = None
+        self._n_calls = 0  # that the worker has not answered
         self._sources = dict(sources)
         self._places = device, backbone
         self._isolate = isolate
@@ -56,6 +63,10 @@ class Engine:
         else:
             self._executor = ThreadPoolExecutor(1, "sksemantic-worker")
             self._thread_worker = worker_process.make_worker()
+        self.is_started = True
+        if self._isolate:
+            loop = asyncio.get_running_loop()
+            self._pid = await loop.run_in_executor(self._executor, os.getpid)
         for name, source in self._sources.items():
             facts = await self._submit("load", name, source, *self._places)
             self.models[name] = facts
@@ -92,8 +103,11 @@ class Engine:
         await self._call("drop", name)
 
     def close(self) -> None:
-        """End the worker, once it has done what it does."""
-        self.is_ready = False
+        """End the worker; one that is still at work in its process is killed."""
+        self.is_ready, self._is_closed = False, True
+        if self._n_calls and self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
@@ -104,7 +118,7 @@ class Engine:
             return await self._submit(method, *args)
         except BrokenProcessPool as exc:
             async with self._restarting:  # others see that it died as well
-                if self._executor is executor:
+                if self._executor is executor and not self._is_closed:
                     await self._restart()
             raise WorkerDied from exc
 
@@ -113,7 +127,11 @@ class Engine:
         if not self._isolate:
             function = getattr(self._thread_worker, method)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, function, *args)
+        self._n_calls += 1
+        try:
+            return await loop.run_in_executor(self._executor, function, *args)
+        finally:
+            self._n_calls -= 1
 
     async def _restart(self) -> None:
         """Start a process with the same models, in place of one that died."""

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
 
-_Row = StrictStr | list[StrictStr]
+_TEXT: dict[str, Any] = {"type": "string"}
+_TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
 
 
 class Texts(BaseModel):
@@ -15,11 +16,26 @@ class Texts(BaseModel):
     model: StrictStr | None = Field(
         None, description="Its name; may be left out if there is one model."
     )
-    texts: list[_Row] = Field(
+    texts: list[Any] = Field(
         description="Each a string; several texts of a row, or the words of a text for "
         "a token classifier, as a list of strings.",
         min_length=1,
+        json_schema_extra={"items": {"anyOf": [_TEXT, _TEXTS]}},
     )
+
+    @field_validator("texts")
+    @classmethod
+    def check_texts(cls, texts: list[Any]) -> list[Any]:
+        """Refuse the first that is no text: a million wrong ones are one error."""
+        for i, text in enumerate(texts):
+            words = text if isinstance(text, list) else [text]
+            wrong = [type(x).__name__ for x in words if not isinstance(x, str)]
+            if wrong:
+                raise ValueError(
+                    f"texts[{i}] must be a string, or a list of strings. Got "
+                    f"{wrong[0]} instead."
+                )
+        return texts
 
 
 class Predictions(BaseModel):

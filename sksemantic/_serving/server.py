@@ -17,7 +17,9 @@ from sksemantic._serving.messages import EXPLAIN, Answer, Job, ModelFacts
 from sksemantic._serving.metrics import Metrics
 from sksemantic._serving.schemas import Place, Texts
 
-_MAX_EXPLAINED = 8  # texts of one request: each is read dozens of times
+# Of one request to explain: a text is read dozens of times, or for each of its words.
+_MAX_EXPLAINED, _MAX_CHARACTERS = 8, 5000
+_SECONDS_TO_STOP = 5.0  # once no client waits any more
 
 
 class Server:
@@ -45,7 +47,8 @@ class Server:
             yield
         finally:
             self.is_stopping = True
-            await self.batcher.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.batcher.stop(), _SECONDS_TO_STOP)
             await asyncio.to_thread(self.engine.close)
 
     @property
@@ -57,26 +60,27 @@ class Server:
         self, request: Request, texts: Texts, method: str
     ) -> tuple[ModelFacts, Any]:
         """Return the facts of the model that was asked, and its answer."""
-        start, status = time.perf_counter(), 500
+        start = time.perf_counter()
         try:
             facts = self._check(texts, method)
             job = Job(facts.name, method, texts.texts)
             answer = await self._wait_for(request, job)
-            status = answer.status
-            if status != 200:
-                raise HTTPException(status, answer.detail)
+            if answer.status != 200:
+                raise HTTPException(answer.status, answer.detail)
             self.metrics.texts.labels(facts.name).inc(len(texts.texts))
             return facts, answer.value
-        except HTTPException as exc:
-            status = exc.status_code
-            raise
         finally:
-            self.metrics.requests.labels(method, status).inc()
             seconds = time.perf_counter() - start
             self.metrics.request_seconds.labels(method).observe(seconds)
 
     def _check(self, texts: Texts, method: str) -> ModelFacts:
         """Return the model's facts; refuse what cannot be answered now, or ever."""
+        if not self.engine.is_started:
+            raise HTTPException(
+                503,
+                "No model was loaded: the lifespan of this application has not run. "
+                "Where it is mounted, the outer one has to run it.",
+            )
         models, name = self.engine.models, texts.model
         if name is None and len(models) == 1:
             (name,) = models
@@ -90,6 +94,10 @@ class Server:
         most = _MAX_EXPLAINED if method == EXPLAIN else self.limits.request_texts
         if len(texts.texts) > most:
             raise HTTPException(413, f"A request may have {most} texts at most.")
+        if method == EXPLAIN and _n_characters(texts.texts) > _MAX_CHARACTERS:
+            raise HTTPException(
+                413, f"An explanation may have {_MAX_CHARACTERS:,} characters at most."
+            )
         if not self.is_ready:
             raise HTTPException(503, "Not ready.", {"Retry-After": "5"})
         if not self.batcher.has_room(len(texts.texts)):
@@ -103,10 +111,16 @@ class Server:
         gone = asyncio.create_task(_is_gone(request))
         try:
             first: Any = {answer, gone}
-            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                first,
+                timeout=self.limits.timeout_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
             if not answer.done():
                 answer.cancel()
-                raise HTTPException(499, "The client has gone.")
+                if gone.done():
+                    raise HTTPException(499, "The client has gone.")
+                raise HTTPException(503, "Waited too long.", {"Retry-After": "5"})
             return answer.result()
         finally:
             gone.cancel()
@@ -125,3 +139,9 @@ async def _is_gone(request: Request) -> None:
     """Return when the client has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _n_characters(texts: list[Any]) -> int:
+    return sum(
+        len(text) if isinstance(text, str) else _n_characters(text) for text in texts
+    )

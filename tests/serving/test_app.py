@@ -23,6 +23,7 @@ from sksemantic import (
 
 pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 WORDS = [text.split() for text in TEXTS]
@@ -114,15 +115,79 @@ def test_models_when_listed_then_says_what_each_takes(client):
         ({"model": "pairs", "texts": ["a"]}, 400, "X has 1 text"),
         ({"model": "labels", "texts": ["a"] * 21}, 413, "20 texts at most"),
         ({"model": "labels", "texts": ["a" * 10_000]}, 413, "10,000 bytes at most"),
-        ({"model": "labels", "texts": [3]}, 422, "valid string"),
-        ({"model": "labels", "texts": []}, 422, "at least 1"),
-        ({"model": "labels", "text": ["a"]}, 422, "texts"),
+        ({"model": "labels", "texts": [3]}, 422, "texts[0] must be a string"),
+        ({"model": "labels", "texts": ["a", [3]]}, 422, "texts[1] must be a string"),
+        ({"model": "labels", "texts": []}, 422, "texts: List should have at least 1"),
+        ({"model": "labels", "text": ["a"]}, 422, "texts: Field required"),
     ],
 )
 def test_predict_when_a_request_is_wrong_then_says_what(body, status, detail, client):
     response = client.post("/predict", json=body)
     assert response.status_code == status
     assert detail in response.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"model": "labels", "texts": [NaN]}',
+        '{"model": 1e999, "texts": ["a"]}',
+        '{"model": "labels", "texts": ["a"], "extra": "\\ud800"}',
+        '{"model": "labels", "texts": ["a"], "\\ud800": 1}',
+        '{"model": "labels", "texts": [' + "1," * 2000 + "1]}",
+    ],
+)
+def test_predict_when_what_is_wrong_cannot_be_repeated_then_refused_briefly(
+    body, client
+):
+    headers = {"Content-Type": "application/json"}
+    response = client.post("/predict", content=body, headers=headers)
+    assert response.status_code == 422
+    assert len(response.json()["detail"]) < 200
+
+
+def test_explain_when_a_text_is_long_then_refused(client):
+    body = {"model": "labels", "texts": ["a " * 2501]}
+    response = client.post("/explain", json=body)
+    assert response.status_code == 413
+    assert "5,000 characters at most" in response.text
+
+
+def test_predict_when_it_takes_too_long_then_busy(models):
+    limits = {"timeout_seconds": 0.2, "wait_seconds": 1.0}
+    with served({"labels": models["labels"]}, **limits) as client:
+        response = client.post("/predict", json={"texts": ["a"]})
+    assert response.status_code == 503
+    assert "Waited too long" in response.text
+
+
+def test_predict_when_the_lifespan_has_not_run_then_says_so(models):
+    client = TestClient(create_app({"labels": models["labels"]}, isolate=False))
+    response = client.post("/predict", json={"texts": ["a"]})
+    assert response.status_code == 503
+    assert "the lifespan of this application has not run" in response.text
+
+
+def test_app_when_mounted_with_its_lifespan_then_answers(models):
+    app = create_app({"labels": models["labels"]}, isolate=False)
+    outer = FastAPI(lifespan=lambda _: app.router.lifespan_context(app))
+    outer.mount("/nlp", app)
+    with TestClient(outer) as client:
+        response = client.post("/nlp/predict", json={"texts": ["a"]})
+        assert response.status_code == 200
+        counted = 'sksemantic_requests_total{endpoint="predict",status="200"} 1.0'
+        assert counted in client.get("/nlp/metrics").text
+
+
+def test_metrics_when_requests_are_refused_then_count_them(models):
+    with served({"labels": models["labels"]}, token="sesame") as client:
+        right = {"Authorization": "Bearer sesame"}
+        client.post("/predict", json={"texts": ["a"]})
+        client.post("/predict", json={"texts": [1]}, headers=right)
+        client.post("/predict", json={"texts": ["a"], "model": "b"}, headers=right)
+        shown = client.get("/metrics", headers=right).text
+    for status in (401, 404, 422):
+        assert f'{{endpoint="predict",status="{status}"}} 1.0' in shown
 
 
 def test_predict_when_a_body_without_length_is_too_large_then_refused(client):
