@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sksemantic._engines.batches import (
     as_array,
     column_names,
+    is_batch,
     read_columns,
     with_column,
 )
@@ -175,7 +176,17 @@ class BatchPredictor:
         ------
         object
             What `__call__` returns of each.
+
+        Raises
+        ------
+        TypeError
+            If `batches` is one batch.
         """
+        if is_batch(batches):
+            raise TypeError(
+                "The 'batches' parameter must be an iterable of batches. Got one "
+                f"{type(batches).__name__} instead: call the predictor itself."
+            )
         return map(self, batches)
 
     def make_predict_fn(self) -> "Callable[[NDArray], NDArray]":

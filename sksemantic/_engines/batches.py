@@ -20,7 +20,7 @@ def read_columns(batch: Any, names: list[str]) -> list[list[Any]]:
     Raises
     ------
     TypeError
-        If it is no batch.
+        If it is no batch, or has the texts of one row alone.
     ValueError
         If it lacks a column.
     """
@@ -31,7 +31,19 @@ def read_columns(batch: Any, names: list[str]) -> list[list[Any]]:
             f"The batch must have the column(s) {names}, as the 'text' parameter "
             f"says. Got the columns {known} instead."
         )
+    row = next((name for name in names if isinstance(batch[name], str)), None)
+    if row is not None:
+        raise TypeError(
+            f"The column {row!r} of a batch must have a text for each row. Got a "
+            "single str instead, as of one row: pass batches. Of a datasets.Dataset "
+            "that is dataset.map(predictor, batched=True)."
+        )
     return [as_list(batch[name]) for name in names]
+
+
+def is_batch(batch: Any) -> bool:
+    """Whether it is a batch of rows, of one of the libraries that are known."""
+    return isinstance(batch, Mapping | pd.DataFrame) or _is_arrow(batch)
 
 
 def column_names(batch: Any) -> list[Any]:

@@ -261,11 +261,18 @@ def test_predictor_when_directory_has_no_estimator_then_says_so(tmp_path):
         ({"review": TEXTS}, ValueError, r"must have the column\(s\) \['text'\]"),
         ({"text": TEXTS, "prediction": TEXTS}, ValueError, "'prediction' already"),
         ({"text": ["good", None]}, ValueError, "1 missing values"),
+        ({"text": "good"}, TypeError, "batched=True"),
     ],
 )
 def test_predictor_when_batch_is_wrong_then_says_why(batch, error, message, predictor):
     with pytest.raises(error, match=message):
         predictor(batch)
+
+
+@pytest.mark.parametrize("form", ["pandas", "arrow", "lists"])
+def test_predictor_when_one_batch_is_mapped_then_says_so(form, predictor):
+    with pytest.raises(TypeError, match="call the predictor itself"):
+        predictor.map(batch_of(form, text=TEXTS[:2]))
 
 
 def test_predictor_when_labels_are_dates_then_says_what_to_do(fast):
