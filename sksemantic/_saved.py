@@ -33,13 +33,12 @@ def find_saved(source: "str | Path") -> "tuple[type[BaseSKTuning], Path]":
     ValueError
         If there is no saved estimator.
     """
-    directory = check_saved(source)
-    name, _ = class_and_digest(directory)
+    name, directory = check_saved(source)
     return getattr(import_module(_MODULES[name]), name), directory
 
 
-def check_saved(source: "str | Path") -> Path:
-    """Return the directory of a saved estimator, without importing its class.
+def check_saved(source: "str | Path") -> tuple[str, Path]:
+    """Return the class's name and the directory, without importing the class.
 
     Raises
     ------
@@ -50,7 +49,7 @@ def check_saved(source: "str | Path") -> Path:
     name, _ = class_and_digest(directory)
     if name not in _MODULES:
         raise _no_model(directory)
-    return directory
+    return name, directory
 
 
 def find_directory(source: "str | Path") -> Path:

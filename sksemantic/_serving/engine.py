@@ -37,7 +37,6 @@ class Engine:
         self.models: dict[str, ModelFacts] = {}
         self.n_restarts = 0
         self.is_ready = False
-        self.is_started = False
         self._is_closed = False
         self._pid: int | None = None
         self._n_calls = 0  # that the worker has not answered
@@ -47,6 +46,11 @@ class Engine:
         self._thread_worker: Any = None
         self._executor: Executor | None = None
         self._restarting = asyncio.Lock()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a worker, or has been one."""
+        return self._executor is not None
 
     async def start(self) -> None:
         """Start the worker and load all models.
@@ -60,13 +64,11 @@ class Engine:
             self._executor = ProcessPoolExecutor(
                 1, get_context("spawn"), initializer=worker_process.begin
             )
+            loop = asyncio.get_running_loop()
+            self._pid = await loop.run_in_executor(self._executor, os.getpid)
         else:
             self._executor = ThreadPoolExecutor(1, "sksemantic-worker")
             self._thread_worker = worker_process.make_worker()
-        self.is_started = True
-        if self._isolate:
-            loop = asyncio.get_running_loop()
-            self._pid = await loop.run_in_executor(self._executor, os.getpid)
         for name, source in self._sources.items():
             facts = await self._submit("load", name, source, *self._places)
             self.models[name] = facts
