@@ -30,6 +30,7 @@ __all__ = [
     "cache_limits",
     "clear_cache",
     "create_app",
+    "load_estimator",
     "predict_many",
     "predict_proba_many",
 ]
@@ -61,6 +62,7 @@ _HOMES = {
     "cache_limits": "_cache",
     "clear_cache": "_cache",
     "create_app": "_serving.app",
+    "load_estimator": "_saved",
     "predict_many": "_predict_many",
     "predict_proba_many": "_predict_many",
 }
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from sksemantic._explanation import Explanation
     from sksemantic._predict_many import predict_many, predict_proba_many
     from sksemantic._regressor import SKTuningRegressor
+    from sksemantic._saved import load_estimator
     from sksemantic._serving.app import create_app
     from sksemantic._token_classifier import SKTuningTokenClassifier
     from sksemantic._training.config import TrainingConfig

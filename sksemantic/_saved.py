@@ -25,16 +25,49 @@ class NoModelError(ValueError):
     """There is no saved estimator where one was looked for."""
 
 
-def find_saved(source: "str | Path") -> "tuple[type[BaseSKTuning], Path]":
-    """Return the class of a saved estimator, and its directory; a hub id is fetched.
+def load_estimator(
+    source: "str | Path",
+    *,
+    model: str | None = None,
+    device: str | None = None,
+) -> "BaseSKTuning":
+    """Load a saved estimator of any class.
+
+    Parameters
+    ----------
+    source : str or Path
+        A directory that `save_pretrained` has written, or the id of one on the hub.
+    model : str, default=None
+        Where the backbone is now, as the estimator's own parameter. Needed where it
+        was a directory or a file.
+    device : str, default=None
+        In place of the saved parameter.
+
+    Returns
+    -------
+    estimator : SKTuningClassifier, SKTuningRegressor or SKTuningTokenClassifier
+        Fitted.
 
     Raises
     ------
     ValueError
-        If there is no saved estimator.
+        If there is no saved estimator, its files are not as they were written, or the
+        backbone is another one.
+    BackboneNotFoundError
+        If the backbone is nowhere.
+
+    See Also
+    --------
+    SKTuningClassifier.from_pretrained : Where the class is known; it has more options.
+
+    Examples
+    --------
+    >>> from sksemantic import load_estimator
+    >>> clf = load_estimator("sentiment")  # doctest: +SKIP
     """
     name, directory = check_saved(source)
-    return getattr(import_module(_MODULES[name]), name), directory
+    estimator_class = getattr(import_module(_MODULES[name]), name)
+    return estimator_class.from_pretrained(directory, model=model, device=device)
 
 
 def check_saved(source: "str | Path") -> tuple[str, Path]:

@@ -30,6 +30,7 @@ PUBLIC = [
     "cache_limits",
     "clear_cache",
     "create_app",
+    "load_estimator",
     "predict_many",
     "predict_proba_many",
 ]

@@ -247,9 +247,14 @@ def serve(
         str, typer.Option(help="Address to listen at. Default: this machine alone.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="Log each request.")
+    ] = False,
     serving: Serving,
 ) -> None:
     """Serve models over HTTP, and a page to try them."""
     from sksemantic._cli import serving as command_module
 
-    command_module.run(models, host=host, port=port, serving=serving)
+    command_module.run(
+        models, host=host, port=port, access_log=access_log, serving=serving
+    )

@@ -1,7 +1,9 @@
 """Models over HTTP: `sksemantic serve`."""
 
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -17,7 +19,9 @@ _LOOPBACK = {
 }
 
 
-def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
+def run(
+    models: list[str], *, host: str, port: int, access_log: bool, serving: Serving
+) -> None:
     """Serve until a signal ends it; what was asked by then is answered.
 
     Raises
@@ -45,7 +49,7 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
             "lets in those alone who know it.",
             err=True,
         )
-    import uvicorn
+    import uvicorn.config
 
     seconds = int(serving.timeout_seconds) + 1
     try:
@@ -53,8 +57,18 @@ def run(models: list[str], *, host: str, port: int, serving: Serving) -> None:
             app,
             host=host,
             port=port,
-            access_log=False,  # what is asked is counted, see /metrics
+            access_log=access_log,
+            log_config=_log_config(uvicorn.config.LOGGING_CONFIG),
             timeout_graceful_shutdown=seconds,
         )
     finally:  # a second Ctrl-C leaves the worker at its work
         app.state.server.engine.close()
+
+
+def _log_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Return uvicorn's, with our own messages among them: models loaded and dropped."""
+    from sksemantic._serving.messages import LOG
+
+    config = deepcopy(config)
+    config["loggers"][LOG.name] = config["loggers"]["uvicorn"]
+    return config

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from sksemantic._saved import find_saved
+from sksemantic._saved import NoModelError, load_estimator
 
 # By method: what the column is called by default.
 OUTPUTS = {
@@ -18,13 +18,12 @@ OUTPUTS = {
 def load(place: "str | Path") -> Any:
     """Load a saved estimator of any class."""
     try:
-        kind, directory = find_saved(place)
-    except ValueError as exc:
+        return load_estimator(place)
+    except NoModelError as exc:
         raise ValueError(
             "The 'estimator' parameter must be where save_pretrained has put an "
             f"estimator. {exc}"
         ) from exc
-    return kind.from_pretrained(directory)
 
 
 def check_names(text: Any, method: Any, output: Any) -> None:

@@ -1,18 +1,19 @@
 """The web application: models are asked over HTTP, and their texts read together."""
 
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from sksemantic._serving.body_limit import BodyLimit
 from sksemantic._serving.count_answers import CountAnswers
+from sksemantic._saved import check_saved
 from sksemantic._serving.engine import Engine
+from sksemantic._serving.guard import guarded_by
 from sksemantic._serving.limits import Limits
 from sksemantic._serving.routes import management_routes, model_routes, open_routes
 from sksemantic._serving.server import Server
@@ -42,7 +43,7 @@ def create_app(
         which are called as their directories are.
     token : str, default=None
         What clients send as ``Authorization: Bearer TOKEN``, to all but ``/``,
-        ``/health`` and ``/ready``.
+        ``/health``, ``/ready`` and ``/openapi.json``.
     models_folder : str or Path, default=None
         The folder below which models may be loaded while the server runs, by ``POST
         /models``, and whose models may be dropped. By default neither is allowed.
@@ -71,9 +72,13 @@ def create_app(
     Raises
     ------
     TypeError, ValueError
-        If a parameter is invalid, or two models have one name.
+        If a parameter is invalid, two models have one name, a directory holds no saved
+        estimator, or an estimator is not fitted.
     """
-    engine = Engine(_by_name(models), device, backbone, isolate=isolate)
+    named = _by_name(models)
+    for name, source in named.items():
+        _check_model(name, source)
+    engine = Engine(named, device, backbone, isolate=isolate)
     server = Server(engine, Limits(**limits), models_folder)
     app = FastAPI(
         title="sksemantic",
@@ -84,9 +89,9 @@ def create_app(
     )
     app.state.server = server
     app.include_router(open_routes(server))
-    guard = [Depends(_token_check(token))]
-    for routes in (model_routes(server), management_routes(server)):
-        app.include_router(routes, dependencies=guard)
+    guarded = guarded_by(token)
+    app.include_router(model_routes(server, guarded))
+    app.include_router(management_routes(server, guarded))
     app.add_exception_handler(RequestValidationError, _refusal)
     app.add_middleware(BodyLimit, max_bytes=server.limits.request_bytes)
     app.add_middleware(CountAnswers, metrics=server.metrics)
@@ -108,15 +113,38 @@ def _by_name(models: Any) -> dict[str, Any]:
         names = [name for name, _ in named]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(
-            f"Two models are called {twice!r}: pass a dict of names and directories."
+            f"Two models are called {twice!r}, as their directories are. Rename one "
+            "directory, or pass create_app a dict of names and directories."
         )
     return found
+
+
+def _check_model(name: Any, source: Any) -> None:
+    """Refuse a model that could not be loaded, before a server starts."""
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ValueError(
+            f"A model's name must be a string without '/'. Got {name!r} instead."
+        )
+    if isinstance(source, str | Path):
+        check_saved(source)
+        return
+    from sksemantic._base import BaseSKTuning  # it imports torch
+
+    if not (isinstance(source, BaseSKTuning) and source.__sklearn_is_fitted__()):
+        raise TypeError(
+            f"The model {name!r} must be a fitted estimator of sksemantic, or the "
+            f"directory of a saved one. Got {source!r} instead."
+        )
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
     """Return what is wrong with a request, without what it holds: that may be much."""
     assert isinstance(error, RequestValidationError)
-    found = [_said(each) for each in error.errors()[:5]]
+    kind = request.headers.get("content-type", "")
+    if "json" in kind:
+        found = [_said(each) for each in error.errors()[:5]]
+    else:
+        found = ["The body must be JSON, with the header Content-Type: application/json"]
     content = json.dumps({"detail": "; ".join(found)})  # in ASCII: anything was sent
     return Response(content, 422, media_type="application/json")
 
@@ -126,18 +154,3 @@ def _said(error: dict[str, Any]) -> str:
     where = ".".join(map(str, error["loc"][1:]))
     what = error["msg"].removeprefix("Value error, ")
     return what if what.startswith(where) else f"{where}: {what}"
-
-
-def _token_check(token: str | None) -> Any:
-    """Return what refuses requests without the token."""
-
-    # async: FastAPI runs other functions in threads, which takes longer than this.
-    async def check(request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        expected = f"Bearer {token}"
-        if token and not secrets.compare_digest(given.encode(), expected.encode()):
-            raise HTTPException(
-                401, "A token is needed.", {"WWW-Authenticate": "Bearer"}
-            )
-
-    return check

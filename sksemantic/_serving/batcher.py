@@ -72,8 +72,14 @@ class Batcher:
         return self.n_texts + n_texts <= self._limits.queue_texts
 
     def submit(self, job: Job) -> "asyncio.Future[Answer]":
-        """Let a job wait; cancel what is returned if nobody waits for it any more."""
-        answer = asyncio.get_running_loop().create_future()
+        """Let a job wait; cancel what is returned if nobody waits for it any more.
+
+        After `Limits.timeout_seconds` the answer is 503, even if the job is being run.
+        """
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        timer = loop.call_later(self._limits.timeout_seconds, _give_up, answer)
+        answer.add_done_callback(lambda _: timer.cancel())
         self._queue.append(_Waiting(job, time.monotonic(), answer))
         self.n_texts += len(job.texts)
         self._has_news.set()
@@ -105,9 +111,9 @@ class Batcher:
                 return
 
     def _take(self) -> list[_Waiting]:
-        """Take the jobs of a batch from the queue; refuse those that wait too long."""
+        """Take the jobs of a batch from the queue, but those nobody waits for."""
         batch: list[_Waiting] = []
-        n_texts, latest = 0, time.monotonic() - self._limits.timeout_seconds
+        n_texts = 0
         most = min(self._limits.batch_texts, max(_ENOUGH_TEXTS, self.n_texts // 2))
         while self._queue:
             first = self._queue[0]
@@ -115,10 +121,7 @@ class Batcher:
                 break
             self._queue.popleft()
             self.n_texts -= first.n_texts
-            if first.answer.done():  # its client has gone
-                continue
-            if first.since < latest:
-                first.answer.set_result(Answer(status=503, detail="Waited too long."))
+            if first.answer.done():  # its client has gone, or has waited too long
                 continue
             batch.append(first)
             n_texts += first.n_texts
@@ -140,3 +143,9 @@ class Batcher:
         for each, answer in zip(batch, answers, strict=True):
             if not each.answer.done():
                 each.answer.set_result(answer)
+
+
+def _give_up(answer: "asyncio.Future[Answer]") -> None:
+    """Say that it took too long, if nothing has been said."""
+    if not answer.done():
+        answer.set_result(Answer(status=503, detail="Waited too long."))

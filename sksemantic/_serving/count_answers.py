@@ -18,6 +18,8 @@ class CountAnswers:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on, and note the status of its answer."""
         path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        if path.startswith("/models/"):
+            path = "/models"
         endpoint = _ENDPOINTS.get(path)
         if scope["type"] != "http" or endpoint is None:
             await self._app(scope, receive, send)

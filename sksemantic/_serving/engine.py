@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -35,7 +35,7 @@ class Engine:
         isolate: bool,
     ) -> None:
         self.models: dict[str, ModelFacts] = {}
-        self.n_restarts = 0
+        self.on_restart: Callable[[], None] = lambda: None
         self.is_ready = False
         self._is_closed = False
         self._pid: int | None = None
@@ -72,6 +72,7 @@ class Engine:
         for name, source in self._sources.items():
             facts = await self._submit("load", name, source, *self._places)
             self.models[name] = facts
+            LOG.info("%r is loaded: a %s on %s.", name, facts.kind, facts.backbone)
         self.is_ready = True
 
     async def run(self, jobs: list[Job]) -> list[Answer]:
@@ -97,12 +98,14 @@ class Engine:
         facts: ModelFacts = await self._call("load", name, source, *self._places)
         self._sources[name] = source
         self.models[name] = facts
+        LOG.info("%r is loaded: a %s on %s.", name, facts.kind, facts.backbone)
         return facts
 
     async def drop(self, name: str) -> None:
         """Drop a model, once what has come before is answered."""
         del self.models[name], self._sources[name]
         await self._call("drop", name)
+        LOG.info("%r is dropped.", name)
 
     def close(self) -> None:
         """End the worker; one that is still at work in its process is killed."""
@@ -139,7 +142,7 @@ class Engine:
         """Start a process with the same models, in place of one that died."""
         LOG.error("The worker's process has died; it is started again.")
         self.is_ready = False
-        self.n_restarts += 1
+        self.on_restart()
         if self._executor is not None:
             self._executor.shutdown(wait=False)
         await self.start()

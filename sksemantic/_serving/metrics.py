@@ -54,9 +54,9 @@ class Metrics:
         self.models = Gauge(
             "sksemantic_models", "Models that are loaded.", registry=registry
         )
-        self.worker_restarts = Gauge(
+        self.worker_restarts = Counter(
             "sksemantic_worker_restarts",
-            "How often the worker died.",
+            "How often the worker died and was started again.",
             registry=registry,
         )
 

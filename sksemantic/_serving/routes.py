@@ -3,10 +3,12 @@
 from importlib.resources import files
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, HTTPException, Request, Security
+from fastapi.responses import PlainTextResponse, Response
+from fastapi.routing import APIRoute
 
 from sksemantic._serving.engine import WorkerDied
+from sksemantic._serving.guard import BEARER
 from sksemantic._serving.messages import (
     EXPLAIN,
     PREDICT,
@@ -18,6 +20,7 @@ from sksemantic._serving.schemas import (
     Place,
     Predictions,
     Probabilities,
+    Refusal,
     Texts,
 )
 from sksemantic._serving.server import Server
@@ -27,6 +30,17 @@ _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+_MEANINGS = {
+    400: "The model does not take these texts, or cannot be loaded.",
+    401: "The token is missing or wrong.",
+    403: "The server has no folder of models.",
+    404: "There is no such model or directory.",
+    413: "The request is larger than the server's limits.",
+    422: "The body is not as described.",
+    503: "The server is busy, or not ready; Retry-After says when to ask again.",
+}
 
 
 def open_routes(server: Server) -> APIRouter:
@@ -65,9 +79,21 @@ def _page(path: str) -> Any:
     return page
 
 
-def model_routes(server: Server) -> APIRouter:
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what the description of the API says of other answers."""
+    return {
+        status: {"model": Refusal, "description": _MEANINGS[status]}
+        for status in statuses
+    }
+
+
+def model_routes(server: Server, route_class: type[APIRoute]) -> APIRouter:
     """Return what models are asked by."""
-    router = APIRouter()
+    router = APIRouter(
+        route_class=route_class,
+        dependencies=[Security(BEARER)],
+        responses=_refusals(400, 401, 404, 413, 422, 503),
+    )
 
     @router.post("/predict")
     async def predict(request: Request, texts: Texts) -> Predictions:
@@ -91,16 +117,22 @@ def model_routes(server: Server) -> APIRouter:
     return router
 
 
-def management_routes(server: Server) -> APIRouter:
+def management_routes(server: Server, route_class: type[APIRoute]) -> APIRouter:
     """Return what tells of the models, and changes which there are."""
-    router = APIRouter()
+    router = APIRouter(
+        route_class=route_class,
+        dependencies=[Security(BEARER)],
+        responses=_refusals(401),
+    )
 
     @router.get("/models")
     async def models() -> list[ModelFacts]:
         """List the models."""
         return [*server.engine.models.values()]
 
-    @router.post("/models", status_code=201)
+    changes = _refusals(400, 403, 404, 422, 503)
+
+    @router.post("/models", status_code=201, responses=changes)
     async def load(place: Place) -> ModelFacts:
         """Load a model, in place of one of the same name."""
         directory = server.directory(place)
@@ -109,23 +141,22 @@ def management_routes(server: Server) -> APIRouter:
         except WorkerDied as exc:
             raise HTTPException(503, "The worker was lost while loading.") from exc
         except Exception as exc:
-            raise HTTPException(400, str(exc)) from exc
+            said = str(exc).replace(str(directory), place.directory)
+            raise HTTPException(400, said) from exc
 
-    @router.delete("/models/{name}", status_code=204)
+    @router.delete("/models/{name}", status_code=204, responses=_refusals(403, 404))
     async def drop(name: str) -> None:
         """Drop a model."""
-        if server.folder is None:
-            raise HTTPException(403, "This server was started without models_folder.")
+        server.check_folder()
         if name not in server.engine.models:
             raise HTTPException(404, f"There is no model {name!r}.")
         await server.engine.drop(name)
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counters in Prometheus' text format."""
         server.metrics.queue_texts.set(server.batcher.n_texts)
         server.metrics.models.set(len(server.engine.models))
-        server.metrics.worker_restarts.set(server.engine.n_restarts)
         return Response(server.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return router

@@ -60,6 +60,7 @@ class WordScores(BaseModel):
     scores: list[list[float]]
     names: list[Any]
     prediction: Any
+    method: str = Field(description="How the scores were computed.")
 
 
 class Explanations(BaseModel):
@@ -67,6 +68,12 @@ class Explanations(BaseModel):
 
     model: str
     explanations: list[WordScores]
+
+
+class Refusal(BaseModel):
+    """What is wrong with a request, or with the server."""
+
+    detail: str
 
 
 class Place(BaseModel):

@@ -35,6 +35,7 @@ class Server:
         self.limits = limits
         self.folder = None if models_folder is None else Path(models_folder).resolve()
         self.metrics = Metrics()
+        engine.on_restart = self.metrics.worker_restarts.inc
         self.batcher = Batcher(self.engine.run, limits, self.metrics.count_batch)
         self.is_stopping = False
 
@@ -66,7 +67,8 @@ class Server:
             job = Job(facts.name, method, texts.texts)
             answer = await self._wait_for(request, job)
             if answer.status != 200:
-                raise HTTPException(answer.status, answer.detail)
+                later = {"Retry-After": "5"} if answer.status == 503 else None
+                raise HTTPException(answer.status, answer.detail, later)
             self.metrics.texts.labels(facts.name).inc(len(texts.texts))
             return facts, answer.value
         finally:
@@ -111,27 +113,34 @@ class Server:
         gone = asyncio.create_task(_is_gone(request))
         try:
             first: Any = {answer, gone}
-            await asyncio.wait(
-                first,
-                timeout=self.limits.timeout_seconds,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                answer.cancel()
-                if gone.done():
-                    raise HTTPException(499, "The client has gone.")
-                raise HTTPException(503, "Waited too long.", {"Retry-After": "5"})
+                raise HTTPException(499, "The client has gone.")
             return answer.result()
         finally:
+            answer.cancel()
             gone.cancel()
+
+    def check_folder(self) -> Path:
+        """Return the folder of models; refuse if there is none."""
+        if self.folder is None:
+            raise HTTPException(
+                403,
+                "This server loads and drops no models: it was started without "
+                "--models-folder, or create_app without models_folder.",
+            )
+        return self.folder
 
     def directory(self, place: Place) -> Path:
         """Return the directory of a model to load; it must be in the folder."""
-        if self.folder is None:
-            raise HTTPException(403, "This server was started without models_folder.")
-        directory = (self.folder / place.directory).resolve()
-        if not directory.is_relative_to(self.folder) or not directory.is_dir():
-            raise HTTPException(404, f"There is no directory {place.directory!r}.")
+        folder = self.check_folder()
+        directory = (folder / place.directory).resolve()
+        if not directory.is_relative_to(folder) or not directory.is_dir():
+            raise HTTPException(
+                404,
+                f"There is no directory {place.directory!r} in the folder of models. "
+                "Pass its path relative to that folder.",
+            )
         return directory
 
 

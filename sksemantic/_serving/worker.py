@@ -10,7 +10,7 @@ from sksemantic._classifier import SKTuningClassifier
 from sksemantic._model.mixed import compute_scores_of_many
 from sksemantic._prediction import Prediction
 from sksemantic._regressor import SKTuningRegressor
-from sksemantic._saved import find_saved
+from sksemantic._saved import load_estimator
 from sksemantic._serving.messages import (
     EXPLAIN,
     LOG,
@@ -30,29 +30,19 @@ _KINDS: dict[type, str] = {
 }
 
 
-def load_estimator(
-    source: Any, device: str | None = None, backbone: str | None = None
-) -> BaseSKTuning:
+def _loaded(source: Any, device: str | None, backbone: str | None) -> BaseSKTuning:
     """Return a fitted estimator, as it is or from its directory or hub id.
 
     `backbone` says where the backbone is, if it is not found otherwise.
-
-    Raises
-    ------
-    ValueError
-        If there is no saved estimator.
-    BackboneNotFoundError, BackboneMismatchError
-        If its backbone is nowhere, or is another one.
     """
     if isinstance(source, BaseSKTuning):
         return source
-    estimator_class, directory = find_saved(source)
     try:
-        return estimator_class.from_pretrained(directory, device=device)
+        return load_estimator(source, device=device)
     except BackboneNotFoundError:
         if backbone is None:
             raise
-    return estimator_class.from_pretrained(directory, device=device, model=backbone)
+    return load_estimator(source, device=device, model=backbone)
 
 
 class Worker:
@@ -65,7 +55,7 @@ class Worker:
         self, name: str, source: Any, device: str | None, backbone: str | None
     ) -> ModelFacts:
         """Take a model in, in place of one of the same name; run it once."""
-        estimator = load_estimator(source, device, backbone).set_params(verbose=0)
+        estimator = _loaded(source, device, backbone).set_params(verbose=0)
         facts = _facts(name, estimator)
         text: Any = "" if facts.n_texts == 1 else ("",) * facts.n_texts
         if facts.kind == "token classifier":
@@ -145,6 +135,7 @@ def _explained(estimator: Any, X: list[Any]) -> list[dict[str, Any]]:
             "scores": each.scores.tolist(),
             "names": _in_json(each.names),
             "prediction": _in_json(each.prediction),
+            "method": each.method,
         }
         for each in estimator.explain(X)
     ]

@@ -91,6 +91,7 @@ def test_explain_when_asked_then_has_a_score_for_each_word_and_class(client):
     assert found["words"] == ["a", "good", "film"]
     assert found["names"] == ["bad", "good"]
     assert np.shape(found["scores"]) == (3, 2)
+    assert found["method"] == "shapley"
 
 
 def test_models_when_listed_then_says_what_each_takes(client):
@@ -146,6 +147,20 @@ def test_predict_when_what_is_wrong_cannot_be_repeated_then_refused_briefly(
     assert len(response.json()["detail"]) < 200
 
 
+def test_predict_when_the_content_type_is_missing_then_says_so(client):
+    response = client.post("/predict", content='{"texts": ["a"]}')
+    assert response.status_code == 422
+    assert "Content-Type: application/json" in response.json()["detail"]
+
+
+def test_api_when_described_then_has_other_answers_and_the_token(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    responses = paths["/predict"]["post"]["responses"]
+    assert {"200", "401", "404", "413", "503"} <= {*responses}
+    assert paths["/predict"]["post"]["security"] == [{"HTTPBearer": []}]
+    assert [*paths["/metrics"]["get"]["responses"]["200"]["content"]] == ["text/plain"]
+
+
 def test_explain_when_a_text_is_long_then_refused(client):
     body = {"model": "labels", "texts": ["a " * 2501]}
     response = client.post("/explain", json=body)
@@ -186,6 +201,9 @@ def test_metrics_when_requests_are_refused_then_count_them(models):
         client.post("/predict", json={"texts": [1]}, headers=right)
         client.post("/predict", json={"texts": ["a"], "model": "b"}, headers=right)
         shown = client.get("/metrics", headers=right).text
+        client.delete("/models/b", headers=right)
+        managed = client.get("/metrics", headers=right).text
+    assert '{endpoint="models",status="403"} 1.0' in managed
     for status in (401, 404, 422):
         assert f'{{endpoint="predict",status="{status}"}} 1.0' in shown
 
@@ -249,11 +267,18 @@ def test_token_when_set_then_needed_but_for_the_page_and_health(models):
         for path in ("/models", "/metrics"):
             assert client.get(path).status_code == 401
         body = {"texts": ["a film"]}
-        assert client.post("/predict", json=body).status_code == 401
-        wrong = {"Authorization": "Bearer semase"}
-        assert client.post("/predict", json=body, headers=wrong).status_code == 401
-        right = {"Authorization": "Bearer sesame"}
-        assert client.post("/predict", json=body, headers=right).status_code == 200
+        for header, status, detail in (
+            ("", 401, "A token is needed"),
+            ("Basic sesame", 401, "A token is needed"),
+            ("Bearer semase", 401, "The token is wrong"),
+            ("Bearer sesame", 200, ""),
+            ("bearer sesame", 200, ""),
+        ):
+            headers = {"Authorization": header}
+            response = client.post("/predict", json=body, headers=headers)
+            assert response.status_code == status
+            assert detail in response.text
+        assert client.post("/predict", content="{").status_code == 401
 
 
 def test_models_when_loaded_and_dropped_then_only_below_the_folder(models, tmp_path):
@@ -273,9 +298,9 @@ def test_models_when_loaded_and_dropped_then_only_below_the_folder(models, tmp_p
         for directory in ("../outside", str(outside), "nothing"):
             response = client.post("/models", json=place | {"directory": directory})
             assert response.status_code == 404
-        assert (
-            client.post("/models", json=place | {"directory": "."}).status_code == 400
-        )
+        response = client.post("/models", json=place | {"directory": "."})
+        assert response.status_code == 400
+        assert str(folder) not in response.text
         assert client.delete("/models/new").status_code == 204
         assert client.delete("/models/new").status_code == 404
         assert [each["name"] for each in client.get("/models").json()] == ["labels"]
@@ -327,9 +352,23 @@ def test_create_app_when_two_models_have_one_name_then_refused(tmp_path):
         create_app([tmp_path / "a" / "same", tmp_path / "b" / "same"])
 
 
-def test_create_app_when_a_directory_has_no_model_then_does_not_start(tmp_path):
-    with pytest.raises(ValueError, match="is no model"), served([tmp_path]):
-        pass
+@pytest.mark.parametrize(
+    ("name", "source", "error", "message"),
+    [
+        ("a", ".", ValueError, "is no model"),
+        ("a", "nowhere", ValueError, "There is no directory 'nowhere'"),
+        ("a", SKTuningClassifier(), TypeError, "must be a fitted estimator"),
+        ("a", 3, TypeError, "must be a fitted estimator"),
+        ("a/b", ".", ValueError, "name must be a string without '/'"),
+        (1, ".", ValueError, "name must be a string without '/'"),
+    ],
+)
+def test_create_app_when_a_model_is_none_then_refused(
+    name, source, error, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        create_app({name: source})
 
 
 @pytest.fixture
@@ -384,6 +423,8 @@ def test_serve_when_its_worker_is_killed_or_it_is_told_to_stop_then_answers(
     assert ask_over(url) == (503, None)
     while not is_ready(url):  # until the worker has been started again
         time.sleep(0.1)
+    with urlopen(f"{url}/metrics") as response:
+        assert "sksemantic_worker_restarts_total 1.0" in response.read().decode()
     threading.Timer(0.3, process.terminate).start()
     assert ask_over(url) == (200, models["labels"].predict(TEXTS[:2]).tolist())
     process.wait(timeout=30)
