@@ -9,9 +9,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from sksemantic._saved import check_saved
 from sksemantic._serving.body_limit import BodyLimit
 from sksemantic._serving.count_answers import CountAnswers
-from sksemantic._saved import check_saved
 from sksemantic._serving.engine import Engine
 from sksemantic._serving.guard import guarded_by
 from sksemantic._serving.limits import Limits
@@ -144,7 +144,9 @@ async def _refusal(request: Request, error: Exception) -> Response:
     if "json" in kind:
         found = [_said(each) for each in error.errors()[:5]]
     else:
-        found = ["The body must be JSON, with the header Content-Type: application/json"]
+        found = [
+            "The body must be JSON, with the header Content-Type: application/json"
+        ]
     content = json.dumps({"detail": "; ".join(found)})  # in ASCII: anything was sent
     return Response(content, 422, media_type="application/json")
 
