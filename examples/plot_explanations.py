@@ -27,8 +27,9 @@ clf = SKTuningClassifier(random_state=0).fit(train["definition"], train["kind"])
 # Coloured words
 # --------------
 # As the last expression of a cell the display shows itself. The predicted class stands
-# before each text. Green words speak for it, red ones against it; point at a word to
-# see its number.
+# before each text. Green words speak for it, red ones against it, the text's strongest
+# word in full colour; point at a word to see its number. The numbers are approximate
+# Shapley values: what a word adds on average, whichever other words are there.
 texts = [
     "a cook who prepares fish and other seafood",
     "the flesh of a cow that is eaten as meat",
@@ -41,7 +42,7 @@ TokenAttributionDisplay.from_estimator(clf, texts)
 # Why not the other class?
 # ------------------------
 # ``name`` chooses the class whose scores are shown. For the first two texts, what
-# speaks for food, and what against it?
+# speaks for food, and what against it? What is predicted stands in brackets.
 TokenAttributionDisplay.from_estimator(clf, texts[:2], name="food")
 
 # %%
@@ -62,11 +63,12 @@ for explanation in explanations:
 # %%
 # The check
 # ---------
-# The scores are integrated gradients. ``method="occlusion"`` reads the text once more
-# without each of its words: the score is what the prediction loses. Where both agree,
-# the picture can be relied on. Words that only count together may differ.
-fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-for ax, method in zip(axes, ["integrated_gradients", "occlusion"], strict=True):
+# ``method="occlusion"`` reads the text once more without each of its words: the score
+# is what the prediction loses. ``"integrated_gradients"``, the default for texts of
+# more than 48 words, takes as long for a long text as for a short one. Where they
+# agree, the picture can be relied on. Words that only count together may differ.
+methods = ["shapley", "occlusion", "integrated_gradients"]
+fig, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+for ax, method in zip(axes, methods, strict=True):
     TokenAttributionDisplay.from_estimator(clf, texts[:1], method=method).plot(ax=ax)
-    ax.set_title(method)
 plt.show()

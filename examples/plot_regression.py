@@ -84,8 +84,7 @@ reg.predict(["a spoon", "a caterpillar", "a submarine"]).round(1)
 # Some of the training texts are held out, to compare what is trained with the linear
 # probe: ridge regression on what the frozen model makes of the texts. After half of the
 # epochs they join the training, and their curve ends.
-display = TuningCurveDisplay.from_estimator(reg)
-display.axes_[0].legend(loc="center right")
+TuningCurveDisplay.from_estimator(reg)
 
 # %%
 # The errors

@@ -118,13 +118,17 @@ class Explains:
         names, predictions = task.output_names(), task.predict(outputs)
         return make_explanations(texts, scores, names, predictions, methods)
 
-    def _attention(self, text: Any) -> "tuple[NDArray, list[str], list[str]]":
-        """Return what the tokens of one text attend to, and all tokens as texts."""
+    def _attention(self, text: Any) -> "tuple[NDArray, list[str], list[str], int]":
+        """Return what the tokens of one text attend to, and all tokens as texts.
+
+        Those of its first window, and how many windows there are.
+        """
         model = self._model
         texts = self._check_like_fitted(model, [text])
         module, template = self._load(model)
         data = self._make_dataset(module, template, texts)
-        first = data.windows().take(np.arange(1))
+        windows = data.windows()
+        first = windows.take(np.arange(1))
         weights = prompt_attention(module, TextDataset(first.token_ids))
         if not len(weights):
             raise ValueError(
@@ -136,4 +140,4 @@ class Explains:
             [decode([i]) for i in ids]
             for ids in (first.token_ids.flat.tolist(), module.prompt_ids)
         )
-        return weights, tokens, prompt
+        return weights, tokens, prompt, len(windows)

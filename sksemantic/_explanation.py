@@ -63,6 +63,14 @@ class Explanation:
     spans: list[tuple[int, int, int]]
     method: str | None = None
 
+    def __repr__(self) -> str:
+        """Return the text and its strongest words."""
+        words = ", ".join(f"{word} {score:+.3g}" for word, score in self.top(n=3))
+        return (
+            f"<Explanation of {self.text!r:.60}: {self.names[self.column()]!s}, "
+            f"by {self.method}: {words}>"
+        )
+
     def top(self, name: Any = None, n: int = 5) -> list[tuple[str, float]]:
         """Return the words that speak most for a class, the strongest first.
 

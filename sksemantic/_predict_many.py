@@ -64,6 +64,14 @@ def predict_proba_many(requests: "Iterable[tuple[Any, Any]]") -> list[Any]:
 
 def _answers(method: str, requests: "Iterable[tuple[Any, Any]]") -> list[Any]:
     """Check all requests, read their texts together, and return the answers."""
+    is_pair = isinstance(requests, tuple) and any(
+        isinstance(each, BaseSKTuning) for each in requests
+    )
+    if is_pair or not isinstance(requests, Iterable):
+        raise TypeError(
+            "requests must be a list of pairs of a fitted estimator and texts, "
+            f"[(estimator, X), ...]. Got {type(requests).__name__} instead."
+        )
     predictions = [
         _prepare(method, place, request) for place, request in enumerate(requests)
     ]

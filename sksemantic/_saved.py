@@ -1,5 +1,6 @@
 """Saved estimators whose class is not known before they are read."""
 
+import contextlib
 import json
 import re
 from importlib import import_module
@@ -50,6 +51,8 @@ def load_estimator(
 
     Raises
     ------
+    TypeError
+        If `source` is neither.
     ValueError
         If there is no saved estimator, its files are not as they were written, or the
         backbone is another one.
@@ -90,16 +93,23 @@ def find_directory(source: "str | Path") -> Path:
 
     Raises
     ------
+    TypeError
     NoModelError
         If there is no directory, and it is no id.
     ValueError
         If nothing of that id can be fetched.
     """
+    if not isinstance(source, str | Path):
+        raise TypeError(
+            "A saved model must be named by its directory, or its id on the hub. Got "
+            f"{type(source).__name__} instead."
+        )
     directory, name = Path(source), str(source)
-    if directory.is_dir():
-        return directory
-    if directory.exists() or not _HUB_ID.match(name):
-        raise NoModelError(f"There is no directory {name!r} with a model.")
+    with contextlib.suppress(OSError, ValueError):  # it is no path at all
+        if directory.is_dir():
+            return directory
+    if not _HUB_ID.match(name) or directory.exists():
+        raise NoModelError(f"There is no directory {name!r:.200} with a model.")
     return download(name)
 
 
@@ -113,7 +123,7 @@ def class_and_digest(directory: Path) -> tuple[str, str]:
     try:
         config = json.loads(place_of(directory, CONFIG).read_text("utf-8"))
         return str(config["class"]), str(config["weights_sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
         raise _no_model(directory) from exc
 
 

@@ -36,3 +36,10 @@ def test_load_estimator_when_there_is_none_then_says_so(tmp_path):
         load_estimator(tmp_path)
     with pytest.raises(ValueError, match="There is no directory 'nowhere'"):
         load_estimator("nowhere")
+    with pytest.raises(ValueError, match="There is no directory 'aaa"):
+        load_estimator("a" * 5000)
+    with pytest.raises(TypeError, match="named by its directory.*Got int"):
+        load_estimator(3)
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="is no model"):
+        load_estimator(tmp_path)

@@ -101,3 +101,11 @@ def test_predict_many_when_a_request_is_wrong_then_its_place_is_named(
 def test_predict_proba_many_when_one_is_a_regressor_then_refused(estimators):
     with pytest.raises(TypeError, match="that has predict_proba. Got SKTuningRegr"):
         predict_proba_many([(estimators["number"], TEXTS)])
+
+
+@pytest.mark.parametrize("as_requests", [lambda clf: (clf, TEXTS), lambda clf: None])
+def test_predict_many_when_it_is_no_list_of_pairs_then_says_so(as_requests, fitted):
+    with pytest.raises(
+        TypeError, match=r"a list of pairs.*\[\(estimator, X\), \.\.\.\]"
+    ):
+        predict_many(as_requests(fitted))

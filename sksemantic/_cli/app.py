@@ -247,6 +247,13 @@ def serve(
         str, typer.Option(help="Address to listen at. Default: this machine alone.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another name that clients may call the server by; may be repeated. "
+            "Default: this machine's own at a loopback address, else all."
+        ),
+    ] = None,
     access_log: Annotated[
         bool, typer.Option("--access-log", help="Log each request.")
     ] = False,
@@ -256,5 +263,10 @@ def serve(
     from sksemantic._cli import serving as command_module
 
     command_module.run(
-        models, host=host, port=port, access_log=access_log, serving=serving
+        models,
+        host=host,
+        port=port,
+        allowed_hosts=allowed_host or [],
+        access_log=access_log,
+        serving=serving,
     )

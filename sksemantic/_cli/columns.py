@@ -10,7 +10,7 @@ import pandas as pd
 
 from sksemantic._cli.errors import UsageError, WorkError, count, did_you_mean
 from sksemantic._cli.options import Empty, Task
-from sksemantic._cli.tables import Table, delimiter_hint
+from sksemantic._cli.tables import Table, delimiter_hint, format_hint
 from sksemantic._inputs.columns import missing_places
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)\Z", re.ASCII)
@@ -59,7 +59,7 @@ def check_columns(frame: pd.DataFrame, names: Sequence[str], table: Table) -> No
         if name in known:
             continue
         message = f"{table.shown} has no column {name!r}.{did_you_mean(name, known)}"
-        hint = delimiter_hint(known, table.delimiter)
+        hint = format_hint(known) or delimiter_hint(known, table.delimiter)
         if hint:
             raise UsageError(f"{message} {hint}")
         raise UsageError(f"{message} Its columns are {', '.join(map(repr, known))}.")

@@ -21,7 +21,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     for each in known:
         for word in {each.lower(), each.rpartition("__")[2].lower()}:
             by_word.setdefault(word, []).append(each)
-    close = difflib.get_close_matches(name.lower(), by_word, n=3, cutoff=0.6)
+    start = name.lower()
+    longer = [word for word in by_word if len(start) > 2 and word.startswith(start)]
+    close = sorted(longer, key=len)[:3]
+    close = close or difflib.get_close_matches(start, by_word, n=3, cutoff=0.6)
     found = dict.fromkeys(each for word in close for each in by_word[word])
     return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
 

@@ -1,5 +1,6 @@
 """Models over HTTP: `sksemantic serve`."""
 
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import typer
 
-from sksemantic._cli.errors import UsageError
+from sksemantic._cli.errors import UsageError, WorkError
 from sksemantic._cli.options import Serving
 from sksemantic._saved import check_saved
 
@@ -20,7 +21,13 @@ _LOOPBACK = {
 
 
 def run(
-    models: list[str], *, host: str, port: int, access_log: bool, serving: Serving
+    models: list[str],
+    *,
+    host: str,
+    port: int,
+    allowed_hosts: list[str],
+    access_log: bool,
+    serving: Serving,
 ) -> None:
     """Serve until a signal ends it; what was asked by then is answered.
 
@@ -28,6 +35,8 @@ def run(
     ------
     UsageError
         If a package is missing, or an argument is wrong.
+    WorkError
+        If a model cannot be loaded.
     """
     try:
         from sksemantic._serving.app import create_app
@@ -39,7 +48,8 @@ def run(
         folder = serving.models_folder
         if folder is not None and not Path(folder).is_dir():
             raise ValueError(f"There is no directory {folder!r} of models.")
-        hosts = _LOOPBACK.get(host)
+        known = _LOOPBACK.get(host, [])
+        hosts = [*known, *allowed_hosts] or None
         app = create_app(models, allowed_hosts=hosts, **asdict(serving))
     except ValueError as exc:
         raise UsageError(str(exc)) from exc
@@ -51,18 +61,22 @@ def run(
         )
     import uvicorn.config
 
-    seconds = int(serving.timeout_seconds) + 1
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=access_log,
+        log_config=_log_config(uvicorn.config.LOGGING_CONFIG),
+        timeout_graceful_shutdown=int(serving.timeout_seconds) + 1,
+    )
+    server = uvicorn.Server(config)
     try:
-        uvicorn.run(
-            app,
-            host=host,
-            port=port,
-            access_log=access_log,
-            log_config=_log_config(uvicorn.config.LOGGING_CONFIG),
-            timeout_graceful_shutdown=seconds,
-        )
+        with closing(config.bind_socket()) as socket:  # before the models are loaded
+            server.run([socket])
     finally:  # a second Ctrl-C leaves the worker at its work
         app.state.server.engine.close()
+    if not server.started:
+        raise WorkError("The server has not started: see the messages above.")
 
 
 def _log_config(config: dict[str, Any]) -> dict[str, Any]:

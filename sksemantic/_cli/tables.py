@@ -30,6 +30,7 @@ _ENDINGS = {
 }
 _DELIMITERS = {";": "';'", "\t": "'\\t'", "|": "'|'", ",": "','"}
 _ROWS_READ = 10_000
+_MOST_OF_HEADER = 10_000  # characters
 # What a reader raises on a file that is not what its name says.
 _BROKEN = (OSError, EOFError, ValueError, zlib.error)
 
@@ -140,12 +141,26 @@ class Table:
             except LookupError as exc:
                 raise UsageError(f"--encoding: {exc}.") from exc
             except _BROKEN as exc:
+                hint = self._hint_at_delimiter()
                 raise WorkError(
-                    f"{self.shown} cannot be read as {self.format}: {exc}"
+                    f"{self.shown} cannot be read as {self.format}: {str(exc).strip()}"
+                    + (f". {hint}" if hint else "")
                 ) from exc
             if chunk is None:
                 return
             yield chunk
+
+    def _hint_at_delimiter(self) -> str:
+        """Return what to do if the header of the file has another delimiter."""
+        if self.path == STANDARD or self.format not in (Format.csv, Format.tsv):
+            return ""
+        try:
+            with self._open() as file:
+                header = file.readline(_MOST_OF_HEADER).strip()
+        except _BROKEN:
+            return ""
+        is_cut = self.delimiter in header
+        return "" if is_cut else delimiter_hint([header], self.delimiter)
 
     @contextmanager
     def _open(self) -> Iterator[io.TextIOBase]:
@@ -170,6 +185,11 @@ def delimiter_hint(columns: list[str], delimiter: str) -> str:
                 f"add --delimiter {shown}."
             )
     return ""
+
+
+def format_hint(columns: list[str]) -> str:
+    """Return what to do if the header seems to be a row of JSON."""
+    return "Is it JSON? Add --format jsonl." if columns[0].startswith("{") else ""
 
 
 def _check_is_there(path: str) -> None:

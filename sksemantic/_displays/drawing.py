@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sksemantic._base import BaseSKTuning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,6 +15,33 @@ if TYPE_CHECKING:
 NEEDS_MATPLOTLIB = (
     "{caller} needs matplotlib, which is not installed: pip install 'sksemantic[plot]'."
 )
+
+
+def own_estimator(estimator: Any, *, reads_texts: bool) -> BaseSKTuning:
+    """Return the fitted estimator of this package in a search or a pipeline.
+
+    Raises
+    ------
+    TypeError
+        If there is none; or if it `reads_texts` that earlier steps would have changed.
+    """
+    while hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    steps = getattr(estimator, "steps", None)
+    if steps and len(steps) > 1 and reads_texts:
+        raise TypeError(
+            "estimator must be one of sksemantic. Got a Pipeline instead, whose steps "
+            "change the texts: pass pipeline[-1], and pipeline[:-1].transform(X)."
+        )
+    if steps:
+        return own_estimator(steps[-1][1], reads_texts=reads_texts)
+    if not isinstance(estimator, BaseSKTuning):
+        raise TypeError(
+            "estimator must be one of sksemantic, or a search or pipeline with one at "
+            f"its end. Got {type(estimator).__name__} instead."
+        )
+    check_is_fitted(estimator)
+    return estimator
 
 
 def axes_for(

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sksemantic._displays.drawing import axes_for
+from sksemantic._displays.drawing import axes_for, import_pyplot, own_estimator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +26,8 @@ class PrefixAttentionDisplay:
     tokens : list of str
         Of the text, with what the tokenizer and the prompt put around it.
     prompt_tokens : list of str
+    n_windows : int, default=1
+        In how many windows the text is read. `tokens` are those of the first.
 
     Attributes
     ----------
@@ -43,6 +44,15 @@ class PrefixAttentionDisplay:
     weights: "NDArray"
     tokens: list[str]
     prompt_tokens: list[str]
+    n_windows: int = 1
+
+    def __repr__(self) -> str:
+        """Return how large it is."""
+        n_layers, n_tokens, n_prompt = self.weights.shape
+        return (
+            f"<PrefixAttentionDisplay of {n_tokens} tokens, {n_prompt} of the prompt, "
+            f"{n_layers} layers>"
+        )
 
     @classmethod
     def from_estimator(
@@ -58,7 +68,9 @@ class PrefixAttentionDisplay:
         Parameters
         ----------
         estimator : SKTuningClassifier or SKTuningRegressor
+            Or a search for one.
         text : str, or tuple of str for several texts a row
+            One that is read in several windows is drawn up to the end of the first.
         ax, **kwargs : object
             As in `plot`.
 
@@ -68,11 +80,18 @@ class PrefixAttentionDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator is another one, or `text` is not one text.
         ValueError
             If the backbone does not show what it attends to.
         """
-        check_is_fitted(estimator)
-        return cls(*estimator._attention(text)).plot(ax=ax, **kwargs)
+        own: Any = own_estimator(estimator, reads_texts=True)
+        if not isinstance(text, str | tuple):
+            raise TypeError(
+                "text must be one text, or a tuple of the texts of one row. Got "
+                f"{type(text).__name__} instead."
+            )
+        return cls(*own._attention(text)).plot(ax=ax, **kwargs)
 
     @property
     def by_layer(self) -> "NDArray":
@@ -87,7 +106,8 @@ class PrefixAttentionDisplay:
         ax : matplotlib Axes, or two of them, default=None
             Where to draw; a single one gets the tokens alone. By default a new figure.
         **kwargs : object
-            Passed to matplotlib's `imshow`.
+            Passed to matplotlib's `imshow`. By default the colours show the square root
+            of the attention: most of it is often at one token.
 
         Returns
         -------
@@ -99,25 +119,37 @@ class PrefixAttentionDisplay:
             If matplotlib is not installed.
         """
         n_prompt, n_tokens = len(self.prompt_tokens), len(self.tokens)
-        size = (min(16, 5 + 0.35 * n_prompt), min(20, 1.8 + 0.24 * n_tokens))
+        size = (min(16, 5.5 + 0.35 * n_prompt), min(20, 2.6 + 0.24 * n_tokens))
+        pyplot = import_pyplot("PrefixAttentionDisplay")
         name, ratios = "PrefixAttentionDisplay", [3, 1]
         axes, self.figure_ = axes_for(ax, name, 2, figsize=size, width_ratios=ratios)
         self.axes_ = axes
         mean = self.weights.mean(axis=0)  # (n_tokens, n_prompt_tokens)
-        options = {"cmap": "Blues", "vmin": 0, "aspect": "auto", **kwargs}
+        options = {"cmap": "Blues", "aspect": "auto", **kwargs}
+        if not {"norm", "vmin", "vmax"} & {*kwargs}:
+            options["norm"] = pyplot.matplotlib.colors.PowerNorm(0.5, vmin=0)
         self.image_ = axes[0].imshow(mean, **options)
         labels = [_plain(token) for token in self.prompt_tokens]
         axes[0].set_xticks(np.arange(len(labels)), labels, rotation=60, ha="right")
         axes[0].set_yticks(np.arange(len(self.tokens)), map(_plain, self.tokens))
-        axes[0].set(xlabel="prompt", ylabel="text", title="mean of all layers")
-        self.figure_.colorbar(self.image_, ax=axes[0], label="attention")
+        part = f" (window 1 of {self.n_windows})" if self.n_windows > 1 else ""
+        axes[0].set(xlabel="prompt", ylabel=f"text{part}")
+        self.figure_.colorbar(
+            self.image_,
+            ax=axes[0],
+            label="attention, mean of all layers",
+            location="top",
+            aspect=30,
+        )
         self.bars_ = None
         if len(axes) > 1:
             layers = np.arange(len(self.weights))
             self.bars_ = axes[1].barh(layers, self.by_layer, color="C0")
             axes[1].invert_yaxis()
             axes[1].locator_params(axis="y", integer=True)
-            axes[1].set(xlabel="share of the prompt", ylabel="layer", xlim=(0, 1))
+            axes[1].set(xlabel="share of\nthe prompt", ylabel="layer", xlim=(0, 1))
+            axes[1].set_box_aspect(max(1.0, 0.2 * len(layers)))
+            axes[1].set_anchor("N")
         return self
 
 

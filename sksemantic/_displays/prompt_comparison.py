@@ -49,12 +49,19 @@ class PromptComparisonDisplay:
     seconds: "NDArray"
     score_name: str = "score"
 
+    def __repr__(self) -> str:
+        """Return how many prompts there are, and the best."""
+        best = _shown(self.prompts[0]).partition("\n")[0]
+        return (
+            f"<PromptComparisonDisplay of {len(self.prompts)} prompts, best {best!r}>"
+        )
+
     @classmethod
     def from_cv_results(
         cls,
         cv_results: Any,
         *,
-        metric: str = "score",
+        metric: str | None = None,
         ax: "Axes | None" = None,
         **kwargs: Any,
     ) -> Self:
@@ -66,8 +73,9 @@ class PromptComparisonDisplay:
             ``search.cv_results_``, or the search: `GridSearchCV`,
             `RandomizedSearchCV` and others with the same results. Other parameters
             may have been searched as well: each prompt is shown at its best.
-        metric : str, default="score"
-            Which of several scores, as it is named in ``scoring``.
+        metric : str, default=None
+            Which of several scores, as it is named in ``scoring``. By default that of
+            the search's ``refit``.
         ax, **kwargs : object
             As in `plot`.
 
@@ -81,6 +89,7 @@ class PromptComparisonDisplay:
             If no prompt was searched, or there is no such score.
         """
         results = getattr(cv_results, "cv_results_", cv_results)
+        metric = _metric_of(cv_results, results) if metric is None else metric
         if not isinstance(results, Mapping) and not hasattr(results, "keys"):
             raise ValueError(
                 "cv_results must be the cv_results_ of a search, or the fitted search "
@@ -103,7 +112,7 @@ class PromptComparisonDisplay:
             prompts=list(best),
             scores=by_split[rows],
             seconds=np.asarray(results["mean_fit_time"], float)[rows],
-            score_name="score" if metric == "score" else metric,
+            score_name=metric,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -113,7 +122,8 @@ class PromptComparisonDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw. By default a new figure.
+            Where to draw; in a figure with ``layout="constrained"`` the prompts and
+            the seconds have room beside it. By default a new figure.
         **kwargs : object
             Passed to matplotlib's `errorbar`.
 
@@ -136,7 +146,7 @@ class PromptComparisonDisplay:
         spread = np.array([row.std() for row in self.scores])
         n_splits = self.scores.shape[1]
         if n_splits > 1:
-            ax.plot(self.scores, places, ".", color="0.7", zorder=1)
+            ax.plot(self.scores, places, ".", color="0.7", zorder=3)
         options = {"fmt": "o", "color": "C0", "capsize": 3, **kwargs}
         self.errorbar_ = ax.errorbar(means, places, xerr=spread, **options)
         for place, mean, seconds in zip(places, means, self.seconds, strict=True):
@@ -153,7 +163,7 @@ class PromptComparisonDisplay:
         ax.set_yticks(places, labels)
         ax.set_ylim(len(labels) - 0.5, -0.5)  # the best on top
         ax.grid(axis="x", alpha=0.3)
-        splits = f"mean and standard deviation of {n_splits} splits"
+        splits = f"mean and standard deviation of {n_splits} splits (grey)"
         ax.set_xlabel(self.score_name + (f", {splits}" if n_splits > 1 else ""))
         return self
 
@@ -175,14 +185,21 @@ def _prompt_column(results: Mapping[str, Any]) -> str:
     return names[0]
 
 
+def _metric_of(search: Any, results: Mapping[str, Any]) -> str:
+    """Return which score the best candidate of a search was chosen by."""
+    refit = getattr(search, "refit", None)
+    is_one_of_several = isinstance(refit, str) and f"mean_test_{refit}" in results
+    return str(refit) if is_one_of_several else "score"
+
+
 def _score_column(results: Mapping[str, Any], metric: str) -> str:
     name = f"mean_test_{metric}"
     if name not in results:
         prefix = "mean_test_"
         found = sorted(n.removeprefix(prefix) for n in results if n.startswith(prefix))
         raise ValueError(
-            f"The 'metric' parameter must be one of the scores of the search, {found}. "
-            f"Got {metric!r} instead."
+            f"The search has the scores {found}, and no {metric!r}: pass metric= with "
+            "one of them."
         )
     return name
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sksemantic._displays.drawing import axes_for
+from sksemantic._displays.drawing import axes_for, own_estimator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +37,8 @@ class TuningCurveDisplay:
     probe_loss, probe_score : float or None, default=None
         Of the linear probe on the held-out texts.
     loss_name : str, default="loss"
+    has_contrast : bool, default=False
+        Whether `train_loss` is the sum of this loss and the contrastive loss.
     estimator_name : str or None, default=None
 
     Attributes
@@ -63,7 +64,12 @@ class TuningCurveDisplay:
     probe_loss: float | None = None
     probe_score: float | None = None
     loss_name: str = "loss"
+    has_contrast: bool = False
     estimator_name: str | None = None
+
+    def __repr__(self) -> str:
+        """Return how many epochs there are."""
+        return f"<TuningCurveDisplay of {len(self.train_loss)} epochs>"
 
     @classmethod
     def from_estimator(
@@ -74,7 +80,7 @@ class TuningCurveDisplay:
         Parameters
         ----------
         estimator : SKTuningClassifier, SKTuningRegressor or SKTuningTokenClassifier
-            Fitted; also the last step of a pipeline, or `best_estimator_` of a search.
+            Fitted; or a search or pipeline with one at its end.
         ax, **kwargs : object
             As in `plot`.
 
@@ -84,18 +90,20 @@ class TuningCurveDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator is another one.
         ValueError
             If the estimator was not trained: few labels with `label_texts`.
         """
-        check_is_fitted(estimator)
-        history = estimator.history_
+        own: Any = own_estimator(estimator, reads_texts=False)
+        history = own.history_
         if not history:
             raise ValueError(
-                f"This {type(estimator).__name__} was not trained, its linear probe "
+                f"This {type(own).__name__} was not trained, its linear probe "
                 "predicts: there is no epoch to draw. With label_texts that is so "
                 "below 4 labelled texts a class."
             )
-        comparison = estimator.comparison_
+        comparison = own.comparison_
         scores = _column(history, "valid_acc")
         has_score = bool(np.isfinite(scores).any())
         probe: tuple[float, ...] = ()
@@ -107,8 +115,9 @@ class TuningCurveDisplay:
             valid_score=scores if has_score else None,
             probe_loss=probe[-1] if probe else None,
             probe_score=1 - probe[0] if has_score and len(probe) > 1 else None,
-            loss_name=_loss_name(estimator),
-            estimator_name=type(estimator).__name__,
+            loss_name=_loss_name(own),
+            has_contrast=_has_contrast(own),
+            estimator_name=type(own).__name__,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -139,7 +148,7 @@ class TuningCurveDisplay:
         """
         n_panels = 1 if self.valid_score is None else 2
         axes, self.figure_ = axes_for(
-            ax, "TuningCurveDisplay", n_panels, figsize=(5.5 * n_panels, 3.8)
+            ax, "TuningCurveDisplay", n_panels, figsize=(5.5 * n_panels, 4.2)
         )
         self.axes_ = axes
         self.lines_: dict[str, Line2D] = {}
@@ -163,7 +172,9 @@ class TuningCurveDisplay:
         epochs = np.arange(1, len(self.train_loss) + 1)
         for name, (values, label, color) in curves.items():
             if np.isfinite(values).any():
-                style = {"color": color, "label": _LABELS[label], **options}
+                with_contrast = name == "train_loss" and self.has_contrast
+                shown = _LABELS[label] + (", with contrast" if with_contrast else "")
+                style = {"color": color, "label": shown, **options}
                 (self.lines_[name],) = ax.plot(epochs, values, **style)
         if probe is not None:
             name = "probe_loss" if "train_loss" in curves else "probe_score"
@@ -172,10 +183,13 @@ class TuningCurveDisplay:
         if self.joined_after is not None:
             style = {"color": "0.8", "label": "held-out texts join", "zorder": 0}
             ax.axvline(self.joined_after + 0.5, **style)
-        ax.set(xlabel="epoch", ylabel=what, title=self.estimator_name)
+        ax.set(xlabel="epoch", ylabel=what)
+        if "train_loss" in curves:  # the first panel has the title of both
+            ax.set_title(self.estimator_name or "")
         ax.set_xlim(0.5, len(epochs) + 0.5)  # the same in both panels
         ax.locator_params(axis="x", integer=True)
-        ax.legend()
+        # Below the panel: inside it covers some of the curves.
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def _column(history: Any, name: str) -> "NDArray":
@@ -186,3 +200,8 @@ def _column(history: Any, name: str) -> "NDArray":
 def _loss_name(estimator: Any) -> str:
     is_contrast = estimator.config_.training.objective == "contrast"
     return "contrastive loss" if is_contrast else "loss"
+
+
+def _has_contrast(estimator: Any) -> bool:
+    training = estimator.config_.training
+    return training.objective == "task" and training.contrast > 0

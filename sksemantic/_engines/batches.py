@@ -22,7 +22,7 @@ def read_columns(batch: Any, names: list[str]) -> list[list[Any]]:
     TypeError
         If it is no batch, or has the texts of one row alone.
     ValueError
-        If it lacks a column.
+        If it lacks a column, has it twice, or its columns differ in length.
     """
     known = column_names(batch)
     missing = [name for name in names if name not in known]
@@ -31,6 +31,9 @@ def read_columns(batch: Any, names: list[str]) -> list[list[Any]]:
             f"The batch must have the column(s) {names}, as the 'text' parameter "
             f"says. Got the columns {known} instead."
         )
+    twice = [name for name in names if known.count(name) > 1]
+    if twice:
+        raise ValueError(f"The batch has several columns {twice[0]!r}: rename them.")
     row = next((name for name in names if isinstance(batch[name], str)), None)
     if row is not None:
         raise TypeError(
@@ -38,6 +41,9 @@ def read_columns(batch: Any, names: list[str]) -> list[list[Any]]:
             "single str instead, as of one row: pass batches. Of a datasets.Dataset "
             "that is dataset.map(predictor, batched=True)."
         )
+    if isinstance(batch, Mapping) and len({len(batch[name]) for name in known}) > 1:
+        lengths = ", ".join(f"{name!r} {len(batch[name])}" for name in known)
+        raise ValueError(f"The columns of a batch must be equally long. Got {lengths}.")
     return [as_list(batch[name]) for name in names]
 
 

@@ -17,8 +17,8 @@ _REMEDY = (
     "or '{0} ... {1}'. Literal braces are doubled: '{{' and '}}'."
 )
 _OTHER_COLUMNS = (
-    "Columns that are not texts go into a tabular model, beside transform()'s "
-    "features, with a ColumnTransformer."
+    "Columns that are not texts go into a tabular model, beside the scores that "
+    "CrossFittedScores makes of the texts, with a ColumnTransformer."
 )
 
 

@@ -1,7 +1,7 @@
 """The web application: models are asked over HTTP, and their texts read together."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from sksemantic._serving.engine import Engine
 from sksemantic._serving.guard import guarded_by
 from sksemantic._serving.limits import Limits
 from sksemantic._serving.routes import management_routes, model_routes, open_routes
+from sksemantic._serving.schemas import NAME_RULE, is_name
 from sksemantic._serving.server import Server
 from sksemantic._version import __version__
 
 
 def create_app(
-    models: "Mapping[str, Any] | Iterable[str | Path]",
+    models: "Mapping[str, Any] | Sequence[str | Path]",
     *,
     token: str | None = None,
     models_folder: "str | Path | None" = None,
@@ -38,7 +39,7 @@ def create_app(
 
     Parameters
     ----------
-    models : mapping of str to estimator or directory, or iterable of directories
+    models : dict of str to estimator or directory, or list of directories
         Fitted estimators by the names they are asked by, or directories of saved ones,
         which are called as their directories are.
     token : str, default=None
@@ -89,7 +90,7 @@ def create_app(
     )
     app.state.server = server
     app.include_router(open_routes(server))
-    guarded = guarded_by(token)
+    guarded = guarded_by(_checked(token))
     app.include_router(model_routes(server, guarded))
     app.include_router(management_routes(server, guarded))
     app.add_exception_handler(RequestValidationError, _refusal)
@@ -106,8 +107,15 @@ def _by_name(models: Any) -> dict[str, Any]:
         named = [*models.items()]
     elif isinstance(models, str | Path):
         named = [(Path(models).resolve().name, models)]
-    else:
+    elif isinstance(models, list | tuple) and all(
+        isinstance(each, str | Path) for each in models
+    ):
         named = [(Path(each).resolve().name, each) for each in models]
+    else:
+        raise TypeError(
+            "The 'models' parameter must be a dict of names and fitted estimators or "
+            f"directories, or a list of directories. Got {models!r:.80} instead."
+        )
     found = dict(named)
     if len(found) < len(named):
         names = [name for name, _ in named]
@@ -121,9 +129,10 @@ def _by_name(models: Any) -> dict[str, Any]:
 
 def _check_model(name: Any, source: Any) -> None:
     """Refuse a model that could not be loaded, before a server starts."""
-    if not isinstance(name, str) or not name or "/" in name:
+    if not is_name(name):
         raise ValueError(
-            f"A model's name must be a string without '/'. Got {name!r} instead."
+            f"A model's name must be {NAME_RULE}. Got {name!r} instead: pass "
+            "create_app a dict of names and directories."
         )
     if isinstance(source, str | Path):
         check_saved(source)
@@ -135,6 +144,17 @@ def _check_model(name: Any, source: Any) -> None:
             f"The model {name!r} must be a fitted estimator of sksemantic, or the "
             f"directory of a saved one. Got {source!r} instead."
         )
+
+
+def _checked(token: Any) -> str | None:
+    """Return a token that clients can send, or None."""
+    is_usable = isinstance(token, str) and token.isascii() and token.isprintable()
+    if token is not None and not (is_usable and token.split() == [token]):
+        raise ValueError(
+            "The 'token' parameter must be None, or ASCII letters, digits and signs "
+            "without spaces: others do not travel in a header."
+        )
+    return token
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
@@ -153,6 +173,9 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 def _said(error: dict[str, Any]) -> str:
     """Return where something is wrong, and what."""
+    if error["type"] == "json_invalid":
+        reason = error.get("ctx", {}).get("error", "it ends too early")
+        return f"The body is no JSON: {reason}, at character {error['loc'][-1]}."
     where = ".".join(map(str, error["loc"][1:]))
     what = error["msg"].removeprefix("Value error, ")
     return what if what.startswith(where) else f"{where}: {what}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sksemantic._serving.engine import WorkerDied
 from sksemantic._serving.limits import Limits
-from sksemantic._serving.messages import Answer, Job
+from sksemantic._serving.messages import EXPLAIN, Answer, Job
 
 # So many texts take as long, each of them, as more do: measured with MiniLM on a CPU.
 _ENOUGH_TEXTS = 32
@@ -31,7 +31,8 @@ class Batcher:
     While one batch is run the next one fills. A batch begins when its first job has
     waited for `Limits.wait_seconds`, or when it has as many texts as it may have. Of
     many texts that wait it takes half: while the others are read, answers are sent, and
-    who has got one may ask again. A job whose client has gone is not run.
+    who has got one may ask again. A batch explains for one job at most: that takes
+    long. A job whose client has gone is not run.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Batcher:
 
     def start(self) -> None:
         """Begin to run batches."""
+        self._has_news = asyncio.Event()  # an application may be started again
         self._task = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
@@ -118,6 +120,10 @@ class Batcher:
         while self._queue:
             first = self._queue[0]
             if batch and n_texts + first.n_texts > most:
+                break
+            if first.job.method == EXPLAIN and any(
+                each.job.method == EXPLAIN for each in batch
+            ):
                 break
             self._queue.popleft()
             self.n_texts -= first.n_texts

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +15,10 @@ from typing import Any
 
 from sksemantic._serving import worker_process
 from sksemantic._serving.messages import LOG, Answer, Job, ModelFacts
+
+_SECONDS_OF_WATCH = 1.0
+# After so many seconds, and so many of a client's longest waits, a call is given up.
+_HANGS, _HANGS_IN_WAITS = 300.0, 10
 
 
 class WorkerDied(Exception):
@@ -36,16 +42,28 @@ class Engine:
     ) -> None:
         self.models: dict[str, ModelFacts] = {}
         self.on_restart: Callable[[], None] = lambda: None
-        self.is_ready = False
+        self.patience = 30.0  # seconds of a call, after which the worker is not ready
+        self._is_loaded = False
         self._is_closed = False
         self._pid: int | None = None
-        self._n_calls = 0  # that the worker has not answered
+        self._calls: dict[int, float] = {}  # not answered yet: when they were made
+        self._numbers = itertools.count()
         self._sources = dict(sources)
         self._places = device, backbone
         self._isolate = isolate
         self._thread_worker: Any = None
         self._executor: Executor | None = None
         self._restarting = asyncio.Lock()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all models are loaded, and the worker answers."""
+        return self._is_loaded and self._seconds_at_work < self.patience
+
+    @property
+    def _seconds_at_work(self) -> float:
+        """How long ago the call was made that the worker is at; 0 if it has none."""
+        return time.monotonic() - min(self._calls.values(), default=time.monotonic())
 
     @property
     def is_started(self) -> bool:
@@ -60,6 +78,14 @@ class Engine:
         ValueError
             If one cannot be loaded.
         """
+        self._is_closed, self._restarting = False, asyncio.Lock()
+        await self._begin()
+        for name, source in self._sources.items():
+            await self._take_in(name, source)
+        self._is_loaded = True
+
+    async def _begin(self) -> None:
+        """Start a worker without models."""
         if self._isolate:
             self._executor = ProcessPoolExecutor(
                 1, get_context("spawn"), initializer=worker_process.begin
@@ -69,11 +95,32 @@ class Engine:
         else:
             self._executor = ThreadPoolExecutor(1, "sksemantic-worker")
             self._thread_worker = worker_process.make_worker()
-        for name, source in self._sources.items():
-            facts = await self._submit("load", name, source, *self._places)
-            self.models[name] = facts
-            LOG.info("%r is loaded: a %s on %s.", name, facts.kind, facts.backbone)
-        self.is_ready = True
+
+    async def _take_in(self, name: str, source: Any) -> None:
+        self._note(await self._submit("load", name, source, *self._places))
+
+    def _note(self, facts: ModelFacts) -> None:
+        """Note a model that the worker has loaded."""
+        self.models[facts.name] = facts
+        message = "%r is loaded: a %s on %s."
+        LOG.info(message, facts.name, facts.kind, facts.backbone)
+
+    async def watch(self) -> None:
+        """See that the worker lives, until this is cancelled.
+
+        One that has died is started again even if nobody asks it for anything, and one
+        that hangs is killed.
+        """
+        while True:
+            await asyncio.sleep(_SECONDS_OF_WATCH)
+            if not self._calls:
+                with contextlib.suppress(WorkerDied):
+                    await self._call("ping")
+                continue
+            longest = max(_HANGS, _HANGS_IN_WAITS * self.patience)
+            if self._is_loaded and self._seconds_at_work > longest:
+                LOG.error("The worker does not answer; it is killed.")
+                self._kill(signal.SIGKILL)
 
     async def run(self, jobs: list[Job]) -> list[Answer]:
         """Answer jobs.
@@ -97,8 +144,7 @@ class Engine:
         """
         facts: ModelFacts = await self._call("load", name, source, *self._places)
         self._sources[name] = source
-        self.models[name] = facts
-        LOG.info("%r is loaded: a %s on %s.", name, facts.kind, facts.backbone)
+        self._note(facts)
         return facts
 
     async def drop(self, name: str) -> None:
@@ -109,22 +155,28 @@ class Engine:
 
     def close(self) -> None:
         """End the worker; one that is still at work in its process is killed."""
-        self.is_ready, self._is_closed = False, True
-        if self._n_calls and self._pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGTERM)
+        self._is_loaded, self._is_closed = False, True
+        if self._calls:
+            self._kill(signal.SIGTERM)
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
+    def _kill(self, by: signal.Signals) -> None:
+        if self._pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, by)
+
     async def _call(self, method: str, *args: Any) -> Any:
         """Call a method of the worker, after what it does now."""
-        executor = self._executor
+        async with self._restarting:  # until the models are loaded again
+            executor = self._executor
         try:
             return await self._submit(method, *args)
         except BrokenProcessPool as exc:
             async with self._restarting:  # others see that it died as well
                 if self._executor is executor and not self._is_closed:
-                    await self._restart()
+                    with contextlib.suppress(BrokenProcessPool):  # it is tried again
+                        await self._restart()
             raise WorkerDied from exc
 
     async def _submit(self, method: str, *args: Any) -> Any:
@@ -132,17 +184,31 @@ class Engine:
         if not self._isolate:
             function = getattr(self._thread_worker, method)
         loop = asyncio.get_running_loop()
-        self._n_calls += 1
+        number = next(self._numbers)
+        self._calls[number] = time.monotonic()
         try:
             return await loop.run_in_executor(self._executor, function, *args)
         finally:
-            self._n_calls -= 1
+            del self._calls[number]
 
     async def _restart(self) -> None:
-        """Start a process with the same models, in place of one that died."""
+        """Start a process with the same models, in place of one that died.
+
+        A model that cannot be loaded any more is dropped: the others are served.
+        """
         LOG.error("The worker's process has died; it is started again.")
-        self.is_ready = False
+        self._is_loaded = False
         self.on_restart()
         if self._executor is not None:
             self._executor.shutdown(wait=False)
-        await self.start()
+        await self._begin()
+        for name, source in [*self._sources.items()]:
+            try:
+                await self._take_in(name, source)
+            except BrokenProcessPool:
+                raise
+            except Exception as exc:
+                LOG.error("%r cannot be loaded again, and is dropped: %s", name, exc)
+                self.models.pop(name, None)
+                self._sources.pop(name, None)
+        self._is_loaded = True

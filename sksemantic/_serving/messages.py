@@ -6,6 +6,7 @@ from typing import Any
 
 LOG = logging.getLogger("sksemantic.serve")
 PREDICT, PREDICT_PROBA, EXPLAIN = "predict", "predict_proba", "explain"
+MOST_WORDS = 300  # of a request to explain: the text is read again for each of them
 
 
 @dataclass(frozen=True)

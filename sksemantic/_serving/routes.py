@@ -7,7 +7,6 @@ from fastapi import APIRouter, HTTPException, Request, Security
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.routing import APIRoute
 
-from sksemantic._serving.engine import WorkerDied
 from sksemantic._serving.guard import BEARER
 from sksemantic._serving.messages import (
     EXPLAIN,
@@ -135,14 +134,7 @@ def management_routes(server: Server, route_class: type[APIRoute]) -> APIRouter:
     @router.post("/models", status_code=201, responses=changes)
     async def load(place: Place) -> ModelFacts:
         """Load a model, in place of one of the same name."""
-        directory = server.directory(place)
-        try:
-            return await server.engine.load(place.name, str(directory))
-        except WorkerDied as exc:
-            raise HTTPException(503, "The worker was lost while loading.") from exc
-        except Exception as exc:
-            said = str(exc).replace(str(directory), place.directory)
-            raise HTTPException(400, said) from exc
+        return await server.load(place)
 
     @router.delete("/models/{name}", status_code=204, responses=_refusals(403, 404))
     async def drop(name: str) -> None:

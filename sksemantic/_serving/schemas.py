@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
 
+_MOST_CHARACTERS = 100  # of a name
 _TEXT: dict[str, Any] = {"type": "string"}
 _TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
 
@@ -81,5 +82,27 @@ class Place(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: StrictStr = Field(pattern=r"^[\w.-]{1,100}$")
+    name: StrictStr
     directory: StrictStr = Field(description="Relative to the folder of models.")
+
+    @field_validator("name")
+    @classmethod
+    def check_name(cls, name: str) -> str:
+        """Refuse what cannot stand in an address."""
+        if not is_name(name):
+            raise ValueError(f"name must be {NAME_RULE}")
+        return name
+
+
+NAME_RULE = "1 to 100 printable characters without '/', and not '.' or '..'"
+
+
+def is_name(name: Any) -> bool:
+    """Whether a model may be called so."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= _MOST_CHARACTERS
+        and name.isprintable()
+        and "/" not in name
+        and name not in (".", "..")
+    )

@@ -11,9 +11,9 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 
 from sksemantic._serving.batcher import Batcher
-from sksemantic._serving.engine import Engine
+from sksemantic._serving.engine import Engine, WorkerDied
 from sksemantic._serving.limits import Limits
-from sksemantic._serving.messages import EXPLAIN, Answer, Job, ModelFacts
+from sksemantic._serving.messages import EXPLAIN, LOG, Answer, Job, ModelFacts
 from sksemantic._serving.metrics import Metrics
 from sksemantic._serving.schemas import Place, Texts
 
@@ -35,19 +35,24 @@ class Server:
         self.limits = limits
         self.folder = None if models_folder is None else Path(models_folder).resolve()
         self.metrics = Metrics()
+        engine.patience = limits.timeout_seconds
         engine.on_restart = self.metrics.worker_restarts.inc
         self.batcher = Batcher(self.engine.run, limits, self.metrics.count_batch)
         self.is_stopping = False
+        self._loading: set[asyncio.Task[ModelFacts]] = set()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """Load the models and answer; at the end answer what waits, then stop."""
+        self.is_stopping = False
         await self.engine.start()
         self.batcher.start()
+        watch = asyncio.create_task(self.engine.watch())
         try:
             yield
         finally:
             self.is_stopping = True
+            watch.cancel()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.batcher.stop(), _SECONDS_TO_STOP)
             await asyncio.to_thread(self.engine.close)
@@ -134,14 +139,40 @@ class Server:
     def directory(self, place: Place) -> Path:
         """Return the directory of a model to load; it must be in the folder."""
         folder = self.check_folder()
-        directory = (folder / place.directory).resolve()
-        if not directory.is_relative_to(folder) or not directory.is_dir():
+        with contextlib.suppress(OSError, ValueError):  # it is no path at all
+            directory = (folder / place.directory).resolve()
+            if directory.is_relative_to(folder) and directory.is_dir():
+                return directory
+        raise HTTPException(
+            404,
+            f"There is no directory {place.directory[:100]!r} in the folder of models. "
+            "Pass its path relative to that folder.",
+        )
+
+    async def load(self, place: Place) -> ModelFacts:
+        """Load a model; a client that has waited too long learns that it goes on."""
+        directory = self.directory(place)
+        loading = asyncio.create_task(self.engine.load(place.name, str(directory)))
+        self._loading.add(loading)
+        loading.add_done_callback(self._loaded)
+        await asyncio.wait([loading], timeout=self.limits.timeout_seconds)
+        if not loading.done():
             raise HTTPException(
-                404,
-                f"There is no directory {place.directory!r} in the folder of models. "
-                "Pass its path relative to that folder.",
+                503, "It is still being loaded: see GET /models.", {"Retry-After": "5"}
             )
-        return directory
+        try:
+            return loading.result()
+        except WorkerDied as exc:
+            raise HTTPException(503, "The worker was lost while loading.") from exc
+        except Exception as exc:
+            said = str(exc).replace(str(directory), place.directory)
+            raise HTTPException(400, said) from exc
+
+    def _loaded(self, loading: "asyncio.Task[ModelFacts]") -> None:
+        """Forget a task that has ended; say why it has failed."""
+        self._loading.discard(loading)
+        if not loading.cancelled() and loading.exception() is not None:
+            LOG.error("A model was not loaded: %s", loading.exception())
 
 
 async def _is_gone(request: Request) -> None:

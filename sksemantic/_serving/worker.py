@@ -7,6 +7,7 @@ import numpy as np
 
 from sksemantic._base import BaseSKTuning
 from sksemantic._classifier import SKTuningClassifier
+from sksemantic._inputs.words import split_words
 from sksemantic._model.mixed import compute_scores_of_many
 from sksemantic._prediction import Prediction
 from sksemantic._regressor import SKTuningRegressor
@@ -14,6 +15,7 @@ from sksemantic._saved import load_estimator
 from sksemantic._serving.messages import (
     EXPLAIN,
     LOG,
+    MOST_WORDS,
     PREDICT,
     PREDICT_PROBA,
     Answer,
@@ -64,6 +66,9 @@ class Worker:
         self._models[name] = estimator
         return facts
 
+    def ping(self) -> None:
+        """Do nothing: whoever asks learns that this process lives."""
+
     def drop(self, name: str) -> None:
         """Forget a model."""
         self._models.pop(name, None)
@@ -84,7 +89,7 @@ class Worker:
             try:
                 X = _rows(estimator, job.texts)
                 if job.method == EXPLAIN:
-                    answers[i] = Answer(_explained(estimator, X))
+                    answers[i] = _explained(estimator, X)
                 else:
                     prepared[i] = estimator._prepare_prediction(job.method, X)
             except Exception as exc:
@@ -127,9 +132,13 @@ def _rows(estimator: BaseSKTuning, texts: list[Any]) -> list[Any]:
     return [tuple(text) if isinstance(text, list) else text for text in texts]
 
 
-def _explained(estimator: Any, X: list[Any]) -> list[dict[str, Any]]:
+def _explained(estimator: Any, X: list[Any]) -> Answer:
     """Return each text's words, and what each has to do with each class."""
-    return [
+    rows = [row if isinstance(row, tuple) else (row,) for row in X]
+    if sum(len(split_words(text)) for row in rows for text in row) > MOST_WORDS:
+        detail = f"An explanation may have {MOST_WORDS} words and signs at most."
+        return Answer(status=413, detail=detail)
+    found = [
         {
             "words": each.words,
             "scores": each.scores.tolist(),
@@ -139,6 +148,7 @@ def _explained(estimator: Any, X: list[Any]) -> list[dict[str, Any]]:
         }
         for each in estimator.explain(X)
     ]
+    return Answer(found)
 
 
 def _facts(name: str, estimator: Any) -> ModelFacts:

@@ -43,6 +43,8 @@ class FitTimeEstimate:
     mean_tokens : float
         Of a text, all its windows together.
     device : str
+    is_most : bool
+        Whether the training may end before its last epoch.
     """
 
     seconds: float
@@ -52,12 +54,14 @@ class FitTimeEstimate:
     n_epochs: int
     mean_tokens: float
     device: str
+    is_most: bool = False
 
     def __str__(self) -> str:
+        about, up_to = ("At most about", "up to ") if self.is_most else ("About", "")
         return (
-            f"About {duration(self.seconds)} and {self.peak_bytes / 1e9:.1f} GB of "
+            f"{about} {duration(self.seconds)} and {self.peak_bytes / 1e9:.1f} GB of "
             f"memory for {self.n_texts:,} texts of {self.mean_tokens:.0f} tokens on "
-            f"average, in {self.n_epochs} epochs on {self.device}."
+            f"average, in {up_to}{self.n_epochs} epochs on {self.device}."
         )
 
 
@@ -102,6 +106,8 @@ def estimate_fit(trainer: "Trainer", plan: "Plan") -> FitTimeEstimate:
         n_epochs=plan.n_epochs if plan.has_training else 0,
         mean_tokens=_n_tokens(plan) / max(1, plan.n_texts),
         device=str(trainer.module.backbone.device),
+        is_most=plan.has_training
+        and (plan.config.early_stopping or plan.config.objective == "contrast"),
     )
 
 

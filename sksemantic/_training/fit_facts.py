@@ -21,6 +21,9 @@ TASKS = {
 }
 
 
+_OF_LONG = {"windows": "of longer ones in windows", "truncate": "longer ones are cut"}
+
+
 def fit_facts(model: "FittedModel") -> dict[str, str]:
     """Return what a fit has made, by what it is; nothing is loaded for it."""
     config, texts = model.config.model, model.n_texts
@@ -35,7 +38,7 @@ def fit_facts(model: "FittedModel") -> dict[str, str]:
         "trained": _trained(model),
         "saved size": f"{_megabytes(model):.1f} MB, without the backbone",
         "texts": f"{texts:,}" if texts else "unknown",
-        "tokens read of a text": f"{config.max_length}, {config.long_texts}",
+        "tokens read of a text": f"{config.max_length}, {_OF_LONG[config.long_texts]}",
         "time": duration(model.timing.seconds),
         **_comparison(model),
     }
@@ -79,6 +82,8 @@ def _comparison(model: "FittedModel") -> dict[str, str]:
         ),
         "kept": comparison.kept.replace("_", " "),
     }
+    if comparison.kept == "trained" and probe < trained:
+        facts["kept"] += ", as the linear probe is not clearly better"
     if comparison.has_joined:
         facts["after this comparison"] = "trained on the held-out texts too"
     return facts

@@ -229,11 +229,12 @@ def test_evaluate_when_called_then_scores_and_report(model, folder):
 
 def test_explain_when_called_then_the_words_and_a_page(model, folder, tmp_path):
     out, _ = sk("explain", model, folder / "train.csv", "-n", 2, "--label", "good")
-    assert [line.split(":")[0] for line in out.splitlines()[::2]] == ["good", "good"]
+    headings = {line.partition(": ")[0] for line in out.splitlines()[::2]}
+    assert headings <= {"good", "good (bad is predicted)"}
     assert "\x1b" not in out  # no terminal
     page = tmp_path / "page.html"
     sk("explain", model, folder / "train.csv", "--html", page)
-    assert page.read_text().count("<p style") == 5
+    assert page.read_text().count("<b>") == 5
     _, err = sk("explain", model, folder / "train.csv", "--label", "x", code=2)
     assert "--label must be one of bad, good" in err
 
@@ -249,12 +250,17 @@ def test_compare_prompts_when_called_then_the_best_first(folder, options, tmp_pa
     assert table.score.is_monotonic_decreasing
     assert out.splitlines()[-1].endswith(table.prompt[1])
     assert "two prompts or more" in sk(*start, "--prompt", "a", code=2)[1]
+    _, err = sk(*start, "--prompts", file, "--scoring", "acc", code=2)
+    assert "Did you mean 'accuracy'" in err
     _, err = sk(*start, "--prompt", "a", "--prompt", "{b}", code=2)
     assert "The prompt '{b}' cannot be used" in err
 
 
 def test_estimate_time_when_called_then_a_sentence(folder, options):
     out, _ = sk("estimate-time", folder / "train.csv", *COLUMNS, *options)
+    assert out.splitlines()[-1].startswith("At most about ")
+    several = ("--set", "training__objective=task")
+    out, _ = sk("estimate-time", folder / "train.csv", *COLUMNS, *options, *several)
     assert out.splitlines()[-1].startswith("About ")
 
 

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 import torch
 from conftest import LABELS, TEXTS
+from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sksemantic import (
     Explanation,
@@ -111,8 +113,11 @@ def test_prompts_when_searched_in_a_pipeline_then_the_search_itself_will_do(fast
     display = PromptComparisonDisplay.from_cv_results(search, metric="f1_macro")
     assert sorted(display.prompts) == ["Judge it.", "Rate."]
     assert display.ax_.get_xlabel().startswith("f1_macro, mean and standard deviation")
-    with pytest.raises(ValueError, match=r"scores of the search, \['accuracy', 'f1_ma"):
+    with pytest.raises(ValueError, match=r"has the scores \['accuracy', 'f1_macro'\]"):
         PromptComparisonDisplay.from_cv_results(search)
+    search.refit = "accuracy"
+    display = PromptComparisonDisplay.from_cv_results(search)
+    assert display.score_name == "accuracy"
 
 
 @pytest.mark.parametrize(
@@ -149,9 +154,31 @@ def test_attribution_when_shown_in_a_notebook_then_is_quoted_and_coloured():
     assert 'rgba(214, 69, 65, 0.75)" title="-2.000">good</span>' in other
 
 
-def test_attribution_when_printed_then_strong_words_are_coloured():
-    shown = str(TokenAttributionDisplay([explanation()]))
-    assert shown == "good: a <\x1b[32mgood\x1b[0m> \x1b[31mfilm\x1b[0m"
+def test_attribution_when_printed_then_strong_words_are_marked(monkeypatch):
+    display = TokenAttributionDisplay([explanation()])
+    assert str(display) == repr(display) == "good: a <good[+2]> film[-1]"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    colored = "good: a <\x1b[32mgood\x1b[0m> \x1b[31mfilm\x1b[0m"
+    assert str(display) == colored
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert str(display) == "good: a <good[+2]> film[-1]"
+
+
+def test_attribution_when_of_another_class_then_says_what_is_predicted():
+    display = TokenAttributionDisplay([explanation()], "bad")
+    assert str(display).startswith("bad (good is predicted): ")
+    assert "<b>bad (good is predicted)</b>" in display._repr_html_()
+
+
+def test_attribution_when_shown_then_each_text_has_its_own_scale():
+    weak = explanation(scores=explanation().scores / 100, method="shapley")
+    html = TokenAttributionDisplay([explanation(), weak])._repr_html_()
+    assert html.count("rgba(34, 139, 84, 0.75)") == 2
+    assert "green speaks for it, red against it; by shapley" in html
+
+
+def test_attribution_when_a_pair_is_printed_then_texts_are_separated():
     pair = explanation(text=("ab", "c"), words=["ab", "c"], scores=np.zeros((2, 2)))
     pair = Explanation(**vars(pair) | {"spans": [(0, 0, 2), (1, 0, 1)]})
     assert str(TokenAttributionDisplay([pair])) == "good: ab | c"
@@ -163,12 +190,65 @@ def test_attribution_when_drawn_then_the_strongest_words_are_bars():
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
     assert labels == ["good", "film"]
     assert display.ax_.get_xlabel() == "added to good"
+    assert display.ax_.get_title() == "2 of 5 words"
+    several = TokenAttributionDisplay([explanation(method="shapley")] * 3).plot(-1)
+    assert several.ax_.get_title() == "text 3 of 3, shapley"
+    with pytest.raises(IndexError, match="a place among 3 texts. Got 3"):
+        several.plot(3)
+
+
+def test_attribution_when_words_are_odd_then_are_drawn():
+    nothing = explanation(text="", words=[], scores=np.zeros((0, 2)), spans=[])
+    display = TokenAttributionDisplay([nothing]).plot()
+    assert display.ax_.get_title() == "a text without words"
+    long = explanation(words=["a", "<", "g" * 100, ">", "film"])
+    labels = TokenAttributionDisplay([long]).plot(n=1).ax_.get_yticklabels()
+    assert labels[0].get_text() == "g" * 23 + "…"
+
+
+def test_explanation_when_shown_then_is_short():
+    shown = repr(explanation(method="shapley"))
+    assert shown == (
+        "<Explanation of 'a <good> film': good, by shapley: good +2, a +0, < +0>"
+    )
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        TuningCurveDisplay.from_estimator,
+        lambda estimator: PrefixAttentionDisplay.from_estimator(estimator, TEXTS[0]),
+        lambda estimator: TokenAttributionDisplay.from_estimator(estimator, TEXTS[:1]),
+    ],
+)
+def test_display_when_given_a_search_or_a_pipeline_then_finds_the_estimator(draw, fast):
+    one = SKTuningClassifier(**fast | {"max_epochs": 1})
+    search = GridSearchCV(one, {"prompt": ["Rate."]}, cv=2).fit(TEXTS, LABELS)
+    assert repr(draw(search)) == repr(draw(search.best_estimator_))
+    assert repr(draw(make_pipeline(search))) == repr(draw(search))
+    with pytest.raises(TypeError, match="search or pipeline.*Got DummyClassifier"):
+        draw(DummyClassifier())
+
+
+def test_display_when_a_pipeline_may_change_the_texts_then_is_refused(fitted):
+    changing = make_pipeline(FunctionTransformer(), fitted)
+    TuningCurveDisplay.from_estimator(changing)
+    with pytest.raises(TypeError, match=r"pass pipeline\[-1\]"):
+        TokenAttributionDisplay.from_estimator(changing, TEXTS[:1])
+
+
+def test_attention_when_a_text_has_several_windows_then_says_so(fitted):
+    display = PrefixAttentionDisplay.from_estimator(fitted, "a film " * 100)
+    assert display.n_windows > 1
+    assert display.axes_[0].get_ylabel() == f"text (window 1 of {display.n_windows})"
+    with pytest.raises(TypeError, match="text must be one text.*Got list"):
+        PrefixAttentionDisplay.from_estimator(fitted, TEXTS[:1])
 
 
 def test_attribution_when_made_from_an_estimator_then_explains(fitted):
     display = TokenAttributionDisplay.from_estimator(fitted, TEXTS[:2], name="bad")
     assert len(display.explanations) == 2
-    assert display._repr_html_().count("<p ") == 2
+    assert display._repr_html_().count("<b>") == 2
     with pytest.raises(ValueError, match="one of .*Got 'fair'"):
         TokenAttributionDisplay.from_estimator(fitted, TEXTS[:1], name="fair")
 

@@ -12,7 +12,7 @@ from sksemantic._serving.limits import Limits
 from sksemantic._serving.messages import Answer, Job
 
 
-def answered(sizes, run=None, **limits):
+def answered(sizes, run=None, method="predict", **limits):
     """Return the texts of each batch, and all answers, of jobs that come at once."""
     batches = []
 
@@ -23,7 +23,7 @@ def answered(sizes, run=None, **limits):
     async def ask():
         batcher = Batcher(note, Limits(**limits), lambda *counts: None)
         batcher.start()
-        jobs = [Job("m", "predict", ["a"] * size) for size in sizes]
+        jobs = [Job("m", method, ["a"] * size) for size in sizes]
         answers = await asyncio.gather(*map(batcher.submit, jobs))
         await batcher.stop()
         return answers
@@ -46,6 +46,11 @@ def test_batch_when_many_texts_wait_then_takes_half():
 def test_batch_when_limited_then_has_no_more_texts_but_for_one_job():
     batches, _ = answered([3, 3, 9, 3, 3], batch_texts=6)
     assert batches == [[3, 3], [9], [3, 3]]
+
+
+def test_batch_when_texts_are_explained_then_of_one_job():
+    batches, _ = answered([3, 2, 1], method="explain")
+    assert batches == [[3], [2], [1]]
 
 
 @pytest.mark.parametrize(("error", "status"), [(WorkerDied, 503), (KeyError, 500)])
