@@ -19,6 +19,8 @@ _LOOPBACK = {
     "::1": ["localhost", "[::1]"],
 }
 
+_NOT_STARTED = "The server has not started: see the messages above."
+
 
 def run(
     models: list[str],
@@ -73,10 +75,12 @@ def run(
     try:
         with closing(config.bind_socket()) as socket:  # before the models are loaded
             server.run([socket])
+    except SystemExit as exc:  # uvicorn has said why
+        raise WorkError(_NOT_STARTED) from exc
     finally:  # a second Ctrl-C leaves the worker at its work
         app.state.server.engine.close()
     if not server.started:
-        raise WorkError("The server has not started: see the messages above.")
+        raise WorkError(_NOT_STARTED)
 
 
 def _log_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -464,6 +464,9 @@ def test_serve_when_its_worker_is_killed_or_it_is_told_to_stop_then_answers(
     threading.Timer(0.3, worker.kill).start()  # while the request waits
     right = (200, models["labels"].predict(TEXTS[:2]).tolist())
     assert ask_over(url) in ((503, None), right)  # it may have been started again
+    again = subprocess.run(process.args, capture_output=True, text=True)
+    assert again.returncode == 1  # the port is taken
+    assert "The server has not started" in again.stderr
     while not is_ready(url):  # until the worker has been started again
         time.sleep(0.1)
     children = psutil.Process(process.pid).children(recursive=True)
