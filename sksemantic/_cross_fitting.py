@@ -13,14 +13,16 @@ from sklearn.base import (
     is_classifier,
 )
 from sklearn.model_selection import (
+    GroupKFold,
     KFold,
+    StratifiedGroupKFold,
     StratifiedKFold,
     check_cv,
     cross_val_predict,
 )
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sksemantic._inputs.columns import name_rows, only_column
 from sksemantic._inputs.unlabelled import missing_rows
@@ -136,7 +138,8 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             If a label is missing.
         """
         y = _labels_of_all(y)
-        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
+        own = self._without_groups(fit_params)
+        self.estimator_ = clone(self.estimator).fit(X, y, **own)
         shape = np.shape(y)
         n_columns = shape[1] if len(shape) > 1 else 1
         classes = getattr(self.estimator_, "classes_", ())
@@ -154,6 +157,7 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             As the estimator takes them, with labels for all texts.
         **fit_params : dict
             For the estimator's `fit`; those with an entry a text are split as X is.
+            Texts of one of the `groups` are in one fold.
 
         Returns
         -------
@@ -162,18 +166,22 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a label is missing.
+            If a label is missing, or a class has a single text: the estimator of one
+            fold would not know it.
         """
         self._validate_params()
         y = _labels_of_all(y)
+        groups = fit_params.get("groups")
+        own = self._without_groups(fit_params)
         given = cross_val_predict(
             self.estimator,
             X,
             y,
-            cv=self._folds(y),
+            groups=groups,
+            cv=self._folds(y, groups),
             n_jobs=self.n_jobs,
             method=self._response,
-            params=fit_params or None,
+            params=own or None,
         )
         self.fit(X, y, **fit_params)
         return self._columns(given)
@@ -226,15 +234,27 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         has_probabilities = hasattr(self.estimator, "predict_proba")
         return "predict_proba" if has_probabilities else "decision_function"
 
-    def _folds(self, y: Any) -> Any:
+    def _without_groups(self, fit_params: dict[str, Any]) -> dict[str, Any]:
+        """Return what the estimator's `fit` takes of these."""
+        if has_fit_parameter(self.estimator, "groups"):
+            return fit_params
+        return {name: each for name, each in fit_params.items() if name != "groups"}
+
+    def _folds(self, y: Any, groups: Any) -> Any:
         if not isinstance(self.cv, int):
             return check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         is_stratified = is_classifier(self.estimator) and type_of_target(y) in (
             "binary",
             "multiclass",
         )
-        folds = StratifiedKFold if is_stratified else KFold
-        return folds(self.cv, shuffle=True, random_state=self.random_state)
+        if is_stratified:
+            _refuse_single_texts(y)
+        options = {"shuffle": True, "random_state": self.random_state}
+        if groups is None:
+            return (StratifiedKFold if is_stratified else KFold)(self.cv, **options)
+        if is_stratified:
+            return StratifiedGroupKFold(self.cv, **options)
+        return GroupKFold(self.cv)
 
     def _columns(self, given: Any) -> "NDArray":
         """Return scores (n, n_scores) of what the estimator says."""
@@ -243,6 +263,23 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             given = given[:, 1] if self._is_binary else given
             given = logit(given.clip(_SUREST, 1 - _SUREST))
         return given.reshape(len(given), -1)
+
+
+def _refuse_single_texts(y: Any) -> None:
+    """Refuse classes that one of the folds would have no text of.
+
+    Raises
+    ------
+    ValueError
+    """
+    classes, counts = np.unique(np.asarray(y), return_counts=True)
+    single = classes[counts == 1].tolist()
+    if single:
+        raise ValueError(
+            "y must have two texts of every class or more, as the estimator of each "
+            f"fold has to know it. Got one of {', '.join(map(repr, single[:5]))}. "
+            "Leave such rows out, or join classes."
+        )
 
 
 def _labels_of_all(y: Any) -> Any:

@@ -116,7 +116,8 @@ class Explains:
             for i, own in zip(rows, found, strict=True):
                 scores[i] = own
         names, predictions = task.output_names(), task.predict(outputs)
-        return make_explanations(texts, scores, names, predictions, methods)
+        shown = task.shown_outputs(outputs)
+        return make_explanations(texts, scores, names, predictions, methods, shown)
 
     def _attention(self, text: Any) -> "tuple[NDArray, list[str], list[str], int]":
         """Return what the tokens of one text attend to, and all tokens as texts.

@@ -44,13 +44,18 @@ class Explanation:
         taken off; to the log-odds of each label, or of each ordered class but the first
         against all below it; or to each predicted number, in its units.
     names : list
-        What the columns of `scores` are: classes, labels, or numbers of targets.
+        What the columns of `scores` are: classes, labels, steps between ordered
+        classes such as "2 or above", "number", or the numbers of several targets.
     prediction : object
         As of `predict`.
     spans : list of (int, int, int)
         Which text of the row each word is in, and its first and last place there.
     method : str, default=None
         How the scores were computed: "shapley", "integrated_gradients" or "occlusion".
+    shown : int or None, default=None
+        The column that is shown by default: of the predicted class, of the most
+        probable label, or of the step to the predicted ordered class. None: that of
+        `prediction`, if it is one of `names`, else the first.
     """
 
     __module__ = "sksemantic"  # where users find it
@@ -62,6 +67,7 @@ class Explanation:
     prediction: Any
     spans: list[tuple[int, int, int]]
     method: str | None = None
+    shown: int | None = None
 
     def __repr__(self) -> str:
         """Return the text and its strongest words."""
@@ -77,7 +83,7 @@ class Explanation:
         Parameters
         ----------
         name : object, default=None
-            One of `names`; by default the predicted class, or the first target.
+            One of `names`; by default that of `shown`.
         n : int, default=5
 
         Returns
@@ -99,6 +105,8 @@ class Explanation:
             If there is no such name.
         """
         if name is None:
+            if self.shown is not None:
+                return self.shown
             is_class = np.ndim(self.prediction) == 0 and self.prediction in self.names
             return self.names.index(self.prediction) if is_class else 0
         if name not in self.names:
@@ -226,15 +234,18 @@ def make_explanations(
     names: list[Any],
     predictions: "NDArray",
     methods: "NDArray",
+    shown: "NDArray",
 ) -> list[Explanation]:
     """Return an explanation for each row of texts."""
     found = []
-    rows = zip(_rows(texts), scores, predictions, methods.tolist(), strict=True)
-    for row, own, prediction, method in rows:
+    lists = methods.tolist(), shown.tolist()
+    rows = zip(_rows(texts), scores, predictions, *lists, strict=True)
+    for row, own, prediction, method, column in rows:
         spans = _word_spans(row)
         words = [row[i][start:end] for i, start, end in spans]
         text = row[0] if len(row) == 1 else row
-        found.append(Explanation(text, words, own, names, prediction, spans, method))
+        facts = names, prediction, spans, method, column
+        found.append(Explanation(text, words, own, *facts))
     return found
 
 

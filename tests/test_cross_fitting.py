@@ -131,3 +131,17 @@ def test_labels_when_some_are_missing_then_are_refused(method, missing):
     fit = getattr(CrossFittedScores(Learner(), cv=4), method)
     with pytest.raises(ValueError, match=r"2 texts without one, .* row\(s\) 0, 5"):
         fit(DIFFERENT, y)
+
+
+def test_scores_when_texts_have_groups_then_those_are_in_one_fold():
+    groups = np.arange(24) // 2
+    twice = [f"text {i}" for i in groups]  # the texts of a group are the same
+    y = ["a", "b"] * 12
+    scores = CrossFittedScores(Learner(), cv=3).fit_transform(twice, y, groups=groups)
+    np.testing.assert_allclose(scores, 0)  # none has been seen
+
+
+def test_scores_when_a_class_has_one_text_then_refused():
+    y = ["rare", *["a", "b"] * 11, "a"]
+    with pytest.raises(ValueError, match="Got one of 'rare'"):
+        CrossFittedScores(Learner()).fit_transform(DIFFERENT, y)

@@ -8,6 +8,7 @@ from conftest import LABELS, TEXTS, load_tiny
 from sklearn.base import clone
 
 from sksemantic import SKTuningClassifier, SKTuningRegressor
+from sksemantic._inputs.words import split_words
 
 X = ["a good film, isn't it?", "", "dull"]
 WORDS = [["a", "good", "film", ",", "isn't", "it", "?"], [], ["dull"]]
@@ -115,7 +116,7 @@ def test_regressor_when_explained_then_in_the_units_of_y(fast):
     (found,) = reg.explain(["a good film"], method="occlusion")
     lost = reg.predict(["a good film"]) - reg.predict(["a  film"])
     np.testing.assert_allclose(found.scores[1], lost, rtol=1e-4)
-    assert found.names == [0]
+    assert found.names == ["number"]
     (gradients,) = reg.explain(["a good film"], method="integrated_gradients")
     assert np.abs(gradients.scores).max() > 1
 
@@ -128,7 +129,8 @@ def test_kinds_of_targets_when_explained_then_columns_are_named(fast):
     ranks = np.array(["low", "mid", "high"])[np.arange(24) % 3]
     ordered = clone(clf).set_params(ordinal=["low", "mid", "high"]).fit(TEXTS, ranks)
     (found,) = ordered.explain(["a good film"])
-    assert (found.names, found.scores.shape) == (["mid", "high"], (3, 2))
+    assert found.names == ["mid or above", "high or above"]
+    assert found.scores.shape == (3, 2)
     assert found.prediction in ("low", "mid", "high")
 
 
@@ -179,3 +181,35 @@ def test_shapley_when_summed_then_is_what_the_text_adds_to_an_empty_one(fitted):
         np.testing.assert_allclose(
             found.scores.sum(axis=0) @ [-1, 1], own - scores[-1], atol=1e-5
         )
+
+
+def test_explanation_when_labels_are_several_then_shows_the_most_probable(fast):
+    Y = np.c_[np.array(LABELS) == "good", np.array(LABELS) != "good"].astype(int)
+    clf = SKTuningClassifier(**fast).fit(TEXTS, Y)
+    for found, row in zip(
+        clf.explain(TEXTS[:4]), clf.predict_proba(TEXTS[:4]), strict=True
+    ):
+        assert found.column() == row.argmax()
+
+
+def test_explanation_when_classes_are_ordered_then_names_steps(fast):
+    ranks = np.arange(len(TEXTS)) % 3
+    clf = SKTuningClassifier(**fast, ordinal=True).fit(TEXTS, ranks)
+    for found, predicted in zip(
+        clf.explain(TEXTS[:4]), clf.predict(TEXTS[:4]), strict=True
+    ):
+        assert found.names == ["1 or above", "2 or above"]
+        assert found.column() == max(predicted - 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("मुझे यह फिल्म पसंद है", ["मुझे", "यह", "फिल्म", "पसंद", "है"]),
+        ("e\u0301te\u0301!", ["e\u0301te\u0301", "!"]),
+        ("👩\u200d👩 ok ❤\ufe0f", ["👩\u200d👩", "ok", "❤\ufe0f"]),
+        ("don't 3.5 well-known", ["don't", "3.5", "well-known"]),
+    ],
+)
+def test_words_when_letters_have_marks_then_are_whole(text, words):
+    assert [each.group() for each in split_words(text)] == words

@@ -47,6 +47,13 @@ def check_directory_is_free(path: str, *, force: bool) -> None:
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{path!r} is a file, and must be a directory.")
     if directory.is_dir() and any(directory.iterdir()):
+        try:
+            class_and_digest(directory)
+        except NoModelError as exc:
+            raise UsageError(
+                f"{path!r} holds something else than a model. Name another directory, "
+                "or empty it."
+            ) from exc
         if not force:
             raise UsageError(f"{path!r} is there already. --force replaces it.")
         try:

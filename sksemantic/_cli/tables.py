@@ -81,7 +81,12 @@ class Table:
         if format_ is Format.parquet and path == STANDARD:
             raise UsageError("Parquet cannot be read from standard input.")
         default = "\t" if format_ is Format.tsv else ","
-        delimiter = (reading.delimiter or default).replace("\\t", "\t")
+        given = default if reading.delimiter is None else reading.delimiter
+        delimiter = given.replace("\\t", "\t")
+        if len(delimiter) != 1:
+            raise UsageError(
+                f"--delimiter must be one character, or '\\t'. Got {given!r} instead."
+            )
         return cls(path, format_, delimiter, reading.encoding)
 
     @property

@@ -8,9 +8,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sksemantic._cli.command import forget_output
@@ -95,7 +97,8 @@ def _text_writer(file: Any, format_: Format) -> Write:
                 f"{new[0]!r} is in later rows only, and has no column in the output: "
                 "write JSONL."
             )
-        frame.reindex(columns=columns).to_csv(
+        cells = frame.reindex(columns=columns).apply(_as_cells)
+        cells.to_csv(
             file,
             sep="\t" if format_ is Format.tsv else ",",
             index=False,
@@ -106,17 +109,39 @@ def _text_writer(file: Any, format_: Format) -> Write:
 
     def write_objects(frame: pd.DataFrame) -> None:
         for record in frame.astype(object).to_dict("records"):
-            file.write(json.dumps(_without_nan(record), ensure_ascii=False) + "\n")
+            file.write(_as_json(_without_nan(record)) + "\n")
         file.flush()
 
     return write_objects if format_ is Format.jsonl else write_cells
 
 
 def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: None if value is pd.NA or value != value else value
-        for name, value in record.items()
-    }
+    return {name: None if _is_nan(each) else each for name, each in record.items()}
+
+
+def _is_nan(value: Any) -> bool:
+    return (
+        value is pd.NA or value is pd.NaT or isinstance(value, float) and isnan(value)
+    )
+
+
+def _as_json(value: Any) -> str:
+    """Return JSON of a value; what it has no type for is a list, or a text."""
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _as_cells(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return a column whose lists and objects are JSON, as cells cannot hold them."""
+    nested = list | dict | np.ndarray
+    if column.dtype.kind in "biufmM" or not any(isinstance(x, nested) for x in column):
+        return column
+    return column.astype(object).map(
+        lambda value: _as_json(value) if isinstance(value, nested) else value
+    )
 
 
 @contextmanager

@@ -134,13 +134,17 @@ class PrefixAttentionDisplay:
         axes[0].set_yticks(np.arange(len(self.tokens)), map(_plain, self.tokens))
         part = f" (window 1 of {self.n_windows})" if self.n_windows > 1 else ""
         axes[0].set(xlabel="prompt", ylabel=f"text{part}")
-        self.figure_.colorbar(
+        bar = self.figure_.colorbar(
             self.image_,
             ax=axes[0],
             label="attention, mean of all layers",
             location="top",
             aspect=30,
         )
+        low, high = self.image_.get_clim()
+        ticks = low + (high - low) * np.square([0, 0.25, 0.5, 0.75, 1])
+        bar.set_ticks(ticks.tolist())
+        bar.ax.xaxis.set_major_formatter("{x:.2g}")
         self.bars_ = None
         if len(axes) > 1:
             layers = np.arange(len(self.weights))

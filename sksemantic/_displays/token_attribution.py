@@ -168,7 +168,7 @@ class TokenAttributionDisplay:
                 ("", "") if abs(score) < least or score == 0 else mark(score)
                 for score in scores
             ]
-            shown = _joined(explanation, marks, str)
+            shown = _joined(explanation, marks, visible)
             lines.append(f"{self._heading(explanation)}: {shown}")
         return "\n".join(lines)
 
@@ -176,10 +176,11 @@ class TokenAttributionDisplay:
         """Return what the words speak for, and what is predicted if it is another."""
         _, name = self._scores(explanation)
         predicted = explanation.prediction
-        is_other = np.ndim(predicted) == 0 and predicted in explanation.names
-        return f"{name}" + (
-            f" ({predicted} is predicted)" if is_other and predicted != name else ""
-        )
+        if np.ndim(predicted) or predicted == name:  # several labels have no room
+            return visible(f"{name}")
+        is_float = isinstance(predicted, float)
+        shown = f"{predicted:.4g}" if is_float else f"{predicted}"
+        return visible(f"{name} ({shown} is predicted)")
 
     def _paragraph(self, explanation: Explanation) -> str:
         scores, _ = self._scores(explanation)
@@ -198,6 +199,14 @@ class TokenAttributionDisplay:
         """Return the scores of the words (n_words,), and what they are added to."""
         column = explanation.column(self.name)
         return explanation.scores[:, column], explanation.names[column]
+
+
+def visible(text: str) -> str:
+    """Return a text whose control characters a terminal shows, and does not obey."""
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1]
+        for each in text
+    )
 
 
 def _has_colors() -> bool:

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 import numpy as np
 
@@ -16,13 +17,27 @@ if TYPE_CHECKING:
 
 _MARK = 2**30  # above every token id
 
-# Letters and digits with what joins them ("don't", "3.5", "well-known"), or one sign.
-_WORD = re.compile(r"\w+(?:['’.,-]\w+)*|[^\w\s]")
+_LAST_WITH_MARKS = 0x1F000  # what comes later are signs, and letters without marks
+_JOINERS = "\u200c\u200d"  # inside words of some scripts, and inside emoji
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """Return the pattern of a word.
+
+    Letters and digits with what joins them ("don't", "3.5", "well-known"), or one sign.
+    Marks belong to the letter or sign before them: vowels of many scripts, accents.
+    """
+    codes = map(chr, range(0x300, _LAST_WITH_MARKS))
+    marks = "".join(each for each in codes if category(each).startswith("M"))
+    letters = f"\\w[\\w{marks}{_JOINERS}]*"
+    sign = f"[^\\w\\s][{marks}]*"
+    return re.compile(f"{letters}(?:['’.,-]{letters})*|{sign}(?:\u200d{sign})*")
 
 
 def split_words(text: str) -> list[re.Match[str]]:
     """Return the words of a text, in order, with their places."""
-    return list(_WORD.finditer(text))
+    return list(_word().finditer(text))
 
 
 def words_of_tokens(

@@ -60,6 +60,7 @@ class WordScores(BaseModel):
     words: list[str]
     scores: list[list[float]]
     names: list[Any]
+    column: int = Field(description="Which of the names is about the prediction.")
     prediction: Any
     method: str = Field(description="How the scores were computed.")
 

@@ -143,6 +143,7 @@ def _explained(estimator: Any, X: list[Any]) -> Answer:
             "words": each.words,
             "scores": each.scores.tolist(),
             "names": _in_json(each.names),
+            "column": each.column(),
             "prediction": _in_json(each.prediction),
             "method": each.method,
         }

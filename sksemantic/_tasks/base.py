@@ -130,6 +130,10 @@ class Task(ABC):
         """Return what each of the head's outputs is about (K,)."""
         return list(range(self.n_outputs))
 
+    def shown_outputs(self, outputs: "NDArray") -> "NDArray":
+        """Return which output says most of what is predicted of each row (n,)."""
+        return np.zeros(len(outputs), np.int64)
+
     def explainable(self, outputs: "NDArray") -> "NDArray":
         """Return the head's outputs (..., K), or parts of them, in the user's terms."""
         return outputs

@@ -74,6 +74,10 @@ class ClassifierTask(Task):
         """Return the classes."""
         return self.classes.tolist()
 
+    def shown_outputs(self, outputs: "NDArray") -> "NDArray":
+        """Return the most probable class or label."""
+        return outputs.argmax(axis=1)
+
     @abstractmethod
     def log_losses(self, scores: "NDArray", targets: "NDArray") -> "NDArray":
         """Return minus the log-probability of each row's target (n,)."""

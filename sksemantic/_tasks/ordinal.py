@@ -58,8 +58,12 @@ class Ordinal(ClassifierTask, name="ordinal"):
         return self.ranks[super().encode(y)]
 
     def output_names(self) -> list[Any]:
-        """Return the class that each step leads to."""
-        return self.in_order[1:].tolist()
+        """Return which classes are beyond each step."""
+        return [f"{name} or above" for name in self.in_order[1:].tolist()]
+
+    def shown_outputs(self, outputs: "NDArray") -> "NDArray":
+        """Return the step to the predicted class; of the lowest class the first."""
+        return np.maximum(self.encode(self.predict(outputs)) - 1, 0)
 
     @property
     def in_order(self) -> "NDArray":

@@ -130,6 +130,10 @@ class Regression(Task, name="regression"):
         predictions = scores * self.scale + self.center
         return predictions if self.is_multi_output else predictions[:, 0]
 
+    def output_names(self) -> list[Any]:
+        """Return the numbers of the targets, or a name for the only one."""
+        return ["number"] if self.n_outputs == 1 else super().output_names()
+
     def explainable(self, outputs: "NDArray") -> "NDArray":
         """Return differences of predictions in the units of y."""
         return outputs * self.scale

@@ -75,7 +75,7 @@ def test_fit_when_the_place_is_taken_then_refused_before_the_work(model, folder)
     (folder / "other").mkdir()
     (folder / "other/config.json").write_text("{}")
     _, err = sk(*start, folder / "other", "--force", code=2)
-    assert "of something else" in err
+    assert "something else than a model" in err
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,7 @@ def test_fit_when_the_place_is_taken_then_refused_before_the_work(model, folder)
         (["--label-texts", "none.json"], "No such file"),
         (["--test", "none.csv"], "no file 'none.csv'"),
         (["--format", "parquet"], "cannot be read as parquet"),
+        (["--delimiter", "||"], "must be one character"),
         (["--encoding", "latin-0"], "unknown encoding"),
     ],
 )
@@ -254,6 +255,23 @@ def test_compare_prompts_when_called_then_the_best_first(folder, options, tmp_pa
     assert "Did you mean 'accuracy'" in err
     _, err = sk(*start, "--prompt", "a", "--prompt", "{b}", code=2)
     assert "The prompt '{b}' cannot be used" in err
+
+
+def test_predict_when_cells_are_lists_then_they_are_json(model, tmp_path):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame({"review": ["good", "bad"], "label": "", "l": [[1, 2], [3]]})
+    table.to_parquet(tmp_path / "lists.parquet")
+    for name in ("out.jsonl", "out.csv"):
+        sk("predict", model, tmp_path / "lists.parquet", "--out", tmp_path / name)
+    first = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    assert first["l"] == [1, 2]
+    assert pd.read_csv(tmp_path / "out.csv")["l"].tolist() == ["[1, 2]", "[3]"]
+
+
+def test_fit_when_a_directory_holds_no_model_then_is_not_replaced(folder, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    start = ["fit", folder / "train.csv", *COLUMNS, "--out", tmp_path, "--force"]
+    assert "something else than a model" in sk(*start, code=2)[1]
 
 
 def test_estimate_time_when_called_then_a_sentence(folder, options):

@@ -300,3 +300,10 @@ def test_attention_when_there_is_a_prefix_then_is_that_of_the_model_itself(
     np.testing.assert_allclose(
         found.weights, expected[:, n_prompt:, :n_prompt], atol=1e-5
     )
+
+
+def test_attribution_when_a_text_has_control_characters_then_they_are_shown():
+    odd = explanation(text="a <good> \x1b[2Jm", prediction="g\x07")
+    shown = str(TokenAttributionDisplay([odd], "good"))
+    assert "\x1b" not in shown and "\x07" not in shown
+    assert "\\x1b" in shown and "(g\\x07 is predicted)" in shown

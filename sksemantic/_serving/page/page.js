@@ -80,8 +80,7 @@ function colour(score, largest) {
 }
 
 function words(explained) {
-  const { names, prediction, scores } = explained;
-  const column = Math.max(0, names.findIndex((name) => name === prediction));
+  const { names, column, scores } = explained;
   const own = scores.map((each) => each[column]);
   const largest = Math.max(...own.map(Math.abs), 0);
   const found = element("p", undefined, "words");
