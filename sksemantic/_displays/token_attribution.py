@@ -178,7 +178,7 @@ class TokenAttributionDisplay:
         predicted = explanation.prediction
         if np.ndim(predicted) or predicted == name:  # several labels have no room
             return visible(f"{name}")
-        is_float = isinstance(predicted, float)
+        is_float = isinstance(predicted, float | np.floating)
         shown = f"{predicted:.4g}" if is_float else f"{predicted}"
         return visible(f"{name} ({shown} is predicted)")
 
@@ -193,7 +193,7 @@ class TokenAttributionDisplay:
             marks.append((f'<span style="{style}" title="{score:+.3f}">', "</span>"))
         shown = _joined(explanation, marks, escape)
         heading = escape(self._heading(explanation))
-        return f'<p style="{_STYLE}"><b>{heading}</b>: {shown}</p>'
+        return f'<p dir="auto" style="{_STYLE}"><b>{heading}</b>: {shown}</p>'
 
     def _scores(self, explanation: Explanation) -> tuple[Any, Any]:
         """Return the scores of the words (n_words,), and what they are added to."""
