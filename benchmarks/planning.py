@@ -11,11 +11,13 @@ stands in `ASSUMED`.
 """
 
 import argparse
+import ctypes
 import gc
 import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from statistics import median
@@ -104,6 +106,8 @@ def memory_of_one_more(folder):
     clf = load_estimator(folder)
     clf.predict(text)
     gc.collect()
+    with suppress(OSError, AttributeError):  # what loading has left is given back
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     process = psutil.Process()
     before = process.memory_info().rss
     copies = [deepcopy(clf) for _ in range(N_COPIES)]
