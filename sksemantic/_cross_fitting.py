@@ -172,7 +172,6 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         self._validate_params()
         y = _labels_of_all(y)
         groups = fit_params.get("groups")
-        own = self._without_groups(fit_params)
         given = cross_val_predict(
             self.estimator,
             X,
@@ -181,7 +180,7 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
             cv=self._folds(y, groups),
             n_jobs=self.n_jobs,
             method=self._response,
-            params=own or None,
+            params=self._without_groups(fit_params) or None,
         )
         self.fit(X, y, **fit_params)
         return self._columns(given)
@@ -266,12 +265,7 @@ class CrossFittedScores(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
 
 def _refuse_single_texts(y: Any) -> None:
-    """Refuse classes that one of the folds would have no text of.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse classes that the estimator of one fold would have no text of."""
     classes, counts = np.unique(np.asarray(y), return_counts=True)
     single = classes[counts == 1].tolist()
     if single:

@@ -10,7 +10,6 @@ import typer
 
 from sksemantic._cli.errors import UsageError, WorkError
 from sksemantic._cli.options import Serving
-from sksemantic._saved import check_saved
 
 # Addresses that this machine alone reaches, and what it is called there.
 _LOOPBACK = {
@@ -45,8 +44,6 @@ def run(
     except ImportError as exc:
         raise UsageError(str(exc)) from exc
     try:
-        for each in models:
-            check_saved(each)
         folder = serving.models_folder
         if folder is not None and not Path(folder).is_dir():
             raise ValueError(f"There is no directory {folder!r} of models.")
