@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from sksemantic import TokenAttributionDisplay
+import sksemantic
 from sksemantic._cli.columns import as_X, check_columns, read_texts
 from sksemantic._cli.errors import UsageError
 from sksemantic._cli.models import load, text_columns
@@ -51,14 +51,14 @@ def run(
     X = as_X(texts, getattr(estimator, "feature_names_in_", None))
     explanations = estimator.explain(X) if len(texts) else []
     name = _name_of(label, explanations)
-    display = TokenAttributionDisplay(explanations, name)
+    display = sksemantic.TokenAttributionDisplay(explanations, name)
     if html is not None:
         body = display._repr_html_()
         write_text(html, _PAGE.format(title=escape(table.shown), body=body))
         typer.echo(f"Saved in {html}.", err=True)
         return
     for explanation in explanations:
-        typer.echo(str(TokenAttributionDisplay([explanation], name)))
+        typer.echo(str(sksemantic.TokenAttributionDisplay([explanation], name)))
         typer.echo(_strongest(explanation, name))
 
 

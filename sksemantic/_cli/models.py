@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor
+import sksemantic
 from sksemantic._cli.errors import UsageError, WorkError
 from sksemantic._cli.options import Loading
 from sksemantic._cli.writing import check_can_write
@@ -18,7 +18,7 @@ from sksemantic.exceptions import BackboneNotFoundError
 
 # Beside what save_pretrained writes; from_pretrained does not look at other files.
 COLUMNS = "columns.json"
-_CLASSES = {each.__name__: each for each in (SKTuningClassifier, SKTuningRegressor)}
+_CLASSES = ("SKTuningClassifier", "SKTuningRegressor")
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def load(path: str, loading: Loading) -> tuple[Any, FittedColumns]:
             f"{' and '.join(_CLASSES)}."
         )
     try:
-        estimator = _CLASSES[name].from_pretrained(
+        estimator = getattr(sksemantic, name).from_pretrained(
             directory, model=loading.model, device=loading.device
         )
     except BackboneNotFoundError as exc:

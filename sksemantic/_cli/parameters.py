@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sksemantic import SKTuningClassifier, SKTuningRegressor
+import sksemantic
 from sksemantic._cli.columns import Target
 from sksemantic._cli.errors import UsageError, did_you_mean
 from sksemantic._cli.options import Task, Training
 from sksemantic._inputs.prompt import Prompt
-from sksemantic._training.build import check_parameters
 
 # Options that are parameters of the same name, passed on where they are given.
 _PLAIN = (
@@ -29,9 +28,12 @@ def make_estimator(
     UsageError
         If a parameter is unknown, or has no value that the estimator takes.
     """
+    # It takes seconds to import, and is not needed to tell what is wrong with a file.
+    from sksemantic._training.build import check_parameters
+
     is_classifier = target.task is Task.classification
-    estimator = (SKTuningClassifier if is_classifier else SKTuningRegressor)(verbose=1)
-    name = type(estimator).__name__
+    name = "SKTuningClassifier" if is_classifier else "SKTuningRegressor"
+    estimator = getattr(sksemantic, name)(verbose=1)
     parameters = _given(training, target)
     if prompt is not None:
         parameters["prompt"] = prompt

@@ -318,6 +318,23 @@ def test_help_when_asked_for_then_nothing_heavy_is_imported(run_python):
     assert heavy.strip() == "set()"
 
 
+def test_file_when_it_is_not_there_then_is_told_before_torch_is_imported(run_python):
+    heavy = run_python(
+        """
+        import sys
+        from typer.testing import CliRunner
+        from sksemantic._cli.app import app
+        options = "--text", "a", "--target", "b", "--out", "new"
+        for start in (["fit"], ["predict", "new"], ["explain", "new"]):
+            rest = options if start == ["fit"] else ()
+            result = CliRunner().invoke(app, [*start, "none.csv", *rest])
+            assert "no file 'none.csv'" in result.output, result.output
+        print({"torch", "transformers"} & set(sys.modules))
+        """
+    )
+    assert heavy.strip() == "set()"
+
+
 @pytest.mark.filterwarnings("default")
 def test_warning_when_given_then_a_line_and_once_in_a_file(model, monkeypatch):
     monkeypatch.setattr(predicting, "_ROWS_AT_ONCE", 2)
