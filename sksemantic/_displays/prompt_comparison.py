@@ -3,9 +3,11 @@
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.utils import check_scalar
 
 from sksemantic._displays.drawing import axes_for
 
@@ -63,6 +65,7 @@ class PromptComparisonDisplay:
         *,
         metric: str | None = None,
         ax: "Axes | None" = None,
+        max_prompts: int | None = 30,
         **kwargs: Any,
     ) -> Self:
         """Draw the results of a search over prompts.
@@ -76,7 +79,7 @@ class PromptComparisonDisplay:
         metric : str, default=None
             Which of several scores, as it is named in ``scoring``. By default that of
             the search's ``refit``.
-        ax, **kwargs : object
+        ax, max_prompts, **kwargs : object
             As in `plot`.
 
         Returns
@@ -114,9 +117,11 @@ class PromptComparisonDisplay:
             seconds=np.asarray(results["mean_fit_time"], float)[rows],
             score_name=metric,
         )
-        return display.plot(ax=ax, **kwargs)
+        return display.plot(ax=ax, max_prompts=max_prompts, **kwargs)
 
-    def plot(self, *, ax: "Axes | None" = None, **kwargs: Any) -> Self:
+    def plot(
+        self, *, ax: "Axes | None" = None, max_prompts: int | None = 30, **kwargs: Any
+    ) -> Self:
         """Draw mean and spread of each prompt, its splits, and its seconds.
 
         Parameters
@@ -124,6 +129,8 @@ class PromptComparisonDisplay:
         ax : matplotlib Axes, default=None
             Where to draw; in a figure with ``layout="constrained"`` the prompts and
             the seconds have room beside it. By default a new figure.
+        max_prompts : int, default=30
+            How many are drawn at most, the best; None draws all.
         **kwargs : object
             Passed to matplotlib's `errorbar`.
 
@@ -135,21 +142,27 @@ class PromptComparisonDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        TypeError, ValueError
+            If `max_prompts` is no number, or below 1.
         """
-        labels = [_shown(prompt) for prompt in self.prompts]
+        if max_prompts is not None:
+            check_scalar(max_prompts, "max_prompts", Integral, min_val=1)
+        labels = [_shown(prompt) for prompt in self.prompts[:max_prompts]]
         n_lines = sum(label.count("\n") + 1 for label in labels)
         size = (8.0, 1.2 + 0.22 * n_lines + 0.25 * len(labels))
         (ax,), self.figure_ = axes_for(ax, "PromptComparisonDisplay", figsize=size)
         self.ax_ = ax
         places = np.arange(len(labels))
-        means = np.array([row.mean() for row in self.scores])
-        spread = np.array([row.std() for row in self.scores])
-        n_splits = self.scores.shape[1]
+        scores = self.scores[: len(labels)]
+        means, spread = scores.mean(axis=1), scores.std(axis=1)
+        n_splits = scores.shape[1]
         if n_splits > 1:
-            ax.plot(self.scores, places, ".", color="0.7", zorder=3)
+            ax.plot(scores, places, ".", color="0.7", zorder=3)
         options = {"fmt": "o", "color": "C0", "capsize": 3, **kwargs}
         self.errorbar_ = ax.errorbar(means, places, xerr=spread, **options)
-        for place, mean, seconds in zip(places, means, self.seconds, strict=True):
+        for place, mean, seconds in zip(
+            places, means, self.seconds[: len(labels)], strict=True
+        ):
             note = f"{mean:.3f}, {seconds:.1f} s" if np.isfinite(mean) else "failed"
             ax.annotate(
                 note,
@@ -165,6 +178,8 @@ class PromptComparisonDisplay:
         ax.grid(axis="x", alpha=0.3)
         splits = f"mean and standard deviation of {n_splits} splits (grey)"
         ax.set_xlabel(self.score_name + (f", {splits}" if n_splits > 1 else ""))
+        if len(labels) < len(self.prompts):
+            ax.set_title(f"the best {len(labels)} of {len(self.prompts)} prompts")
         return self
 
 

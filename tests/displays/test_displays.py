@@ -103,6 +103,21 @@ def test_prompts_when_compared_then_each_at_its_best_the_best_first(form):
     assert labels == ["(the default prompt)", "Rate.", "Is it \\$5?\nYes or no?"]
 
 
+def test_prompts_when_very_many_then_the_best_are_drawn():
+    scores = np.linspace(1, 0, 300)[:, None] + np.zeros(2)
+    display = PromptComparisonDisplay([*map(str, range(300))], scores, scores[:, 0])
+    drawn = display.plot()
+    assert [each.get_text() for each in drawn.ax_.get_yticklabels()][28:] == [
+        "28",
+        "29",
+    ]
+    assert drawn.ax_.get_title() == "the best 30 of 300 prompts"
+    assert drawn.figure_.get_figheight() < 20
+    assert len(display.plot(max_prompts=None).ax_.get_yticks()) == 300
+    with pytest.raises(ValueError, match="max_prompts == 0, must be >= 1"):
+        display.plot(max_prompts=0)
+
+
 def test_prompts_when_searched_in_a_pipeline_then_the_search_itself_will_do(fast):
     pipe = make_pipeline(SKTuningClassifier(**fast | {"max_epochs": 1}))
     grid = {"sktuningclassifier__prompt": ["Rate.", "Judge it."]}
