@@ -19,6 +19,7 @@ from sksemantic._serving.messages import LOG, Answer, Job, ModelFacts
 _SECONDS_OF_WATCH = 1.0
 # After so many seconds, and so many of a client's longest waits, a call is given up.
 _HANGS, _HANGS_IN_WAITS = 300.0, 10
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has one of them
 
 
 class WorkerDied(Exception):
@@ -120,7 +121,7 @@ class Engine:
             longest = max(_HANGS, _HANGS_IN_WAITS * self.patience)
             if self._is_loaded and self._seconds_at_work > longest:
                 LOG.error("The worker does not answer; it is killed.")
-                self._kill(signal.SIGKILL)
+                self._kill(_KILL)
 
     async def run(self, jobs: list[Job]) -> list[Answer]:
         """Answer jobs.
