@@ -108,7 +108,8 @@ def _offline():
 @pytest.fixture(autouse=True)
 def _seed():
     np.random.seed(0)  # noqa: NPY002
-    torch.manual_seed(0)
+    # Not torch.manual_seed, which notes where it was called, for devices not there.
+    torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """What may import what, and what must not be imported too early."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,18 @@ def module_name(file):
 
 
 FILES = {module_name(file): file for file in sorted(PACKAGE.rglob("*.py"))}
-every_file = pytest.mark.parametrize("module", FILES)
 
 
+@cache
+def tree_of(module):
+    return ast.parse(FILES[module].read_text("utf-8"))
+
+
+@cache
 def imports(module):
     """Return all that a file imports, anywhere in it, as dotted names."""
     found = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text("utf-8"))):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -56,15 +62,27 @@ def own_imports(module):
     return {name.removeprefix("sksemantic").removeprefix(".") for name in own}
 
 
+def importers(package):
+    """Return the files that import a package, or of it."""
+    return {
+        module
+        for module in FILES
+        if package in {name.split(".")[0] for name in imports(module)}
+    }
+
+
 def test_order_when_compared_then_has_every_room():
     assert {room(module) for module in FILES} <= set(LEVEL)
 
 
-@every_file
-def test_file_when_it_imports_then_from_lower_rooms_or_its_own(module):
-    for name in own_imports(module):
-        here, there = room(module), room(name)
-        assert here == there or LEVEL[there] < LEVEL[here], f"{module} imports {name}"
+def test_files_when_they_import_then_from_lower_rooms_or_their_own():
+    wrong = [
+        f"{module} imports {name}"
+        for module in FILES
+        for name in own_imports(module)
+        if room(module) != room(name) and LEVEL[room(name)] >= LEVEL[room(module)]
+    ]
+    assert not wrong
 
 
 def test_files_when_they_import_one_another_then_without_a_circle():
@@ -76,28 +94,23 @@ def test_files_when_they_import_one_another_then_without_a_circle():
             del left[module]
 
 
-@every_file
-def test_transformers_when_imported_then_by_the_backbone_alone(module):
-    packages = {name.split(".")[0] for name in imports(module)}
-    assert room(module) == "_backbone" or "transformers" not in packages
+def test_transformers_when_imported_then_by_the_backbone_alone():
+    assert {*map(room, importers("transformers"))} == {"_backbone"}
 
 
-@every_file
-def test_hub_when_imported_then_to_find_and_to_save_alone(module):
-    packages = {name.split(".")[0] for name in imports(module)}
+def test_hub_when_imported_then_to_find_and_to_save_alone():
     places = {"_backbone.source", "_saving.card"}
     places |= {"_saving.pretrained", "_saving.reading"}
-    assert module in places or "huggingface_hub" not in packages
+    assert importers("huggingface_hub") <= places
 
 
-@every_file
-def test_pickles_when_searched_for_then_none_is_ever_read(module):
-    tree = ast.parse(FILES[module].read_text("utf-8"))
-    attributes = {
-        ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)
-    }
-    assert not imports(module) & {"pickle", "dill", "cloudpickle", "joblib", "marshal"}
-    assert "torch.load" not in attributes
+def test_pickles_when_searched_for_then_none_is_ever_read():
+    readers = {"pickle", "dill", "cloudpickle", "joblib", "marshal"}
+    for module in FILES:
+        assert not imports(module) & readers, module
+        nodes = ast.walk(tree_of(module))
+        attributes = {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+        assert "torch.load" not in attributes, module
 
 
 def test_import_when_fresh_then_nothing_heavy_is_imported(run_python):
