@@ -147,23 +147,21 @@ class PromptComparisonDisplay:
         """
         if max_prompts is not None:
             check_scalar(max_prompts, "max_prompts", Integral, min_val=1)
-        labels = [_shown(prompt) for prompt in self.prompts[:max_prompts]]
+        labels = [*map(_shown, self.prompts[:max_prompts])]
+        scores, seconds = self.scores[:max_prompts], self.seconds[:max_prompts]
         n_lines = sum(label.count("\n") + 1 for label in labels)
         size = (8.0, 1.2 + 0.22 * n_lines + 0.25 * len(labels))
         (ax,), self.figure_ = axes_for(ax, "PromptComparisonDisplay", figsize=size)
         self.ax_ = ax
         places = np.arange(len(labels))
-        scores = self.scores[: len(labels)]
         means, spread = scores.mean(axis=1), scores.std(axis=1)
         n_splits = scores.shape[1]
         if n_splits > 1:
             ax.plot(scores, places, ".", color="0.7", zorder=3)
         options = {"fmt": "o", "color": "C0", "capsize": 3, **kwargs}
         self.errorbar_ = ax.errorbar(means, places, xerr=spread, **options)
-        for place, mean, seconds in zip(
-            places, means, self.seconds[: len(labels)], strict=True
-        ):
-            note = f"{mean:.3f}, {seconds:.1f} s" if np.isfinite(mean) else "failed"
+        for place, mean, taken in zip(places, means, seconds, strict=True):
+            note = f"{mean:.3f}, {taken:.1f} s" if np.isfinite(mean) else "failed"
             ax.annotate(
                 note,
                 (1, place),
